@@ -1,0 +1,189 @@
+/* chainrule derive */
+#include "cli.h"
+
+#include <string.h>
+
+static const struct {
+    unsigned bit;
+    const char *name, *comment; /* what starts a comment in that language */
+} formats[] = {{CR_TEXT, "text", "# "}, {CR_UNICODE, "unicode", "# "}, {CR_LATEX, "latex", "% "}, {CR_NUMPY, "numpy", "# "}};
+
+static const char *form_of(const cr_derivation *d, unsigned bit)
+{
+    return bit == CR_TEXT ? d->text : bit == CR_UNICODE ? d->unicode : bit == CR_LATEX ? d->latex : d->numpy;
+}
+
+static const char *condition_of(const cr_condition *c, unsigned bit)
+{
+    return bit == CR_UNICODE ? c->unicode : bit == CR_LATEX ? c->latex : c->text;
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------- */
+
+static json_t *result_json(const options *o, const cr_derivation *d)
+{
+    json_t *r = json_object(), *shape = json_array(), *index = json_array(), *assumes = json_array(), *defined = json_array();
+    json_object_set_new(r, "query", json_text(d->query));
+    json_object_set_new(r, "text", json_text(d->text));
+    json_object_set_new(r, "unicode", json_text(d->unicode));
+    json_object_set_new(r, "latex", json_text(d->latex));
+    json_object_set_new(r, "numpy", json_text(d->numpy));
+    json_object_set_new(r, "c", json_null());
+    for (size_t i = 0; i < d->rank; i++) json_array_append_new(shape, json_size(d->shape[i]));
+    for (size_t i = 0; i < d->n_free; i++) {
+        const cr_index_range *f = &d->free_index[i];
+        json_array_append_new(index, json_pack("{s:o, s:o, s:o}", "name", json_text(f->name), "from", json_size(f->from),
+                                               "to", json_size(f->to)));
+    }
+    for (size_t i = 0; i < d->n_assumes; i++) json_array_append_new(assumes, json_text(d->assumes[i]));
+    for (size_t i = 0; i < d->n_defined; i++) {
+        const cr_condition *c = &d->defined[i];
+        json_array_append_new(defined, json_pack("{s:o, s:o, s:s}", "text", json_text(c->text), "latex", json_text(c->latex),
+                                                 "kind", c->sufficient ? "sufficient" : "exact"));
+    }
+    json_object_set_new(r, "shape", shape);
+    json_object_set_new(r, "free_indices", index);
+    json_object_set_new(r, "assumes", assumes);
+    json_object_set_new(r, "defined", defined);
+    if (o->steps) {
+        json_t *steps = json_array();
+        for (size_t i = 0; i < d->n_steps; i++)
+            json_array_append_new(steps, json_pack("{s:o, s:o, s:o}", "rule", json_text(d->step[i].rule), "text",
+                                                   json_text(d->step[i].text), "latex", json_text(d->step[i].latex)));
+        json_object_set_new(r, "steps", steps);
+    }
+    return r;
+}
+
+/* ---- for people ------------------------------------------------------------------------------- */
+
+static void print_sides(const cr_derivation *d, unsigned bit)
+{
+    const char *dots = bit == CR_UNICODE ? ", \xe2\x80\xa6, " : "..";
+    if (d->n_free) {
+        term_label("for");
+        for (size_t i = 0; i < d->n_free; i++) {
+            const cr_index_range *f = &d->free_index[i];
+            bool comma = bit == CR_UNICODE && i + 1 < d->n_free;
+            printf("%s = %s%s%s%s", f->name, f->from, dots, f->to, comma ? "; " : i + 1 < d->n_free ? ", " : "\n");
+        }
+    }
+    if (d->rank) {
+        term_label("shape");
+        for (size_t i = 0; i < d->rank; i++) printf("%s%s", i ? bit == CR_UNICODE ? " \xc3\x97 " : " x " : "", d->shape[i]);
+        putchar('\n');
+    }
+    for (size_t i = 0; i < d->n_assumes; i++) {
+        term_label(i ? "" : "assumes");
+        term_lines(INK_PLAIN, d->assumes[i], 13);
+    }
+}
+
+/* Where the derivative exists and the formula gives it: all lines together. */
+static void print_defined(const cr_derivation *d, unsigned bit)
+{
+    term_label("defined");
+    if (d->n_defined == 0) puts("everywhere");
+    for (size_t i = 0; i < d->n_defined; i++) {
+        const cr_condition *c = &d->defined[i];
+        if (i) term_label("");
+        printf("%s%s", i ? "and " : "", c->sufficient ? "at least where " : "where ");
+        term_lines(INK_PLAIN, condition_of(c, bit), 13);
+    }
+}
+
+static void print_steps(const cr_derivation *d, unsigned bit)
+{
+    for (size_t i = 0; i < d->n_steps; i++) {
+        const cr_step *s = &d->step[i];
+        term_label(i ? "" : "steps");
+        term_printf(INK_LABEL, "%2zu. ", i + 1);
+        printf("%s\n%17s", s->rule, "");
+        term_lines(INK_PLAIN, bit == CR_LATEX ? s->latex : s->text, 17);
+    }
+}
+
+/* Text and Unicode: a small report, the formula first. */
+static void print_report(const cr_derivation *d, unsigned bit, bool first)
+{
+    term_query(d->query, first);
+    fputs("    ", stdout);
+    term_lines(INK_RESULT, form_of(d, bit), 4);
+    print_defined(d, bit);
+    print_sides(d, bit);
+    print_steps(d, bit);
+}
+
+/* LaTeX and NumPy: what one would paste, all else as comments of that language. */
+static void print_source(const cr_derivation *d, unsigned bit, const char *comment, bool first)
+{
+    if (!first) putchar('\n');
+    printf("%s%s\n", comment, d->query);
+    for (size_t i = 0; i < d->n_defined; i++)
+        printf("%sdefined %swhere %s\n", comment, d->defined[i].sufficient ? "at least " : "", condition_of(&d->defined[i], bit));
+    for (size_t i = 0; i < d->n_assumes; i++) printf("%sassumes %s\n", comment, d->assumes[i]);
+    for (size_t i = 0; i < d->n_steps; i++)
+        printf("%s%zu. %s: %s\n", comment, i + 1, d->step[i].rule, bit == CR_LATEX ? d->step[i].latex : d->step[i].text);
+    term_lines(INK_PLAIN, form_of(d, bit), 0);
+}
+
+static void print_many(const options *o, const cr_derivation *d, const unsigned *bit, size_t n, bool first)
+{
+    (void)o;
+    term_query(d->query, first);
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < sizeof formats / sizeof *formats; k++)
+            if (formats[k].bit == bit[i]) term_label(formats[k].name);
+        term_lines(INK_RESULT, form_of(d, bit[i]), 13);
+    }
+    print_defined(d, bit[0] == CR_NUMPY ? CR_TEXT : bit[0]);
+    print_sides(d, bit[0]);
+    print_steps(d, bit[0]);
+}
+
+static void print_result(const options *o, const cr_derivation *d, const unsigned *bit, size_t n, bool first)
+{
+    if (o->quiet) {
+        for (size_t i = 0; i < n; i++) term_lines(INK_PLAIN, form_of(d, bit[i]), 0);
+    } else if (n > 1) {
+        print_many(o, d, bit, n, first);
+    } else if (*bit & (CR_LATEX | CR_NUMPY)) {
+        print_source(d, *bit, *bit == CR_LATEX ? "% " : "# ", first);
+    } else {
+        print_report(d, *bit, first);
+    }
+}
+
+/* ---- the command ------------------------------------------------------------------------------ */
+
+int cmd_derive(session *s)
+{
+    const options *o = s->o;
+    bool human = !o->json || strcmp(o->json, "-");
+    unsigned by_terminal = human && term_unicode() ? CR_UNICODE : CR_TEXT;
+    const unsigned *bit = o->n_formats ? o->format : &by_terminal;
+    size_t n = o->n_formats ? o->n_formats : 1;
+    unsigned asked = 0, extra = s->doc ? CR_TEXT | CR_UNICODE | CR_LATEX | CR_NUMPY : 0;
+    for (size_t i = 0; i < n; i++) asked |= bit[i];
+    asked |= (o->steps ? CR_STEPS : 0) | (o->gradient ? CR_GRADIENT : 0);
+    json_t *results = json_array();
+    if (s->doc) json_object_set(s->doc, "results", results);
+    int status = EXIT_DONE;
+    for (size_t i = 0; i < s->n && status == EXIT_DONE; i++) {
+        cr_derivation *d = NULL;
+        cr_status c = cr_program_derive(s->p, s->statement[i], asked | extra, o->form, &d);
+        if (c == CR_EUNSUPPORTED && extra & ~asked & CR_NUMPY) { /* has no NumPy form: null, unless it was asked for */
+            cr_program_clear_error(s->p);
+            c = cr_program_derive(s->p, s->statement[i], asked | (extra & ~CR_NUMPY), o->form, &d);
+        }
+        if (c != CR_OK) {
+            status = session_fail(s);
+        } else {
+            if (s->doc) json_array_append_new(results, result_json(o, d));
+            if (human) print_result(o, d, bit, n, i == 0);
+        }
+        cr_derivation_free(d);
+    }
+    json_decref(results);
+    return status;
+}

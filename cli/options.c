@@ -1,0 +1,310 @@
+/* One table of options: parsing, help and suggestions are read from it. */
+#include "cli.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool usage(options *o, const char *fmt, ...) CLI_PRINTF(2, 3);
+
+static bool usage(options *o, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(o->message, sizeof o->message, fmt, ap);
+    va_end(ap);
+    return false;
+}
+
+/* ---- readers of values ------------------------------------------------------------------------ */
+
+static bool number(options *o, const char *name, const char *s, uint64_t least, uint64_t most, uint64_t *out)
+{
+    char *end;
+    errno = 0;
+    unsigned long long v = strtoull(s, &end, 10);
+    if (*s < '0' || *s > '9' || *end || errno || v < least || v > most)
+        return usage(o, "%s takes a whole number from %llu to %llu, not '%s'", name, (unsigned long long)least,
+                     (unsigned long long)most, s);
+    *out = v;
+    return true;
+}
+
+static bool append(options *o, const char *name, const char *s, text_list *list)
+{
+    if (list->n == MAX_TEXTS) return usage(o, "%s more than %d times", name, MAX_TEXTS);
+    list->item[list->n++] = s;
+    return true;
+}
+
+/* Calls word(o, s, n) for each part between commas. */
+static bool words(options *o, const char *s, bool (*word)(options *o, const char *s, size_t n))
+{
+    for (;;) {
+        size_t n = strcspn(s, ",");
+        if (!word(o, s, n)) return false;
+        if (!s[n]) return true;
+        s += n + 1;
+    }
+}
+
+static bool is_word(const char *s, size_t n, const char *word) { return strlen(word) == n && !strncmp(s, word, n); }
+
+static bool format_word(options *o, const char *s, size_t n)
+{
+    static const struct { const char *name; unsigned bit; } table[] = {
+        {"text", CR_TEXT}, {"unicode", CR_UNICODE}, {"latex", CR_LATEX}, {"numpy", CR_NUMPY}};
+    if (is_word(s, n, "c")) return usage(o, "--format c is not available in this version: the C emitter comes with the "
+                                            "runtime");
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        if (!is_word(s, n, table[i].name)) continue;
+        for (size_t k = 0; k < o->n_formats; k++)
+            if (o->format[k] == table[i].bit) return true;
+        o->format[o->n_formats++] = table[i].bit;
+        return true;
+    }
+    return usage(o, "--format knows text, unicode, latex, numpy and c, not '%.*s'", (int)n, s);
+}
+
+static bool form_word(options *o, const char *s, size_t n)
+{
+    static const char *const name[] = {"auto", "component", "matrix"};
+    if (is_word(s, n, "gradient")) return o->gradient = true;
+    for (int i = 0; i < 3; i++) {
+        if (!is_word(s, n, name[i])) continue;
+        o->form = (cr_form)i;
+        return true;
+    }
+    return usage(o, "--form knows auto, component, matrix and gradient, not '%.*s'", (int)n, s);
+}
+
+static bool precision(options *o, const char *s)
+{
+    if (strcmp(s, "f32") && strcmp(s, "f64")) return usage(o, "--precision is f32 or f64, not '%s'", s);
+    if (!strcmp(s, "f32") && o->command != CMD_DERIVE)
+        return usage(o, "%s works in f64; --precision f32 is for models", o->name);
+    o->precision = s;
+    return true;
+}
+
+/* ---- the table -------------------------------------------------------------------------------- */
+
+typedef enum option_id {
+    O_EXPR, O_LET, O_WRT, O_FORMAT, O_FORM, O_STEPS, O_DEPTH, O_AT, O_SET, O_POINTS, O_SEED,
+    O_JSON, O_QUIET, O_THREADS, O_PRECISION, O_DETERMINISTIC, O_HELP, O_VERSION
+} option_id;
+
+static const struct option_row {
+    option_id id;
+    const char *name, *value; /* value NULL: a switch */
+    unsigned commands;
+    const char *help;
+} rows[] = {
+    {O_EXPR, "-e", "EXPR", CMD_ALL, "the expression (with FILE: in the scope of its definitions)"},
+    {O_LET, "--let", "DECLS", CMD_ALL, "declarations, as after `let`: \"x : R^n, W : R^{m x n}\""},
+    {O_WRT, "--wrt", "VARS", CMD_ALL, "with respect to: \"x[j]\", \"W\", \"x, x\" for the second derivative"},
+    {O_FORMAT, "--format", "LIST", CMD_DERIVE, "text, unicode, latex, numpy"},
+    {O_FORM, "--form", "FORM", CMD_DERIVE | CMD_CHECK, "auto, component or matrix; gradient: (G + G')/2 for symmetric variables"},
+    {O_STEPS, "--steps", NULL, CMD_DERIVE, "the derivation, rule by rule"},
+    {O_DEPTH, "--depth", "N", CMD_DERIVE, "give a symbolic depth the value N"},
+    {O_AT, "--at", "VALUES", CMD_EVAL | CMD_CHECK, "\"x = [1,2]; k = 3\", or a file values.npz"},
+    {O_SET, "--set", "VALUES", CMD_ALL, "values of sizes and integers: \"N=50\""},
+    {O_POINTS, "--points", "N", CMD_CHECK, "how many random points (default 5)"},
+    {O_SEED, "--seed", "N", CMD_ALL, "of the random numbers (default 0)"},
+    {O_JSON, "--json", "FILE|-", CMD_ALL, "results as JSON; with -, standard output is only JSON"},
+    {O_QUIET, "--quiet", NULL, CMD_ALL, "bare results"},
+    {O_THREADS, "--threads", "N", CMD_ALL, "at most N threads"},
+    {O_PRECISION, "--precision", "f32|f64", CMD_ALL, "of models (default f32); formulas are f64"},
+    {O_DETERMINISTIC, "--deterministic", NULL, CMD_ALL, "the same bits for every number of threads"},
+    {O_HELP, "--help", NULL, CMD_ALL, "this text"},
+    {O_VERSION, "--version", NULL, CMD_ALL, "the version"},
+};
+enum { N_ROWS = sizeof rows / sizeof *rows };
+
+static bool take(options *o, const struct option_row *r, const char *v)
+{
+    uint64_t n;
+    switch (r->id) {
+    case O_EXPR: o->expr = v; return true;
+    case O_WRT: o->wrt = v; return true;
+    case O_JSON: o->json = v; return true;
+    case O_LET: return append(o, r->name, v, &o->let);
+    case O_AT: return append(o, r->name, v, &o->at);
+    case O_SET: return append(o, r->name, v, &o->set);
+    case O_FORMAT: return words(o, v, format_word);
+    case O_FORM: return words(o, v, form_word);
+    case O_STEPS: return o->steps = true;
+    case O_QUIET: return o->quiet = true;
+    case O_DETERMINISTIC: return o->deterministic = true;
+    case O_HELP: return o->help = true;
+    case O_VERSION: return o->version = true;
+    case O_PRECISION: return precision(o, v);
+    case O_DEPTH:
+        if (!number(o, r->name, v, 1, 1000000, &n)) return false;
+        o->depth = (unsigned long)n;
+        return o->has_depth = true;
+    case O_POINTS:
+        if (!number(o, r->name, v, 1, 100000, &n)) return false;
+        o->points = (unsigned long)n;
+        return true;
+    case O_THREADS:
+        if (!number(o, r->name, v, 1, 4096, &n)) return false;
+        o->threads = (unsigned long)n;
+        return true;
+    case O_SEED: return o->has_seed = number(o, r->name, v, 0, UINT64_MAX, &o->seed);
+    }
+    return false;
+}
+
+static bool unknown(options *o, const char *arg, size_t n)
+{
+    const char *names[N_ROWS + 1];
+    size_t count = 0;
+    char typed[64];
+    snprintf(typed, sizeof typed, "%.*s", (int)n, arg);
+    for (int i = 0; i < N_ROWS; i++)
+        if (rows[i].commands & o->command) names[count++] = rows[i].name;
+    names[count] = NULL;
+    const char *near = nearest(typed, names);
+    if (near) return usage(o, "unknown option '%s'; did you mean %s?", typed, near);
+    return usage(o, "unknown option '%s'; see chainrule %s --help", typed, o->name);
+}
+
+static bool take_argument(options *o, int argc, char **argv, int *i)
+{
+    const char *arg = argv[*i];
+    size_t n = strcspn(arg, "=");
+    if (arg[1] != '-') n = strlen(arg);
+    for (int k = 0; k < N_ROWS; k++) {
+        const struct option_row *r = &rows[k];
+        if (!is_word(arg, n, r->name)) continue;
+        if (!(r->commands & o->command)) return usage(o, "%s is not an option of %s", r->name, o->name);
+        if (!r->value) return arg[n] ? usage(o, "%s takes no value", r->name) : take(o, r, NULL);
+        if (arg[n]) return take(o, r, arg + n + 1);
+        if (*i + 1 >= argc) return usage(o, "%s needs a value: %s %s", r->name, r->name, r->value);
+        return take(o, r, argv[++*i]);
+    }
+    return unknown(o, arg, n);
+}
+
+static bool consistent(options *o)
+{
+    if (!o->file && !o->expr) return usage(o, "%s what? Give FILE.cr, or -e EXPR with --let", o->name);
+    if (o->expr && !o->wrt && o->command != CMD_EVAL)
+        return usage(o, "%s -e needs --wrt: with respect to what?", o->name);
+    if (o->wrt && !o->expr) return usage(o, "--wrt belongs to -e; a file says `wrt` in its statements");
+    return true;
+}
+
+bool options_parse(options *o, int argc, char **argv)
+{
+    bool ended = false; /* after -- everything is a file */
+    for (int i = 0; i < argc; i++) {
+        const char *a = argv[i];
+        if (!ended && !strcmp(a, "--")) {
+            ended = true;
+        } else if (!ended && a[0] == '-' && a[1]) {
+            if (!strcmp(a, "-h")) o->help = true;
+            else if (!take_argument(o, argc, argv, &i)) return false;
+        } else if (o->file) {
+            return usage(o, "one file at a time: '%s' and '%s'", o->file, a);
+        } else {
+            o->file = a;
+        }
+    }
+    return o->help || o->version || consistent(o);
+}
+
+const char *options_json(int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++) {
+        if (!strncmp(argv[i], "--json=", 7)) return argv[i] + 7;
+        if (!strcmp(argv[i], "--json") && i + 1 < argc) return argv[i + 1];
+    }
+    return NULL;
+}
+
+/* ---- suggestions ------------------------------------------------------------------------------ */
+
+enum { NEAR_MAX = 32 };
+
+/* Edit distance with neighbours exchanged counted once; both shorter than NEAR_MAX. */
+static unsigned distance(const char *a, const char *b)
+{
+    size_t n = strlen(a), m = strlen(b);
+    unsigned d[NEAR_MAX][NEAR_MAX];
+    for (size_t i = 0; i <= n; i++) {
+        for (size_t j = 0; j <= m; j++) {
+            if (i == 0 || j == 0) {
+                d[i][j] = (unsigned)(i + j);
+                continue;
+            }
+            unsigned best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+            if (d[i - 1][j] + 1 < best) best = d[i - 1][j] + 1;
+            if (d[i][j - 1] + 1 < best) best = d[i][j - 1] + 1;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && d[i - 2][j - 2] + 1 < best)
+                best = d[i - 2][j - 2] + 1;
+            d[i][j] = best;
+        }
+    }
+    return d[n][m];
+}
+
+const char *nearest(const char *typed, const char *const *list)
+{
+    const char *best = NULL;
+    size_t n = strlen(typed);
+    unsigned least = n < 4 ? 2 : 3; /* at most one or two changes */
+    for (; *list && n < NEAR_MAX; list++) {
+        size_t m = strlen(*list);
+        if (m >= NEAR_MAX || m < 3) continue;
+        unsigned d = m > n && n > 4 && !strncmp(*list, typed, n) ? 1 : distance(typed, *list);
+        if (d < least) {
+            least = d;
+            best = *list;
+        }
+    }
+    return best;
+}
+
+/* ---- help ------------------------------------------------------------------------------------- */
+
+static const char general[] =
+    "chainrule: derivatives of formulas, exact, readable, and checked against numbers\n"
+    "\n"
+    "  chainrule derive FILE.cr | -e EXPR --let DECLS --wrt VARS    derivatives, and where they hold\n"
+    "  chainrule eval   FILE.cr | -e EXPR --let DECLS --at VALUES   numbers\n"
+    "  chainrule check  FILE.cr | -e EXPR --let DECLS --wrt VARS    derivatives against independent numbers\n"
+    "  chainrule COMMAND --help | --version\n"
+    "\n"
+    "FILE - is standard input. For example:\n"
+    "\n"
+    "  chainrule derive -e \"a'*relu(W*x + b)\" --let \"x : R^n, a : R^m, b : R^m, W : R^{m x n}\" --wrt \"x[j]\"\n"
+    "\n"
+    "Exit status: 0 done; 1 a finding (check); 2 usage; 3 bad input; 4 out of resources or internal fault.\n";
+
+void options_help(FILE *f, unsigned command)
+{
+    static const char *const about[] = {
+        [CMD_DERIVE] = "chainrule derive FILE.cr\nchainrule derive [FILE.cr] -e EXPR [--let DECLS] --wrt VARS\n\n"
+                       "The derivatives that the file's `derive` statements ask for, simplified, and where they hold.\n",
+        [CMD_EVAL] = "chainrule eval FILE.cr\nchainrule eval [FILE.cr] -e EXPR [--let DECLS] [--wrt VARS] [--at VALUES]\n\n"
+                     "Values of the file's `eval` statements; if it has none, of its derivatives.\n",
+        [CMD_CHECK] = "chainrule check FILE.cr\nchainrule check [FILE.cr] -e EXPR [--let DECLS] --wrt VARS [--at VALUES]\n\n"
+                      "Every derivative of the file against numbers that do not come from its formula: complex steps or\n"
+                      "differences at random points. At given values: does the derivative exist there, and does the formula\n"
+                      "give it? Exit status 1 if not.\n",
+    };
+    if (!command) {
+        fputs(general, f);
+        return;
+    }
+    fprintf(f, "%s\n", about[command]);
+    for (int i = 0; i < N_ROWS; i++) {
+        if (!(rows[i].commands & command)) continue;
+        char left[40];
+        snprintf(left, sizeof left, "%s %s", rows[i].name, rows[i].value ? rows[i].value : "");
+        fprintf(f, "  %-20s %s\n", left, rows[i].help);
+    }
+}

@@ -1,0 +1,107 @@
+/* A session: what the options name is read, the statements that the command means are picked. */
+#include "cli.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int report(session *s, int status, const char *message, unsigned line, unsigned column)
+{
+    fflush(stdout);
+    fprintf(stderr, "chainrule: %s\n", message);
+    if (s->doc) json_set_error(s->doc, message, line, column);
+    return status;
+}
+
+int fail_with(session *s, int exit_status, const char *fmt, ...)
+{
+    char message[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(message, sizeof message, fmt, ap);
+    va_end(ap);
+    return report(s, exit_status, message, 0, 0);
+}
+
+int session_fail(session *s)
+{
+    unsigned line, column;
+    cr_status status = cr_program_status(s->p);
+    cr_program_position(s->p, &line, &column);
+    return report(s, status == CR_ENOMEM || status == CR_EINTERNAL ? EXIT_FAULT : EXIT_INPUT, cr_program_message(s->p), line,
+                  column);
+}
+
+static cr_status assign(cr_program *p, const char *text)
+{
+    size_t n = strlen(text);
+    bool file = (n > 4 && !strcmp(text + n - 4, ".npz")) || !strchr(text, '=');
+    return file ? cr_program_load(p, text) : cr_program_assign(p, text);
+}
+
+/* Everything the options name, in the order in which one would write it into a file. */
+static cr_status read_all(session *s, size_t *first)
+{
+    const options *o = s->o;
+    static const cr_query_kind kind[] = {[CMD_DERIVE] = CR_QUERY_DERIVE, [CMD_EVAL] = CR_QUERY_EVAL, [CMD_CHECK] = CR_QUERY_CHECK};
+    cr_status status = o->file ? cr_program_read(s->p, o->file) : CR_OK;
+    for (size_t i = 0; i < o->let.n && status == CR_OK; i++) status = cr_program_declare(s->p, o->let.item[i]);
+    *first = o->expr ? cr_program_count(s->p) : 0;
+    if (o->expr && status == CR_OK) {
+        cr_query_kind k = o->command == CMD_EVAL && o->wrt ? CR_QUERY_DERIVE : kind[o->command];
+        status = cr_program_query(s->p, k, o->expr, o->wrt);
+    }
+    for (size_t i = 0; i < o->set.n && status == CR_OK; i++) status = cr_program_assign(s->p, o->set.item[i]);
+    for (size_t i = 0; i < o->at.n && status == CR_OK; i++) status = assign(s->p, o->at.item[i]);
+    return status;
+}
+
+/* derive: the derive statements; eval: the eval ones, else the derivatives; check: both that have a derivative. With -e
+ * it is that one, whatever the file holds. */
+static int pick(session *s, size_t first)
+{
+    size_t count = cr_program_count(s->p);
+    s->statement = malloc((count + 1) * sizeof *s->statement);
+    if (!s->statement) return fail_with(s, EXIT_FAULT, "out of memory");
+    bool any_eval = false;
+    for (size_t i = first; i < count; i++) any_eval |= cr_program_kind(s->p, i) == CR_QUERY_EVAL;
+    for (size_t i = first; i < count; i++) {
+        cr_query_kind k = cr_program_kind(s->p, i);
+        bool wanted = s->o->command == CMD_DERIVE ? k == CR_QUERY_DERIVE
+                    : s->o->command == CMD_CHECK  ? k != CR_QUERY_EVAL
+                                                  : k == (any_eval ? CR_QUERY_EVAL : CR_QUERY_DERIVE);
+        if (wanted) s->statement[s->n++] = i;
+    }
+    if (s->n > 0) return EXIT_DONE;
+    const char *what = s->o->command == CMD_DERIVE  ? "no `derive` statement"
+                     : s->o->command == CMD_EVAL    ? "neither an `eval` nor a `derive` statement"
+                                                    : "neither a `check` nor a `derive` statement";
+    return fail_with(s, EXIT_INPUT, "%s has %s", strcmp(s->o->file, "-") ? s->o->file : "standard input", what);
+}
+
+int session_open(session *s, const options *o)
+{
+    *s = (session){.o = o};
+    if (o->json && !(s->doc = json_document(o))) return fail_with(s, EXIT_FAULT, "out of memory");
+    s->p = cr_program_new();
+    if (!s->p) return fail_with(s, EXIT_FAULT, "out of memory");
+    size_t first;
+    if (read_all(s, &first) != CR_OK) return session_fail(s);
+    if (o->has_depth)
+        return fail_with(s, EXIT_INPUT, "--depth: there is no recurrence here, so no symbolic depth to give a value to "
+                         "(sizes take theirs from --set)");
+    return pick(s, first);
+}
+
+int session_close(session *s, int exit_status)
+{
+    char message[512];
+    if (s->doc && !json_write(s->doc, s->o->json, message, sizeof message)) {
+        fprintf(stderr, "chainrule: %s\n", message);
+        exit_status = EXIT_INPUT;
+    }
+    json_decref(s->doc);
+    cr_program_free(s->p);
+    free(s->statement);
+    return exit_status;
+}

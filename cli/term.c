@@ -1,0 +1,142 @@
+/* Text for people: colour on a terminal only, labels in one column. */
+#define _POSIX_C_SOURCE 200809L
+#include "cli.h"
+
+#include <langinfo.h>
+#include <locale.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const ink_code[] = {"", "\033[1m", "\033[36m", "\033[2m", "\033[32m", "\033[31m", "\033[33m"};
+
+bool term_colour(FILE *f)
+{
+    const char *no = getenv("NO_COLOR"), *kind = getenv("TERM");
+    return (!no || !*no) && kind && strcmp(kind, "dumb") && isatty(fileno(f));
+}
+
+bool term_unicode(void)
+{
+    if (!isatty(STDOUT_FILENO)) return false;
+    setlocale(LC_CTYPE, "");
+    return !strcmp(nl_langinfo(CODESET), "UTF-8");
+}
+
+static bool coloured(void)
+{
+    static int known = -1; /* of standard output, which does not change */
+    if (known < 0) known = term_colour(stdout);
+    return known;
+}
+
+void term_put(ink colour, const char *s)
+{
+    bool c = colour != INK_PLAIN && coloured();
+    if (c) fputs(ink_code[colour], stdout);
+    fputs(s, stdout);
+    if (c) fputs("\033[0m", stdout);
+}
+
+void term_printf(ink colour, const char *fmt, ...)
+{
+    bool c = colour != INK_PLAIN && coloured();
+    va_list ap;
+    va_start(ap, fmt);
+    if (c) fputs(ink_code[colour], stdout);
+    vprintf(fmt, ap);
+    if (c) fputs("\033[0m", stdout);
+    va_end(ap);
+}
+
+void term_query(const char *query, bool first)
+{
+    if (!first) putchar('\n');
+    term_put(INK_QUERY, query);
+    putchar('\n');
+}
+
+void term_label(const char *label)
+{
+    char s[32];
+    snprintf(s, sizeof s, "    %-9s", label);
+    term_put(INK_LABEL, s);
+}
+
+void term_lines(ink colour, const char *text, unsigned indent)
+{
+    for (;;) {
+        size_t n = strcspn(text, "\n");
+        term_printf(colour, "%.*s", (int)n, text);
+        putchar('\n');
+        text += n;
+        if (!*text || !text[1]) return;
+        text++;
+        if (*text != '\n') printf("%*s", (int)indent, "");
+    }
+}
+
+/* ---- numbers ---------------------------------------------------------------------------------- */
+
+void number_text(double v, char out[32])
+{
+    if (isnan(v)) {
+        strcpy(out, "nan");
+        return;
+    }
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(out, 32, "%.*g", digits, v);
+        if (isinf(v) || strtod(out, NULL) == v) return;
+    }
+}
+
+static void put_entry(const cr_array *a, double v, int width)
+{
+    char s[32];
+    number_text(v, s);
+    const char *t = !a->boolean ? s : v != 0 ? "true" : "false";
+    printf("%*s", width, t);
+}
+
+/* Vectors on one line, matrices row by row, further axes as lists of matrices: as the language writes them. */
+static void put_axes(const cr_array *a, unsigned axis, const double **at, unsigned indent, int width)
+{
+    if (axis == a->rank) {
+        put_entry(a, *(*at)++, 0);
+        return;
+    }
+    putchar('[');
+    int64_t n = a->dim[axis];
+    for (int64_t i = 0; i < n; i++) {
+        if (axis + 2 == a->rank) { /* rows of a matrix */
+            for (int64_t j = 0; j < a->dim[axis + 1]; j++) {
+                if (j) fputs(", ", stdout);
+                put_entry(a, *(*at)++, width);
+            }
+            if (i + 1 < n) printf(";\n%*s", (int)indent + 1, "");
+        } else {
+            put_axes(a, axis + 1, at, indent + 1, width);
+            if (i + 1 < n) {
+                if (axis + 1 == a->rank) fputs(", ", stdout);
+                else printf(",\n%*s", (int)indent + 1, "");
+            }
+        }
+    }
+    putchar(']');
+}
+
+void term_array(const cr_array *a, unsigned indent)
+{
+    int width = 0;
+    for (size_t i = 0; i < a->n && a->rank > 1; i++) {
+        char s[32];
+        number_text(a->value[i], s);
+        if (a->boolean) strcpy(s, a->value[i] != 0 ? "true" : "false");
+        if ((int)strlen(s) > width) width = (int)strlen(s);
+    }
+    const double *at = a->value;
+    put_axes(a, 0, &at, indent, width);
+    putchar('\n');
+}

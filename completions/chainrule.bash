@@ -1,0 +1,31 @@
+# bash completion for chainrule
+_chainrule()
+{
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}
+    local common="-e --let --wrt --set --seed --json --quiet --threads --precision --deterministic --help --version" options
+    COMPREPLY=()
+    if [[ $COMP_CWORD -eq 1 ]]; then
+        COMPREPLY=($(compgen -W "derive eval check --help --version" -- "$cur"))
+        return
+    fi
+    case $prev in
+        --format) COMPREPLY=($(compgen -W "text unicode latex numpy" -- "$cur")); return ;;
+        --form) COMPREPLY=($(compgen -W "auto component matrix gradient" -- "$cur")); return ;;
+        --precision) COMPREPLY=($(compgen -W "f32 f64" -- "$cur")); return ;;
+        --json) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --at) COMPREPLY=($(compgen -f -X '!*.npz' -- "$cur")); return ;;
+        -e | --let | --wrt | --set | --seed | --threads | --points | --depth) return ;;
+    esac
+    case $command in
+        derive) options="$common --format --form --steps --depth" ;;
+        eval) options="$common --at" ;;
+        check) options="$common --at --form --points" ;;
+        *) return ;;
+    esac
+    if [[ $cur == -* ]]; then
+        COMPREPLY=($(compgen -W "$options" -- "$cur"))
+    else
+        COMPREPLY=($(compgen -f -X '!*.cr' -- "$cur") $(compgen -d -- "$cur"))
+    fi
+}
+complete -o filenames -F _chainrule chainrule

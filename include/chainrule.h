@@ -1,0 +1,325 @@
+/* chainrule: derive, run, diagnose and repair the gradients of neural networks.
+ *
+ * A network and a formula are the same thing, an expression; its derivative is another expression.
+ * Expressions live in a graph (cr_graph). A cr_ref names one of them; equal expressions have equal
+ * refs. Builders take refs and return refs, so they nest; an invalid ref (CR_NONE) in gives an invalid
+ * ref out, and the graph keeps the first error with its message, so that one check at the end is enough:
+ *
+ *     cr_graph *g = cr_graph_new();
+ *     cr_dim n = cr_dim_symbol(g, "n"), m = cr_dim_symbol(g, "m");
+ *     cr_ref W = cr_param(g, "W", 2, (cr_dim[]){m, n}, 0), x = cr_param(g, "x", 1, &n, 0);
+ *     cr_ref loss = cr_sum(g, cr_map(g, CR_OP_TANH, cr_matmul(g, W, x)));
+ *     cr_ref grad = cr_simplify(g, cr_derivative(g, loss, W));
+ *     if (cr_graph_status(g) != CR_OK) puts(cr_graph_message(g));
+ *     cr_graph_free(g);
+ *
+ * A graph is used by one thread at a time; different graphs are independent. The library never prints,
+ * exits or aborts on user data. Refs and dims belong to their graph and die with it.
+ */
+#ifndef CHAINRULE_H
+#define CHAINRULE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define CR_API __attribute__((visibility("default")))
+#else
+#define CR_API
+#endif
+
+typedef enum cr_status {
+    CR_OK = 0,
+    CR_EARG,      /* a call that makes no sense: wrong argument, index out of range */
+    CR_ESHAPE,    /* sizes that disagree */
+    CR_ENAME,     /* unknown or doubly declared name */
+    CR_ESYNTAX,   /* text that is not in the language */
+    CR_EVALUE,    /* a value is missing, or not of the declared size or attribute */
+    CR_EUNSUPPORTED, /* sensible, but not (yet) possible; the message says what is */
+    CR_ELIMIT,    /* input beyond a stated limit (nesting, length) */
+    CR_EIO,       /* file cannot be read or written */
+    CR_ENOMEM,    /* out of memory */
+    CR_EINTERNAL  /* a fault of this library */
+} cr_status;
+
+typedef struct cr_graph cr_graph;
+typedef uint32_t cr_ref; /* an expression; 0 is none */
+typedef uint32_t cr_dim; /* an integer polynomial in named symbols: a size, an index, an exponent; 0 is none */
+#define CR_NONE 0u
+#define CR_MAX_RANK 16 /* axes of a tensor */
+
+typedef enum cr_dtype { CR_REAL, CR_BOOL } cr_dtype;
+
+/* Facts about a parameter, a bit set. */
+enum {
+    CR_SYMMETRIC = 1,  /* square; entries [i,j] and [j,i] move together */
+    CR_DIAGONAL = 2,   /* square; only the diagonal moves, the rest is 0 */
+    CR_POSITIVE = 4,   /* every entry > 0 */
+    CR_DEFINITE = 8,   /* symmetric positive definite (implies CR_SYMMETRIC, CR_INVERTIBLE) */
+    CR_INVERTIBLE = 16, /* square of full rank */
+    CR_PROBABILITY = 32 /* entries >= 0 that sum to 1 (over all entries) */
+};
+
+/* Operators. src/ops/ops.def is the one list; it is included here for the enumeration only. */
+typedef enum cr_op {
+    CR_OP_NONE = 0,
+#define CR_OP(name, spelling, arity, kind) CR_OP_##name,
+#include "chainrule_ops.def"
+#undef CR_OP
+    CR_OP_COUNT
+} cr_op;
+
+/* ---- graph ------------------------------------------------------------------------------------ */
+
+CR_API cr_graph *cr_graph_new(void);        /* NULL: out of memory */
+CR_API void cr_graph_free(cr_graph *g);     /* ends every ref and dim of g; g may be NULL */
+CR_API cr_status cr_graph_status(const cr_graph *g);    /* of the first error, CR_OK if none */
+CR_API const char *cr_graph_message(const cr_graph *g); /* of the first error, "" if none; lives until cleared or freed */
+CR_API void cr_graph_clear_error(cr_graph *g);
+CR_API const char *cr_version(void);
+
+/* ---- dimensions and integers ------------------------------------------------------------------- */
+
+CR_API cr_dim cr_dim_const(cr_graph *g, int64_t v);
+CR_API cr_dim cr_dim_symbol(cr_graph *g, const char *name); /* same name, same symbol */
+CR_API cr_dim cr_dim_add(cr_graph *g, cr_dim a, cr_dim b);
+CR_API cr_dim cr_dim_sub(cr_graph *g, cr_dim a, cr_dim b);
+CR_API cr_dim cr_dim_mul(cr_graph *g, cr_dim a, cr_dim b);
+CR_API cr_dim cr_dim_floordiv(cr_graph *g, cr_dim a, cr_dim b); /* floor(a/b); b == 0 is an error */
+CR_API bool cr_dim_value(const cr_graph *g, cr_dim d, int64_t *v); /* true and *v if d is a number */
+
+/* ---- leaves ------------------------------------------------------------------------------------ */
+
+/* Parameter of the given shape. The same name with another shape or attributes is an error. */
+CR_API cr_ref cr_param(cr_graph *g, const char *name, unsigned rank, const cr_dim *shape, unsigned attributes);
+CR_API cr_ref cr_const(cr_graph *g, double v);           /* scalar; hashed by bit pattern */
+CR_API cr_ref cr_bool(cr_graph *g, bool v);
+CR_API cr_ref cr_int(cr_graph *g, cr_dim d);             /* integer polynomial as a number */
+CR_API cr_ref cr_onehot(cr_graph *g, cr_dim i, cr_dim n); /* e(i,n) in R^n: 1 at i (counted from 1) */
+CR_API cr_ref cr_identity(cr_graph *g, cr_dim n);         /* I(n) */
+CR_API cr_ref cr_iota(cr_graph *g, cr_dim n);             /* 1, 2, ..., n in R^n */
+CR_API cr_ref cr_full(cr_graph *g, cr_ref scalar, unsigned rank, const cr_dim *shape); /* broadcast */
+
+/* ---- shape of an expression -------------------------------------------------------------------- */
+
+CR_API unsigned cr_rank(const cr_graph *g, cr_ref a);
+CR_API cr_dim cr_size(const cr_graph *g, cr_ref a, unsigned axis);
+CR_API cr_dtype cr_dtype_of(const cr_graph *g, cr_ref a);
+
+/* ---- arithmetic -------------------------------------------------------------------------------- */
+/* Element-wise builders take equal shapes; a scalar operand is broadcast. */
+
+CR_API cr_ref cr_add(cr_graph *g, cr_ref a, cr_ref b);
+CR_API cr_ref cr_add_n(cr_graph *g, unsigned n, const cr_ref *terms);
+CR_API cr_ref cr_sub(cr_graph *g, cr_ref a, cr_ref b);
+CR_API cr_ref cr_neg(cr_graph *g, cr_ref a);
+CR_API cr_ref cr_mul(cr_graph *g, cr_ref a, cr_ref b); /* element-wise */
+CR_API cr_ref cr_div(cr_graph *g, cr_ref a, cr_ref b); /* element-wise */
+CR_API cr_ref cr_pow(cr_graph *g, cr_ref a, cr_ref b); /* element-wise */
+CR_API cr_ref cr_map(cr_graph *g, cr_op op, cr_ref a); /* element-wise function of one argument */
+CR_API cr_ref cr_leaky_relu(cr_graph *g, cr_ref a, double slope); /* a where a > 0, else slope*a */
+CR_API cr_ref cr_map2(cr_graph *g, cr_op op, cr_ref a, cr_ref b); /* MAX2 MIN2 MOD LT LE EQ NE AND OR */
+CR_API cr_ref cr_select(cr_graph *g, cr_ref cond, cr_ref a, cr_ref b); /* cond ? a : b; the other branch is never multiplied in */
+
+/* The one multiply-and-sum. labels: for each operand in turn one label per axis. Labels 0..rank-1 are the
+ * axes of the result, in order, with sizes `shape`; any label >= rank (< 64) is summed. A result label that
+ * no operand has is broadcast. cr_einsum(g, 2, {W, x}, {0,1, 1}, 1, {m}) is W*x. */
+CR_API cr_ref cr_einsum(cr_graph *g, unsigned n, const cr_ref *operands, const uint8_t *labels, unsigned rank,
+                        const cr_dim *shape);
+
+/* Linear algebra. A vector R^n is a column; matrices are rank 2. The rules of the language (interface.md):
+ * a 1 x 1 product is a scalar, scalars multiply anything. */
+CR_API cr_ref cr_matmul(cr_graph *g, cr_ref a, cr_ref b);
+CR_API cr_ref cr_transpose(cr_graph *g, cr_ref a); /* vector -> R^{1 x n}; scalar -> itself */
+CR_API cr_ref cr_sum(cr_graph *g, cr_ref a);       /* all entries */
+CR_API cr_ref cr_mean(cr_graph *g, cr_ref a);
+CR_API cr_ref cr_trace(cr_graph *g, cr_ref a);
+CR_API cr_ref cr_diag(cr_graph *g, cr_ref a); /* vector -> diagonal matrix; matrix -> its diagonal */
+CR_API cr_ref cr_kron(cr_graph *g, cr_ref a, cr_ref b);
+CR_API cr_ref cr_vec(cr_graph *g, cr_ref a); /* columns stacked */
+CR_API cr_ref cr_reshape(cr_graph *g, cr_ref a, unsigned rank, const cr_dim *shape); /* row-major order */
+CR_API cr_ref cr_stack(cr_graph *g, unsigned n, const cr_ref *scalars, unsigned rank, const cr_dim *shape); /* numeric shape, row-major */
+CR_API cr_ref cr_reduce(cr_graph *g, cr_op op, cr_ref a, unsigned keep); /* MAXR MINR PRODR ALLR ANYR NORM1 NORM2 NORM_INF over the axes from `keep` on */
+CR_API cr_ref cr_softmax(cr_graph *g, cr_ref a, unsigned axis);
+CR_API cr_ref cr_logsoftmax(cr_graph *g, cr_ref a, unsigned axis);
+CR_API cr_ref cr_linalg(cr_graph *g, cr_op op, cr_ref a); /* DET LOGDET INV PINV ADJ */
+CR_API cr_ref cr_matpow(cr_graph *g, cr_ref a, cr_dim k); /* A^k; k < 0: inverse */
+CR_API cr_ref cr_index(cr_graph *g, cr_ref a, unsigned n, const cr_dim *index); /* a[i,j,...], from 1; n == rank */
+
+/* sum(i=lo..hi, body) and its kin. `symbol` is the name used for the index inside body (through
+ * cr_dim_symbol); it is bound by this call. kind: CR_BIND_*. STACK gives a new leading axis. */
+typedef enum cr_bind_kind { CR_BIND_SUM, CR_BIND_PROD, CR_BIND_STACK, CR_BIND_ALL, CR_BIND_ANY, CR_BIND_MAX, CR_BIND_MIN } cr_bind_kind;
+CR_API cr_ref cr_bind(cr_graph *g, cr_bind_kind kind, const char *symbol, cr_dim lo, cr_dim hi, cr_ref body);
+
+/* ---- functions --------------------------------------------------------------------------------- */
+
+typedef uint32_t cr_fun; /* a function R -> R, applied element by element; 0 is none */
+CR_API cr_fun cr_fun_unknown(cr_graph *g, const char *name); /* no body; assumed as often differentiable as needed */
+/* Function with a body: a scalar expression in the scalar parameter `arg`. */
+CR_API cr_fun cr_fun_known(cr_graph *g, const char *name, cr_ref arg, cr_ref body);
+CR_API cr_ref cr_call(cr_graph *g, cr_fun f, unsigned order, cr_ref a); /* f, f', f'', ... of a */
+
+/* ---- derivatives ------------------------------------------------------------------------------- */
+
+/* d y / d x, shape(y) x shape(x); x is a parameter. Zero is a zero tensor. Entries of an attributed x
+ * (symmetric, diagonal) move together as interface.md says. */
+CR_API cr_ref cr_derivative(cr_graph *g, cr_ref y, cr_ref x);
+/* Reverse mode: out[i] = cotangent of wrt[i], shape K x shape(wrt[i]), for ybar of shape K x shape(y), any
+ * leading K. out[i] == CR_NONE: structurally zero. Attributes are not applied. */
+CR_API cr_status cr_reverse(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n, const cr_ref *wrt, cr_ref *out);
+/* Forward mode: directional derivative K x shape(y) for tangents K x shape(wrt[i]); CR_NONE: zero. */
+CR_API cr_ref cr_forward(cr_graph *g, cr_ref y, unsigned n, const cr_ref *wrt, const cr_ref *tangent);
+/* Rewrites that hold over the reals, for printing; never needed for running. */
+CR_API cr_ref cr_simplify(cr_graph *g, cr_ref a);
+CR_API cr_status cr_simplify_n(cr_graph *g, unsigned n, const cr_ref *in, cr_ref *out);
+
+/* ---- substitution ------------------------------------------------------------------------------ */
+
+/* roots[i] rebuilt with from[j] replaced by to[j] (equal shapes), through the builders. */
+CR_API cr_status cr_rebuild(cr_graph *g, unsigned n_roots, const cr_ref *roots, unsigned n_map, const cr_ref *from,
+                            const cr_ref *to, cr_ref *out);
+/* Symbol `name` replaced by d in every size, index and exponent of a. */
+CR_API cr_ref cr_substitute(cr_graph *g, cr_ref a, const char *name, cr_dim d);
+/* A new graph that holds the cones of roots only; out[i] are their refs there. NULL: out of memory. */
+CR_API cr_graph *cr_compact(const cr_graph *g, unsigned n_roots, const cr_ref *roots, cr_ref *out);
+/* CR_OK, or CR_EINTERNAL with a message in msg if an invariant of the graph is broken. */
+CR_API cr_status cr_verify(const cr_graph *g, char *msg, size_t msg_size);
+
+/* ---- programs ---------------------------------------------------------------------------------- */
+/* A text of the formula language, its statements turned into results. Results are the caller's (free them with the
+ * function named beside each) and stay valid after the program; every string in them is UTF-8. A call that fails says
+ * why in cr_program_message; the program keeps its first error until cr_program_clear_error. */
+
+typedef struct cr_program cr_program;
+typedef enum cr_query_kind { CR_QUERY_DERIVE, CR_QUERY_EVAL, CR_QUERY_CHECK } cr_query_kind;
+
+CR_API cr_program *cr_program_new(void); /* NULL: out of memory */
+CR_API void cr_program_free(cr_program *p);
+CR_API cr_graph *cr_program_graph(cr_program *p); /* the program's, ends with it */
+CR_API cr_status cr_program_status(const cr_program *p);
+CR_API const char *cr_program_message(const cr_program *p);
+/* Place of the error in its text, counted from 1; 0 where it has none. */
+CR_API void cr_program_position(const cr_program *p, unsigned *line, unsigned *column);
+CR_API void cr_program_clear_error(cr_program *p);
+
+CR_API cr_status cr_program_read(cr_program *p, const char *path); /* appends a .cr file; "-": standard input */
+CR_API cr_status cr_program_parse(cr_program *p, const char *name, const char *text, size_t n);
+CR_API cr_status cr_program_declare(cr_program *p, const char *text); /* as after `let`: "x : R^n, W : R^{m x n}" */
+CR_API cr_status cr_program_query(cr_program *p, cr_query_kind kind, const char *expr, const char *wrt); /* wrt NULL: none */
+CR_API cr_status cr_program_assign(cr_program *p, const char *text); /* "x = [1,2]; n = 3"; a later value replaces */
+CR_API cr_status cr_program_load(cr_program *p, const char *path);   /* values by name from a .npz file */
+
+CR_API size_t cr_program_count(const cr_program *p); /* of statements */
+CR_API cr_query_kind cr_program_kind(const cr_program *p, size_t i);
+CR_API const char *cr_program_query_text(const cr_program *p, size_t i); /* as written, white space folded */
+
+/* What to make of a derivative: a set of bits. */
+enum {
+    CR_TEXT = 1,    /* in the language; parses back */
+    CR_UNICODE = 2, /* for reading on a terminal */
+    CR_LATEX = 4,
+    CR_NUMPY = 8,   /* source of a Python function */
+    CR_STEPS = 16,  /* rule by rule */
+    CR_GRADIENT = 32 /* symmetric variables: (G + G')/2, the gradient in the space of symmetric matrices */
+};
+typedef enum cr_form { CR_FORM_AUTO, CR_FORM_COMPONENT, CR_FORM_MATRIX } cr_form;
+
+typedef struct cr_index_range { const char *name, *from, *to; } cr_index_range;
+typedef struct cr_condition { const char *text, *unicode, *latex; bool sufficient; } cr_condition;
+typedef struct cr_step { const char *rule, *text, *latex; } cr_step;
+
+typedef struct cr_derivation {
+    const char *query;
+    const char *text, *unicode, *latex, *numpy; /* NULL: not asked for */
+    size_t rank;
+    const char *const *shape; /* sizes as text: numbers or expressions of symbols */
+    size_t n_free;
+    const cr_index_range *free_index;
+    size_t n_assumes;
+    const char *const *assumes; /* what the query supposes: "n >= 5", "sigma is differentiable" */
+    size_t n_defined;
+    const cr_condition *defined; /* where the derivative exists and the formula holds: all of these; none: everywhere */
+    size_t n_steps;
+    const cr_step *step;
+} cr_derivation;
+
+/* Derivative of statement i (one with `wrt`). */
+CR_API cr_status cr_program_derive(cr_program *p, size_t i, unsigned flags, cr_form form, cr_derivation **out);
+CR_API void cr_derivation_free(cr_derivation *d);
+
+/* Numbers, row-major. */
+typedef struct cr_array {
+    unsigned rank;
+    int64_t dim[CR_MAX_RANK];
+    size_t n;
+    const double *value; /* booleans as 0 and 1 */
+    bool boolean;
+} cr_array;
+
+/* Value of statement i in f64: of its expression, or of its derivative if it has `wrt`. CR_EVALUE names every value that
+ * is missing. */
+CR_API cr_status cr_program_eval(cr_program *p, size_t i, cr_array *out);
+CR_API void cr_array_free(cr_array *a);
+
+typedef enum cr_answer { CR_NO, CR_YES, CR_UNDECIDED } cr_answer;
+
+/* One entry of the derivative at one point. */
+typedef struct cr_check_entry {
+    const char *name;     /* "x[2]"; "[3] / x[2]" for entry 3 of a vector; "" if there is only one */
+    cr_answer exists;     /* the derivative at this point */
+    cr_answer agrees;     /* the formula with it */
+    double formula, numeric;
+    double left, right;   /* one-sided derivatives; NaN where not asked for or undecided */
+    double tolerance;     /* of |formula - numeric| */
+    unsigned order;       /* 1 .. number of variables in `wrt`: which derivative of the chain this is */
+} cr_check_entry;
+
+typedef struct cr_named_array { const char *name; cr_array array; } cr_named_array;
+
+/* One point with one choice of the free indices. */
+typedef struct cr_check_case {
+    size_t n_index;
+    const cr_named_array *index; /* free indices and their values, scalars */
+    cr_array formula, numeric;
+    cr_array left, right; /* one-sided derivatives; value NULL if not asked for */
+    cr_answer exists, agrees;
+    cr_check_entry worst;
+    size_t on_kink, near_kink; /* element operations that sat on a kink, or within rounding of one */
+} cr_check_case;
+
+typedef struct cr_check {
+    const char *query;
+    bool given;               /* at a given point: differentiability is decided there */
+    cr_answer exists, agrees; /* over all points and indices */
+    size_t n_points, n_entries; /* points tried; entries compared in all */
+    const char *method;       /* "complex step", "central differences", "one-sided series" */
+    size_t n_cases;
+    const cr_check_case *cases; /* given: every choice of the free indices; random: the worst one */
+    size_t worst;               /* index into cases */
+    size_t n_point;
+    const cr_named_array *point; /* the values at the worst case */
+    size_t n_findings;
+    const cr_check_entry *finding; /* entries that do not exist or disagree, at most 100 */
+    size_t on_kink, near_kink;
+} cr_check;
+
+typedef struct cr_check_options {
+    uint64_t seed;
+    unsigned points; /* random points; 0: the default, 5 */
+    unsigned flags;  /* CR_GRADIENT */
+} cr_check_options;
+
+/* Derivative of statement i against independent numbers, at random points or at the given one. Finding a disagreement
+ * is not an error: the status is CR_OK. */
+CR_API cr_status cr_program_check(cr_program *p, size_t i, const cr_check_options *o, cr_check **out);
+CR_API void cr_check_free(cr_check *c);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

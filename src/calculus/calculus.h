@@ -1,0 +1,44 @@
+/* Room calculus: derivatives, simplification, conditions, steps. Builds graph from graph; evaluates nothing. */
+#ifndef CR_CALCULUS_H
+#define CR_CALCULUS_H
+
+#include "ops/ops.h"
+
+/* What a derivative is taken with respect to: a parameter, or one entry of it. */
+typedef struct calc_wrt {
+    cr_ref var;
+    unsigned n_index; /* 0, or the rank of var */
+    cr_dim index[CR_MAX_RANK];
+} calc_wrt;
+
+typedef enum calc_kind { COND_EXACT, COND_SUFFICIENT } calc_kind;
+typedef struct calc_condition {
+    cr_ref cond; /* scalar boolean expression, simplified; true where the derivative exists and the formula holds */
+    calc_kind kind;
+} calc_condition;
+
+typedef struct calc_step {
+    char *rule;   /* "chain rule", "derivative of sigmoid", ... */
+    char *text;   /* in the language */
+    char *latex;
+} calc_step;
+
+enum { CALC_STEPS = 1, CALC_CONDITIONS = 2, CALC_FORM_GRADIENT = 4 /* (G+G')/2 for symmetric variables */ };
+
+typedef struct calc_result {
+    cr_ref exact;  /* the derivative as built by the rules: what is run. shape(y) x shape(x1) x shape(x2) ... */
+    cr_ref simple; /* the same over the reals, for reading */
+    calc_condition *condition; /* all must hold; none: everywhere */
+    size_t n_conditions;
+    calc_step *step;
+    size_t n_steps;
+} calc_result;
+
+/* d^n y / d wrt[0] ... d wrt[n-1]. On failure the graph's error is set. Release with calc_result_free in any case. */
+cr_status calc_derive(cr_graph *g, cr_ref y, unsigned n, const calc_wrt *wrt, unsigned flags, calc_result *out);
+void calc_result_free(calc_result *r);
+
+/* Possible signs of the entries of a real expression (SIGN_* bits), from attributes and structure. */
+unsigned calc_sign(cr_graph *g, cr_ref a);
+
+#endif

@@ -1,0 +1,75 @@
+/* A query: the derivative of an expression by variables or single entries of them, with its conditions and steps. */
+#include "calculus/derive.h"
+
+#include <string.h>
+
+/* The entry d[..., index] of a derivative whose last axes are those of w's variable. */
+static cr_ref entry(cr_graph *g, cr_ref d, const calc_wrt *w)
+{
+    if (!valid(g, d) || !w->n_index) return d;
+    const cr_shape *s = shape_of(g, d), *x = shape_of(g, w->var);
+    unsigned k = s->rank - (unsigned)x->rank;
+    cr_ref in[CR_MAX_RANK + 1] = {d};
+    uint8_t label[2 * CR_MAX_RANK];
+    for (unsigned i = 0; i < s->rank; i++) label[i] = (uint8_t)i;
+    for (unsigned i = 0; i < x->rank; i++) {
+        in[i + 1] = cr_onehot(g, w->index[i], x->dim[i]);
+        label[s->rank + i] = (uint8_t)(k + i);
+    }
+    return cr_einsum(g, x->rank + 1u, in, label, k, s->dim);
+}
+
+cr_ref calc_direction(cr_graph *g, const calc_wrt *w)
+{
+    const cr_shape *x = shape_of(g, w->var);
+    cr_ref in[CR_MAX_RANK];
+    uint8_t label[CR_MAX_RANK];
+    if (!w->n_index) return x->rank == 0 ? cr_const(g, 1) : calc_identity(g, w->var);
+    for (unsigned i = 0; i < x->rank; i++) {
+        in[i] = cr_onehot(g, w->index[i], x->dim[i]);
+        label[i] = (uint8_t)i;
+    }
+    cr_ref e = cr_einsum(g, x->rank, in, label, x->rank, x->dim);
+    return calc_tie_entries(g, e, w->var, false);
+}
+
+cr_ref calc_partial(cr_graph *g, cr_ref y, const calc_wrt *w, bool gradient)
+{
+    if (!valid(g, y) || !valid(g, w->var)) return CR_NONE;
+    if (shape_of(g, y)->dtype != CR_REAL) return graph_fail(g, CR_ESHAPE, "a condition has no derivative");
+    if (!w->n_index || is_scalar(g, y) || gradient) return entry(g, calc_full_derivative(g, y, w->var, gradient), w);
+    /* A tensor by one entry: forward, along that entry. */
+    cr_ref v = calc_direction(g, w), d = v ? cr_forward(g, y, 1, &w->var, &v) : CR_NONE;
+    if (g->err.status != CR_OK) return CR_NONE;
+    return d ? d : cr_full(g, cr_const(g, 0), shape_of(g, y)->rank, shape_of(g, y)->dim);
+}
+
+cr_status calc_derive(cr_graph *g, cr_ref y, unsigned n, const calc_wrt *wrt, unsigned flags, calc_result *out)
+{
+    memset(out, 0, sizeof *out);
+    cr_ref d = y;
+    bool ok = valid(g, y);
+    for (unsigned i = 0; i < n && ok; i++) {
+        if (flags & CALC_CONDITIONS) ok = calc_conditions(g, d, &wrt[i], i + 1 < n, out) == CR_OK;
+        if (ok && flags & CALC_STEPS) ok = calc_steps(g, d, &wrt[i], out) == CR_OK;
+        if (ok) d = calc_partial(g, d, &wrt[i], flags & CALC_FORM_GRADIENT);
+        ok = ok && d != CR_NONE;
+    }
+    out->exact = d;
+    if (ok) out->simple = cr_simplify(g, d);
+    if (out->simple) return CR_OK;
+    if (g->err.status == CR_OK) graph_fail(g, CR_EARG, "an invalid expression");
+    return g->err.status;
+}
+
+void calc_result_free(calc_result *r)
+{
+    for (size_t i = 0; i < r->n_steps; i++) {
+        mem_free(r->step[i].rule);
+        mem_free(r->step[i].text);
+        mem_free(r->step[i].latex);
+    }
+    mem_free(r->step);
+    mem_free(r->condition);
+    memset(r, 0, sizeof *r);
+}

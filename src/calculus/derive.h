@@ -1,0 +1,18 @@
+/* What the parts of a query share: derivative, conditions, steps. */
+#ifndef CR_DERIVE_H
+#define CR_DERIVE_H
+
+#include "calculus/walk.h"
+
+/* d y / d w: shape(y) x shape(var), or shape(y) for one entry. */
+cr_ref calc_partial(cr_graph *g, cr_ref y, const calc_wrt *w, bool gradient);
+/* The direction along which an entry moves (both entries of a symmetric matrix): shape(var). For a whole variable the
+ * identity: shape(var) x shape(var). */
+cr_ref calc_direction(cr_graph *g, const calc_wrt *w);
+/* Appends the conditions under which d y / d w exists and is what the rules say. `again`: the result is differentiated
+ * further, so that it must hold nearby too. */
+cr_status calc_conditions(cr_graph *g, cr_ref y, const calc_wrt *w, bool again, calc_result *out);
+/* Appends the derivation of d y / d w, rule by rule. */
+cr_status calc_steps(cr_graph *g, cr_ref y, const calc_wrt *w, calc_result *out);
+
+#endif

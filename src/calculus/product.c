@@ -1,0 +1,554 @@
+/* Products over the reals: flattening, powers, inverses, deltas, distribution. */
+#include "calculus/simplify.h"
+
+#include <math.h>
+#include <string.h>
+
+static unsigned rank_of(const cr_graph *g, cr_ref r) { return shape_of(g, r)->rank; }
+static bool is_op(const cr_graph *g, cr_ref r, cr_op op) { return op_of(g, r) == op; }
+
+/* ---- reading and building ------------------------------------------------------------------------ */
+
+void product_read(const cr_graph *g, cr_ref r, product *p)
+{
+    const cr_node *n = node(g, r);
+    const cr_shape *s = shape_of(g, r);
+    p->coef = 1;
+    p->n = 0;
+    p->rank = p->next = s->rank;
+    memcpy(p->shape, s->dim, s->rank * sizeof *p->shape);
+    if (n->op == CR_OP_EINSUM && n->n_in <= PRODUCT_MAX) {
+        const uint32_t *l = n->word + n->n_in;
+        for (uint32_t i = 0; i < n->n_in; i++) {
+            p->factor[p->n] = n->word[i];
+            for (unsigned k = 0; k < rank_of(g, n->word[i]); k++, l++) {
+                p->label[p->n][k] = (uint8_t)*l;
+                if (*l >= p->next) p->next = *l + 1;
+            }
+            p->n++;
+        }
+        return;
+    }
+    p->factor[p->n] = r;
+    for (unsigned k = 0; k < s->rank; k++) p->label[p->n][k] = (uint8_t)k;
+    p->n++;
+}
+
+cr_ref product_build(cr_graph *g, const product *p)
+{
+    cr_ref in[PRODUCT_MAX + 1];
+    uint8_t label[(PRODUCT_MAX + 1) * CR_MAX_RANK];
+    unsigned n = 0, m = 0;
+    if (p->coef == 0) return cr_full(g, cr_const(g, 0), p->rank, p->shape);
+    if (p->coef != 1) in[n++] = cr_const(g, p->coef);
+    for (unsigned i = 0; i < p->n; i++) {
+        in[n++] = p->factor[i];
+        for (unsigned k = 0; k < rank_of(g, p->factor[i]); k++) label[m++] = p->label[i][k];
+    }
+    if (n == 0) return cr_full(g, cr_const(g, 1), p->rank, p->shape);
+    return cr_einsum(g, n, in, label, p->rank, p->shape);
+}
+
+double split_coefficient(cr_graph *g, cr_ref r, cr_ref *rest)
+{
+    const cr_node *n = node(g, r);
+    double v;
+    if (is_const(g, r, &v)) {
+        *rest = CR_NONE;
+        return v;
+    }
+    *rest = r;
+    if (n->op != CR_OP_EINSUM || n->n_in > PRODUCT_MAX) return 1;
+    for (uint32_t i = 0; i < n->n_in; i++) {
+        if (rank_of(g, n->word[i]) || !is_const(g, n->word[i], &v) || v == 3.14159265358979323846) continue;
+        product p;
+        product_read(g, r, &p);
+        p.n--;
+        memmove(p.factor + i, p.factor + i + 1, (p.n - i) * sizeof *p.factor);
+        memmove(p.label + i, p.label + i + 1, (p.n - i) * sizeof *p.label);
+        *rest = product_build(g, &p);
+        return v;
+    }
+    return 1;
+}
+
+/* ---- small tools --------------------------------------------------------------------------------- */
+
+static void drop(product *p, unsigned i)
+{
+    p->n--;
+    memmove(p->factor + i, p->factor + i + 1, (p->n - i) * sizeof *p->factor);
+    memmove(p->label + i, p->label + i + 1, (p->n - i) * sizeof *p->label);
+}
+
+/* Factor i becomes 1, but its labels are still summed over. */
+static void set_one(cr_graph *g, product *p, unsigned i)
+{
+    const cr_shape *s = shape_of(g, p->factor[i]);
+    if (s->rank == 0) drop(p, i);
+    else p->factor[i] = cr_full(g, cr_const(g, 1), s->rank, s->dim);
+}
+
+static bool same_labels(const cr_graph *g, const product *p, unsigned i, unsigned j)
+{
+    unsigned r = rank_of(g, p->factor[i]);
+    return r == rank_of(g, p->factor[j]) && !memcmp(p->label[i], p->label[j], r);
+}
+
+/* How many axes of factors have label l. */
+static unsigned count_label(const cr_graph *g, const product *p, uint8_t l)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < p->n; i++)
+        for (unsigned k = 0; k < rank_of(g, p->factor[i]); k++) n += p->label[i][k] == l;
+    return n;
+}
+
+/* Splices the product q in the place of factor i, whose labels are the axes of q. False: no room. */
+static bool splice(const cr_graph *g, product *p, unsigned i, const product *q)
+{
+    uint8_t to[EINSUM_MAX_LABELS];
+    if (p->n + q->n > PRODUCT_MAX || p->next + (q->next - q->rank) > EINSUM_MAX_LABELS - 8) return false;
+    for (unsigned l = 0; l < q->next; l++) to[l] = l < q->rank ? p->label[i][l] : (uint8_t)(p->next + l - q->rank);
+    unsigned tail = p->n - i - 1;
+    memmove(p->factor + i + q->n, p->factor + i + 1, tail * sizeof *p->factor);
+    memmove(p->label + i + q->n, p->label + i + 1, tail * sizeof *p->label);
+    for (unsigned j = 0; j < q->n; j++) {
+        p->factor[i + j] = q->factor[j];
+        for (unsigned k = 0; k < rank_of(g, q->factor[j]); k++) p->label[i + j][k] = to[q->label[j][k]];
+    }
+    p->n += q->n - 1;
+    p->next += q->next - q->rank;
+    p->coef = times_exact(p->coef, q->coef);
+    return true;
+}
+
+/* f = base^exponent */
+static cr_ref base_of(const cr_graph *g, cr_ref f, double *exponent)
+{
+    double e;
+    *exponent = 1;
+    if (is_op(g, f, CR_OP_SQRT)) {
+        *exponent = 0.5;
+        return in_of(g, f, 0);
+    }
+    if (!is_op(g, f, CR_OP_POW) || !is_const(g, in_of(g, f, 1), &e)) return f;
+    cr_ref b = in_of(g, f, 0);
+    *exponent = e;
+    if (is_op(g, b, CR_OP_SQRT) && e == trunc(e)) {
+        *exponent = e / 2;
+        return in_of(g, b, 0);
+    }
+    return b;
+}
+
+static cr_ref power(cr_graph *g, cr_ref base, double e)
+{
+    if (e == 0.5) return cr_map(g, CR_OP_SQRT, base);
+    if (2 * e == trunc(2 * e) && e != trunc(e) && e < 0) return cr_pow(g, cr_map(g, CR_OP_SQRT, base), cr_const(g, 2 * e));
+    return cr_pow(g, base, cr_const(g, e));
+}
+
+/* ---- flattening ----------------------------------------------------------------------------------- */
+
+/* A power of a product (nothing summed) is a product of powers; exponents that are not integers need positive bases. */
+static bool spread_power(simp *s, product *p, unsigned i)
+{
+    cr_graph *g = s->g;
+    double e;
+    cr_ref f = p->factor[i], b = base_of(g, f, &e);
+    if (b == f || e == 1) return false;
+    product q, inner;
+    bool integer = e == trunc(e);
+    if (is_op(g, b, CR_OP_DIV) && integer) {
+        product_read(g, f, &q);
+        q.n = 2;
+        memcpy(q.label[1], q.label[0], sizeof q.label[0]);
+        q.factor[0] = power(g, in_of(g, b, 0), e);
+        q.factor[1] = power(g, in_of(g, b, 1), -e);
+        return splice(g, p, i, &q);
+    }
+    double e2;
+    cr_ref b2 = base_of(g, b, &e2);
+    if (b2 != b && (e2 != trunc(e2) ? sign_of(s, b2) == SIGN_POS || integer : integer || sign_of(s, b2) == SIGN_POS)) {
+        p->factor[i] = power(g, b2, e * e2);
+        return true;
+    }
+    if (!is_op(g, b, CR_OP_EINSUM)) {
+        double v;
+        if (is_const(g, b, &v) && integer && fabs(pow(v, e)) < 1e15 && v != 0) { /* 3^-1: a number */
+            p->coef = times_exact(p->coef, pow(v, e));
+            set_one(g, p, i);
+            return true;
+        }
+        if (is_op(g, b, CR_OP_ABS) && fmod(e, 2) == 0) {
+            p->factor[i] = power(g, in_of(g, b, 0), e);
+            return true;
+        }
+        return false;
+    }
+    product_read(g, b, &inner);
+    if (inner.next > inner.rank || inner.n > 8) return false;
+    if (!integer)
+        for (unsigned k = 0; k < inner.n; k++)
+            if (sign_of(s, inner.factor[k]) & SIGN_NEG) return false;
+    for (unsigned k = 0; k < inner.n; k++) inner.factor[k] = power(g, inner.factor[k], e);
+    return splice(g, p, i, &inner);
+}
+
+static bool flatten_one(simp *s, product *p, unsigned i)
+{
+    cr_graph *g = s->g;
+    cr_ref f = p->factor[i];
+    product q;
+    double v;
+    if (is_const(g, f, &v) && v != 3.14159265358979323846) {
+        p->coef = times_exact(p->coef, v);
+        set_one(g, p, i);
+        return rank_of(g, f) == 0 || v != 1;
+    }
+    switch (op_of(g, f)) {
+    case CR_OP_EINSUM: {
+        if (node(g, f)->n_in > 1 && !may_merge(s, f)) return false;
+        product_read(g, f, &q);
+        if (q.n == 1 && q.factor[0] == f) return false;
+        return splice(g, p, i, &q);
+    }
+    case CR_OP_DIV:
+        product_read(g, f, &q);
+        q.n = 2;
+        memcpy(q.label[1], q.label[0], sizeof q.label[0]);
+        q.factor[0] = in_of(g, f, 0);
+        q.factor[1] = cr_pow(g, in_of(g, f, 1), cr_const(g, -1));
+        return splice(g, p, i, &q);
+    case CR_OP_POW: case CR_OP_SQRT: return spread_power(s, p, i);
+    case CR_OP_DSIGMOID: case CR_OP_DTANH: return false;
+    default: return false;
+    }
+}
+
+/* ---- merging -------------------------------------------------------------------------------------- */
+
+/* Products of two element-wise functions of the same z: step(z) relu(z) = relu(z), sign(z) |z| = z, ... */
+static cr_ref known_pair(cr_graph *g, cr_ref a, cr_ref b)
+{
+    cr_op x = op_of(g, a), y = op_of(g, b);
+    if (x == CR_OP_STEP && b == in_of(g, a, 0)) return cr_map(g, CR_OP_RELU, b);
+    if (op_get(x)->kind != KIND_MAP1 || op_get(y)->kind != KIND_MAP1 || in_of(g, a, 0) != in_of(g, b, 0)) return CR_NONE;
+    if (x == CR_OP_STEP && (y == CR_OP_STEP || y == CR_OP_RELU)) return b;
+    if (x == CR_OP_STEP && y == CR_OP_ABS) return cr_map(g, CR_OP_RELU, in_of(g, a, 0));
+    if (x == CR_OP_SIGN && y == CR_OP_ABS) return in_of(g, a, 0);
+    return CR_NONE;
+}
+
+static bool merge_powers(simp *s, product *p)
+{
+    cr_graph *g = s->g;
+    for (unsigned i = 0; i < p->n; i++) {
+        double e1, e2;
+        cr_ref b = base_of(g, p->factor[i], &e1);
+        unsigned r = rank_of(g, p->factor[i]);
+        bool free_axes = true; /* no sum runs over this factor */
+        for (unsigned k = 0; k < r; k++) free_axes = free_axes && p->label[i][k] < p->rank;
+        for (unsigned j = i + 1; j < p->n; j++) {
+            if (!same_labels(g, p, i, j)) continue;
+            cr_ref pair = known_pair(g, p->factor[i], p->factor[j]);
+            if (!pair) pair = known_pair(g, p->factor[j], p->factor[i]);
+            if (pair) {
+                p->factor[i] = pair;
+                drop(p, j);
+                return true;
+            }
+            if (base_of(g, p->factor[j], &e2) != b) continue;
+            /* x'x stays a product of two, it is not the sum of x^2 */
+            if (!free_axes && e1 > 0 && e2 > 0 && e1 == trunc(e1) && e2 == trunc(e2)) continue;
+            double e = plus_exact(e1, e2);
+            drop(p, j);
+            if (e == 0) set_one(g, p, i);
+            else p->factor[i] = power(g, b, e);
+            return true;
+        }
+        if (!free_axes && e1 == 2 && r > 0 && p->n < PRODUCT_MAX && b != p->factor[i] && shape_of(g, b)->rank == r) { /* sum of x^2: x'x */
+            p->factor[i] = b;
+            p->factor[p->n] = b;
+            memcpy(p->label[p->n], p->label[i], sizeof p->label[0]);
+            p->n++;
+            return true;
+        }
+    }
+    return false;
+}
+
+static cr_ref matrix_base(cr_graph *g, cr_ref f, cr_dim *e)
+{
+    if (is_op(g, f, CR_OP_INV)) {
+        *e = dim_const(g->dims, -1);
+        return in_of(g, f, 0);
+    }
+    if (is_op(g, f, CR_OP_MATPOW)) {
+        *e = attr_of(g, f, 0);
+        return in_of(g, f, 0);
+    }
+    *e = dim_const(g->dims, 1);
+    return f;
+}
+
+/* X^p X^q = X^(p+q) where a sum runs between the two and nowhere else; inv(X) X = I. */
+static bool merge_matrices(simp *s, product *p)
+{
+    cr_graph *g = s->g;
+    for (unsigned i = 0; i < p->n; i++) {
+        if (!is_op(g, p->factor[i], CR_OP_INV) && !is_op(g, p->factor[i], CR_OP_MATPOW)) continue;
+        cr_dim e1, e2;
+        cr_ref b = matrix_base(g, p->factor[i], &e1);
+        bool sym = is_symmetric(s, b, 0);
+        for (unsigned j = 0; j < p->n; j++) {
+            if (j == i || matrix_base(g, p->factor[j], &e2) != b) continue;
+            for (unsigned x = 0; x < 2; x++) /* axis of i that meets axis y of j: 1 meets 0, 0 meets 1; any if symmetric */
+                for (unsigned y = 0; y < 2; y++) {
+                    uint8_t l = p->label[i][x];
+                    if (p->label[j][y] != l || l < p->rank || count_label(g, p, l) != 2 || (x == y && !sym)) continue;
+                    uint8_t left = x == 1 ? p->label[i][0] : p->label[j][1 - y], right = x == 1 ? p->label[j][1 - y] : p->label[i][1];
+                    p->factor[i] = cr_matpow(g, b, dim_add(g->dims, e1, e2));
+                    p->label[i][0] = left;
+                    p->label[i][1] = right;
+                    drop(p, j);
+                    return true;
+                }
+        }
+    }
+    return false;
+}
+
+static bool merge_facts(simp *s, product *p)
+{
+    cr_graph *g = s->g;
+    double e;
+    for (unsigned i = 0; i < p->n; i++) {
+        cr_ref f = p->factor[i];
+        /* adj(X)/det(X) = inv(X) */
+        if (is_op(g, f, CR_OP_ADJ))
+            for (unsigned j = 0; j < p->n; j++) {
+                cr_ref b = base_of(g, p->factor[j], &e);
+                if (e != -1 || !is_op(g, b, CR_OP_DET) || in_of(g, b, 0) != in_of(g, f, 0)) continue;
+                p->factor[i] = cr_linalg(g, CR_OP_INV, in_of(g, f, 0));
+                drop(p, j);
+                return true;
+            }
+        /* probabilities sum to 1 */
+        bool probability = (is_op(g, f, CR_OP_PARAM) && attr_of(g, f, 1) & CR_PROBABILITY) || (is_op(g, f, CR_OP_SOFTMAX) && rank_of(g, f) == 1);
+        for (unsigned k = 0; k < rank_of(g, f) && probability; k++)
+            probability = p->label[i][k] >= p->rank && count_label(g, p, p->label[i][k]) == 1;
+        if (probability && rank_of(g, f)) {
+            drop(p, i);
+            return true;
+        }
+        /* a symmetric factor: its axes in the order of labels */
+        if (rank_of(g, f) == 2 && p->label[i][0] > p->label[i][1] && is_symmetric(s, f, 0)) {
+            uint8_t t = p->label[i][0];
+            p->label[i][0] = p->label[i][1];
+            p->label[i][1] = t;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- selection ------------------------------------------------------------------------------------ */
+
+/* Is every term of the sum element-wise in its entries, so that its entry is no longer than itself? */
+static bool entry_is_short(const cr_graph *g, cr_ref add)
+{
+    const cr_node *n = node(g, add);
+    for (uint32_t i = 0; i < n->n_in; i++) {
+        cr_ref t = n->word[i];
+        einsum_view v;
+        if (is_op(g, t, CR_OP_EINSUM)) {
+            einsum_read(g, t, &v);
+            if (v.n_labels > v.rank) return false;
+        }
+    }
+    return true;
+}
+
+/* x[index...] over its n leading axes, with the selection pushed towards the leaves where that is as short. */
+static cr_ref select_entry(simp *s, cr_ref x, unsigned n_index, const cr_dim *index, unsigned depth)
+{
+    cr_graph *g = s->g;
+    const cr_node *n = node(g, x);
+    const cr_shape *sh = shape_of(g, x);
+    const op_info *op = op_get((cr_op)n->op);
+    double v;
+    if (is_const(g, x, &v)) return cr_full(g, cr_const(g, v), sh->rank - n_index, sh->dim + n_index);
+    bool elementwise = op->kind == KIND_MAP1 || op->kind == KIND_MAP2 || op->kind == KIND_CMP || n->op == CR_OP_SELECT || n->op == CR_OP_CALL ||
+                       (n->op == CR_OP_ADD && entry_is_short(g, x));
+    if (depth < 20 && n->n_in <= 16 && elementwise) {
+        cr_ref in[16];
+        for (uint32_t i = 0; i < n->n_in; i++) in[i] = select_entry(s, n->word[i], n_index, index, depth + 1);
+        return graph_remake(g, x, in);
+    }
+    if (op->kind == KIND_REDUCE && n->word[1] >= n_index)
+        return cr_reduce(g, (cr_op)n->op, select_entry(s, n->word[0], n_index, index, depth + 1), n->word[1] - n_index);
+    if (n->op == CR_OP_IOTA) return cr_int(g, index[0]);
+    int64_t at = 0, size, k;
+    if (n->op == CR_OP_STACK && n_index == sh->rank) { /* an entry of a literal, if the numbers say which */
+        bool known = true;
+        for (unsigned i = 0; i < n_index && known; i++) {
+            known = dim_value(g->dims, index[i], &k) && dim_value(g->dims, sh->dim[i], &size);
+            if (known) at = at * size + k - 1;
+        }
+        if (known && at >= 0 && at < n->n_in) return n->word[at];
+    }
+    if (sh->dtype != CR_REAL) return CR_NONE;
+    product p;
+    product_read(g, x, &p);
+    unsigned rank = p.rank - n_index;
+    if (p.n + n_index > PRODUCT_MAX) return CR_NONE;
+    /* axes 0..n_index-1 become summed labels, met by one-hots */
+    uint8_t to[EINSUM_MAX_LABELS];
+    for (unsigned l = 0; l < p.next; l++) to[l] = (uint8_t)(l < n_index ? p.next + l : l < p.rank ? l - n_index : l);
+    if (p.next + n_index > EINSUM_MAX_LABELS) return CR_NONE;
+    for (unsigned i = 0; i < p.n; i++)
+        for (unsigned a = 0; a < rank_of(g, p.factor[i]); a++) p.label[i][a] = to[p.label[i][a]];
+    for (unsigned i = 0; i < n_index; i++) {
+        p.factor[p.n] = cr_onehot(g, index[i], p.shape[i]);
+        if (!p.factor[p.n]) return CR_NONE;
+        p.label[p.n++][0] = to[i];
+    }
+    p.next += n_index;
+    p.rank = rank;
+    memmove(p.shape, p.shape + n_index, rank * sizeof *p.shape);
+    return product_simplify(s, &p);
+}
+
+/* A factor all of whose labels are picked by one-hots is the scalar f(z)[i,j] = f(z[i,j]). */
+static bool push_selection(simp *s, product *p)
+{
+    cr_graph *g = s->g;
+    for (unsigned i = 0; i < p->n; i++) {
+        cr_ref f = p->factor[i];
+        unsigned r = rank_of(g, f);
+        cr_op op = op_of(g, f);
+        cr_dim index[CR_MAX_RANK];
+        if (r == 0 || op == CR_OP_ONEHOT || op == CR_OP_PARAM || op == CR_OP_IDENTITY || op == CR_OP_EINSUM) continue;
+        if (op == CR_OP_ADD && !entry_is_short(g, f)) continue;
+        op_kind kind = op_get(op)->kind;
+        if (kind != KIND_MAP1 && kind != KIND_MAP2 && kind != KIND_REDUCE && op != CR_OP_ADD && op != CR_OP_SELECT && op != CR_OP_CALL &&
+            op != CR_OP_IOTA && op != CR_OP_STACK)
+            continue;
+        bool all = true;
+        for (unsigned k = 0; k < r && all; k++) {
+            all = false;
+            for (unsigned j = 0; j < p->n && !all; j++)
+                if (is_op(g, p->factor[j], CR_OP_ONEHOT) && p->label[j][0] == p->label[i][k] && p->label[j][0] >= p->rank) {
+                    index[k] = attr_of(g, p->factor[j], 0);
+                    all = true;
+                }
+        }
+        if (!all) continue;
+        cr_ref entry = select_entry(s, f, r, index, 0);
+        if (!entry || rank_of(g, entry)) continue;
+        if (is_op(g, entry, CR_OP_EINSUM)) { /* came back as f(z)[i]: no progress */
+            bool same = false;
+            for (uint32_t k = 0; k < node(g, entry)->n_in; k++) same |= in_of(g, entry, k) == f;
+            if (same) continue;
+        }
+        p->factor[i] = simplify_new(s, entry, f);
+        return p->factor[i] != CR_NONE;
+    }
+    return false;
+}
+
+/* ---- distribution --------------------------------------------------------------------------------- */
+
+/* Worth multiplying out: a delta in the sum is contracted by the product, or a power cancels. */
+static bool worth_distributing(simp *s, const product *p, unsigned i)
+{
+    cr_graph *g = s->g;
+    const cr_node *n = node(g, p->factor[i]);
+    product t;
+    if (n->n_in > 12) return false;
+    for (uint32_t k = 0; k < n->n_in; k++) {
+        product_read(g, n->word[k], &t);
+        for (unsigned a = 0; a < t.n; a++) {
+            double e1, e2;
+            unsigned r = rank_of(g, t.factor[a]);
+            bool delta = is_op(g, t.factor[a], CR_OP_IDENTITY) || is_op(g, t.factor[a], CR_OP_ONEHOT);
+            for (unsigned x = 0; x < r && delta; x++)
+                if (t.label[a][x] < t.rank && p->label[i][t.label[a][x]] >= p->rank) return true;
+            cr_ref b = base_of(g, t.factor[a], &e1);
+            double v;
+            if (is_const(g, b, &v)) continue;
+            for (unsigned j = 0; j < p->n; j++) {
+                if (j == i || base_of(g, p->factor[j], &e2) != b || e1 * e2 >= 0 || rank_of(g, p->factor[j]) != r) continue;
+                bool same = true;
+                for (unsigned x = 0; x < r && same; x++) same = t.label[a][x] < t.rank && p->label[i][t.label[a][x]] == p->label[j][x];
+                if (same) return true;
+            }
+        }
+    }
+    return false;
+}
+
+static cr_ref distribute(simp *s, const product *p, unsigned i)
+{
+    cr_graph *g = s->g;
+    const cr_node *n = node(g, p->factor[i]);
+    cr_ref term[12];
+    for (uint32_t k = 0; k < n->n_in; k++) {
+        product q = *p, t;
+        product_read(g, n->word[k], &t);
+        if (!splice(g, &q, i, &t)) return CR_NONE;
+        term[k] = product_simplify(s, &q);
+        if (!term[k]) return CR_NONE;
+    }
+    return sum_simplify(s, n->n_in, term);
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------ */
+
+/* Numbers deltas and views through the builder, which knows them, and reads the result back. */
+static bool renormalise(simp *s, product *p)
+{
+    double coef = p->coef;
+    p->coef = 1;
+    cr_ref r = product_build(s->g, p);
+    if (!r) return false;
+    product_read(s->g, r, p);
+    p->coef = coef;
+    return true;
+}
+
+cr_ref product_simplify(simp *s, product *p)
+{
+    cr_graph *g = s->g;
+    for (int round = 0; round < 64; round++) {
+        bool changed = false;
+        for (unsigned i = 0; i < p->n; i++)
+            if (flatten_one(s, p, i)) {
+                changed = true;
+                i--;
+            }
+        if (p->coef == 0) break;
+        if (!renormalise(s, p)) return CR_NONE;
+        if (g->err.status != CR_OK) return CR_NONE;
+        for (unsigned i = 0; i < p->n && !changed; i++) { /* the builder may have made new numbers and views */
+            double v;
+            changed = (is_const(g, p->factor[i], &v) && v != 3.14159265358979323846) || (is_op(g, p->factor[i], CR_OP_EINSUM) && may_merge(s, p->factor[i]) && p->n + node(g, p->factor[i])->n_in < PRODUCT_MAX);
+        }
+        changed = changed || merge_powers(s, p) || merge_matrices(s, p) || merge_facts(s, p);
+        if (changed) continue;
+        if (s->small && push_selection(s, p)) continue;
+        for (unsigned i = 0; i < p->n && s->small; i++) {
+            if (!is_op(g, p->factor[i], CR_OP_ADD)) continue;
+            bool plain = p->n == 1 && rank_of(g, p->factor[i]) == p->rank; /* -(a - b), (A + B)' */
+            for (unsigned k = 0; k < p->rank && plain; k++) plain = p->label[i][k] < p->rank;
+            plain = plain && (p->coef == -1 || p->coef == 1) && node(g, p->factor[i])->n_in <= 12;
+            if (!plain && !worth_distributing(s, p, i)) continue;
+            cr_ref out = distribute(s, p, i);
+            if (out || g->err.status != CR_OK) return out;
+        }
+        break;
+    }
+    return product_build(g, p);
+}

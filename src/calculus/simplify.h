@@ -1,0 +1,45 @@
+/* Inside of simplify: rewrites over the reals. Everything here takes and gives simplified expressions. */
+#ifndef CR_SIMPLIFY_H
+#define CR_SIMPLIFY_H
+
+#include "calculus/walk.h"
+
+/* State of one pass. */
+typedef struct simp {
+    cr_graph *g;
+    unsigned char *sign; /* by ref: SIGN_* + 8 when known */
+    size_t sign_cap;
+    unsigned char *merge; /* by ref: 1 where a result is used once and may be merged into its user */
+    size_t merge_cap;
+    bool small; /* merge shared subexpressions too, look for common factors: what is read, not a network */
+} simp;
+
+enum { PRODUCT_MAX = 48 };
+
+/* coef * prod factor_i, summed over labels >= rank. */
+typedef struct product {
+    double coef;
+    unsigned n, rank, next; /* next: first unused label */
+    cr_ref factor[PRODUCT_MAX];
+    uint8_t label[PRODUCT_MAX][CR_MAX_RANK];
+    cr_dim shape[CR_MAX_RANK];
+} product;
+
+/* Reads r as a product without flattening deeper; any expression is a product of one factor. */
+void product_read(const cr_graph *g, cr_ref r, product *p);
+/* The expression; merges powers, inverses, deltas, numbers. */
+cr_ref product_simplify(simp *s, product *p);
+cr_ref product_build(cr_graph *g, const product *p); /* as it stands */
+/* Sum of n terms of one shape: flattened, like terms collected, factored where a rank-2 factor differs. */
+cr_ref sum_simplify(simp *s, unsigned n, const cr_ref *terms);
+/* r = coef * rest; rest is CR_NONE for a number. */
+double split_coefficient(cr_graph *g, cr_ref r, cr_ref *rest);
+
+bool may_merge(const simp *s, cr_ref r); /* may r be flattened into the product or sum that uses it? */
+unsigned sign_of(simp *s, cr_ref r);
+bool is_symmetric(simp *s, cr_ref r, unsigned depth);
+cr_ref simplify_new(simp *s, cr_ref r, cr_ref old); /* simplifies the inputs of r that are newer than old */
+double times_exact(double a, double b); /* a*b, through p/q where both are small fractions */
+double plus_exact(double a, double b);
+
+#endif

@@ -1,0 +1,154 @@
+/* Sums over the reals: flattened, like terms collected, a differing matrix factor put into one bracket. */
+#include "calculus/simplify.h"
+
+#include <string.h>
+
+typedef struct term_list {
+    cr_ref *rest; /* CR_NONE: a number */
+    double *coef;
+    size_t n, cap_rest, cap_coef;
+} term_list;
+
+static bool push(term_list *l, double coef, cr_ref rest)
+{
+    if (!VEC_RESERVE(l->rest, l->cap_rest, l->n + 1) || !VEC_RESERVE(l->coef, l->cap_coef, l->n + 1)) return false;
+    l->rest[l->n] = rest;
+    l->coef[l->n++] = coef;
+    return true;
+}
+
+/* Adds coef * t to the list; nested sums are opened where they may be merged. */
+static bool collect(simp *s, term_list *l, double coef, cr_ref t, unsigned depth)
+{
+    cr_graph *g = s->g;
+    cr_ref rest;
+    double c = split_coefficient(g, t, &rest);
+    if (rest && op_of(g, rest) == CR_OP_ADD && depth < 50 && (may_merge(s, t) || may_merge(s, rest))) {
+        const cr_node *n = node(g, rest);
+        for (uint32_t i = 0; i < n->n_in; i++)
+            if (!collect(s, l, times_exact(coef, c), n->word[i], depth + 1)) return false;
+        return true;
+    }
+    return push(l, times_exact(coef, c), rest);
+}
+
+/* Adds up the coefficients of equal terms, at the place of the first. */
+static bool merge_like(term_list *l)
+{
+    size_t cap = 16;
+    while (cap < 2 * l->n) cap *= 2;
+    uint32_t small[64], *slot = small;
+    if (cap > 64 && !(slot = mem_alloc(cap * sizeof *slot))) return false;
+    memset(slot, 0, cap * sizeof *slot);
+    size_t m = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        size_t k = hash_word(17, l->rest[i]) & (cap - 1);
+        while (slot[k] && l->rest[slot[k] - 1] != l->rest[i]) k = (k + 1) & (cap - 1);
+        if (slot[k]) {
+            l->coef[slot[k] - 1] = plus_exact(l->coef[slot[k] - 1], l->coef[i]);
+        } else {
+            l->rest[m] = l->rest[i];
+            l->coef[m++] = l->coef[i];
+            slot[k] = (uint32_t)m;
+        }
+    }
+    if (slot != small) mem_free(slot);
+    l->n = 0;
+    for (size_t i = 0; i < m; i++) {
+        if (l->coef[i] == 0) continue;
+        l->rest[l->n] = l->rest[i];
+        l->coef[l->n++] = l->coef[i];
+    }
+    return true;
+}
+
+/* ---- common factors ------------------------------------------------------------------------------- */
+
+/* p with a hole in the place of factor i (its axes swapped if asked): equal products around the hole are equal refs. */
+static cr_ref with_hole(cr_graph *g, const product *p, unsigned i, bool swap)
+{
+    product q = *p;
+    const cr_shape *s = shape_of(g, p->factor[i]);
+    cr_dim dim[2] = {s->dim[swap], s->dim[!swap]};
+    dim_sym name = name_intern(g->dims, "#hole", 5);
+    q.factor[i] = graph_node(g, CR_OP_PARAM, graph_type(g, CR_REAL, 2, dim), 0, NULL, 2, (uint32_t[]){name, 0});
+    q.label[i][0] = p->label[i][swap];
+    q.label[i][1] = p->label[i][!swap];
+    return product_build(g, &q);
+}
+
+/* B x + B' x = (B + B') x: two terms that differ in one matrix factor only. */
+static cr_ref join(simp *s, double ca, cr_ref a, double cb, cr_ref b)
+{
+    cr_graph *g = s->g;
+    product p, q;
+    if (!a || !b || ca != cb) return CR_NONE; /* only equal coefficients read well in one bracket */
+    product_read(g, a, &p);
+    product_read(g, b, &q);
+    if (p.n != q.n || p.n < 2) return CR_NONE;
+    p.coef = q.coef = 1;
+    for (unsigned i = 0; i < p.n; i++) {
+        if (shape_of(g, p.factor[i])->rank != 2 || op_of(g, p.factor[i]) == CR_OP_IDENTITY) continue;
+        cr_ref around = with_hole(g, &p, i, false);
+        for (unsigned j = 0; j < q.n; j++)
+            for (unsigned swap = 0; swap < 2; swap++) {
+                if (shape_of(g, q.factor[j])->rank != 2 || op_of(g, q.factor[j]) == CR_OP_IDENTITY || with_hole(g, &q, j, swap) != around) continue;
+                cr_ref other = q.factor[j];
+                const cr_shape *o = shape_of(g, other);
+                if (swap) other = cr_einsum(g, 1, &other, (uint8_t[]){1, 0}, 2, (cr_dim[]){o->dim[1], o->dim[0]});
+                p.factor[i] = sum_simplify(s, 2, (cr_ref[]){p.factor[i], other});
+                p.coef = ca;
+                return p.factor[i] ? product_simplify(s, &p) : CR_NONE;
+            }
+    }
+    return CR_NONE;
+}
+
+static bool join_terms(simp *s, term_list *l)
+{
+    if (!s->small || l->n > 12) return true;
+    for (size_t i = 0; i < l->n; i++)
+        for (size_t j = i + 1; j < l->n; j++) {
+            cr_ref both = join(s, l->coef[i], l->rest[i], l->coef[j], l->rest[j]);
+            if (s->g->err.status != CR_OK) return false;
+            if (!both) continue;
+            l->coef[i] = split_coefficient(s->g, both, &l->rest[i]);
+            l->n--;
+            memmove(l->rest + j, l->rest + j + 1, (l->n - j) * sizeof *l->rest);
+            memmove(l->coef + j, l->coef + j + 1, (l->n - j) * sizeof *l->coef);
+            j = i; /* the new term may meet others */
+        }
+    return true;
+}
+
+/* -------------------------------------------------------------------------------------------------- */
+
+cr_ref sum_simplify(simp *s, unsigned n, const cr_ref *terms)
+{
+    cr_graph *g = s->g;
+    const cr_shape *sh = shape_of(g, terms[0]);
+    term_list l = {0};
+    cr_ref out = CR_NONE;
+    bool ok = true;
+    for (unsigned i = 0; i < n && ok; i++) ok = collect(s, &l, 1, terms[i], 0);
+    ok = ok && merge_like(&l) && join_terms(s, &l);
+    cr_ref *made = ok ? mem_alloc((l.n ? l.n : 1) * sizeof *made) : NULL;
+    for (size_t i = 0; made && i < l.n; i++) {
+        if (!l.rest[i]) {
+            made[i] = cr_full(g, cr_const(g, l.coef[i]), sh->rank, sh->dim);
+        } else if (l.coef[i] == 1) {
+            made[i] = l.rest[i];
+        } else {
+            product p;
+            product_read(g, l.rest[i], &p);
+            p.coef = l.coef[i];
+            made[i] = product_build(g, &p);
+        }
+    }
+    if (made) out = l.n ? cr_add_n(g, (unsigned)l.n, made) : cr_full(g, cr_const(g, 0), sh->rank, sh->dim);
+    else if (g->err.status == CR_OK) graph_fail(g, CR_ENOMEM, "out of memory");
+    mem_free(made);
+    mem_free(l.rest);
+    mem_free(l.coef);
+    return out;
+}

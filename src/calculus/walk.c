@@ -1,0 +1,319 @@
+/* Reverse and forward mode: one table-driven walk each. No operator is named here but BIND, whose derivative is a walk
+ * of its own: its body depends on the variables through everything above it. */
+#include "calculus/walk.h"
+
+#include <string.h>
+
+/* Contributions to a node's cotangent, in the order found. */
+typedef struct pending {
+    cr_ref term;
+    uint32_t next;
+} pending;
+
+typedef struct reverse_state {
+    uint32_t *first, *last; /* by ref: list heads into pool, 0 none */
+    pending *pool;
+    size_t n_pool, pool_cap;
+} reverse_state;
+
+static bool contribute(cr_graph *g, reverse_state *s, cr_ref to, cr_ref term)
+{
+    if (!term) return g->err.status == CR_OK; /* zero, unless something failed */
+    if (!VEC_RESERVE(s->pool, s->pool_cap, s->n_pool + 1)) {
+        graph_fail(g, CR_ENOMEM, "out of memory");
+        return false;
+    }
+    uint32_t at = (uint32_t)s->n_pool++;
+    s->pool[at] = (pending){term, 0};
+    if (s->first[to]) s->pool[s->last[to]].next = at;
+    else s->first[to] = at;
+    s->last[to] = at;
+    return true;
+}
+
+static cr_ref total(cr_graph *g, const reverse_state *s, cr_ref r)
+{
+    cr_ref small[16], *term = small, out;
+    size_t n = 0;
+    if (!s->first[r]) return CR_NONE;
+    for (uint32_t i = s->first[r]; i; i = s->pool[i].next) n++;
+    if (n > 16 && !(term = mem_alloc(n * sizeof *term))) return graph_fail(g, CR_ENOMEM, "out of memory");
+    n = 0;
+    for (uint32_t i = s->first[r]; i; i = s->pool[i].next) term[n++] = s->pool[i].term;
+    out = cr_add_n(g, (unsigned)n, term);
+    if (term != small) mem_free(term);
+    return out;
+}
+
+/* depends[i]: does cone[i] depend on one of wrt? Indexed by ref. */
+static bool *dependence(cr_graph *g, const cr_ref *cone, size_t n, cr_ref top, unsigned n_wrt, const cr_ref *wrt)
+{
+    bool *dep = mem_zalloc((size_t)top + 1, sizeof *dep);
+    if (!dep) {
+        graph_fail(g, CR_ENOMEM, "out of memory");
+        return NULL;
+    }
+    for (unsigned i = 0; i < n_wrt; i++)
+        if (wrt[i] <= top) dep[wrt[i]] = true;
+    for (size_t i = 0; i < n; i++) {
+        const cr_node *nd = node(g, cone[i]);
+        for (uint32_t k = 0; k < nd->n_in && !dep[cone[i]]; k++) dep[cone[i]] = dep[nd->word[k]];
+    }
+    return dep;
+}
+
+/* ---- binders ----------------------------------------------------------------------------------- */
+
+/* A binder opened: its body with a bound symbol that occurs nowhere else, so that nothing is captured. */
+static bool open_binder(cr_graph *g, cr_ref y, calc_binder *b)
+{
+    dim_sym s;
+    b->kind = (cr_bind_kind)attr_of(g, y, 0);
+    b->lo = attr_of(g, y, 2);
+    b->hi = attr_of(g, y, 3);
+    b->symbol = fresh_symbol(g, "i");
+    if (!dim_is_symbol(g->dims, attr_of(g, y, 1), &s)) return false;
+    b->index = dim_symbol(g->dims, b->symbol);
+    b->body = graph_subst_symbol(g, in_of(g, y, 0), s, b->index);
+    return b->body != CR_NONE;
+}
+
+static cr_ref rebind(cr_graph *g, const calc_binder *b, cr_bind_kind kind, cr_ref body)
+{
+    return cr_bind(g, kind, name_text(g->dims, b->symbol), b->lo, b->hi, body);
+}
+
+/* What the body's tangent is multiplied with, of the body's shape: for a product the product of the others, written as
+ * those before times those behind, without division; for an extreme value its share of the ties. CR_NONE: 1. */
+static cr_ref binder_weight(cr_graph *g, cr_ref y, const calc_binder *b)
+{
+    if (b->kind == CR_BIND_PROD) {
+        dim_sym r = fresh_symbol(g, "r");
+        cr_dim one = dim_const(g->dims, 1);
+        cr_ref other = graph_subst_symbol(g, b->body, b->symbol, dim_symbol(g->dims, r));
+        const char *name = name_text(g->dims, r);
+        cr_ref before = cr_bind(g, CR_BIND_PROD, name, b->lo, dim_sub(g->dims, b->index, one), other);
+        cr_ref behind = cr_bind(g, CR_BIND_PROD, name, dim_add(g->dims, b->index, one), b->hi, other);
+        return cr_mul(g, before, behind);
+    }
+    if (b->kind == CR_BIND_MAX || b->kind == CR_BIND_MIN) {
+        cr_ref tie = cr_select(g, cr_map2(g, CR_OP_EQ, b->body, y), cr_const(g, 1), cr_const(g, 0));
+        return cr_div(g, tie, rebind(g, b, CR_BIND_SUM, tie));
+    }
+    return CR_NONE;
+}
+
+/* a[K, S] times w[S] */
+static cr_ref weigh(cr_graph *g, cr_ref a, cr_ref w, unsigned k)
+{
+    const cr_shape *s = shape_of(g, a);
+    uint8_t label[2 * CR_MAX_RANK];
+    unsigned n = 0;
+    if (!valid(g, a) || !w) return a;
+    for (unsigned i = 0; i < s->rank; i++) label[n++] = (uint8_t)i;
+    for (unsigned i = k; i < s->rank; i++) label[n++] = (uint8_t)i;
+    return cr_einsum(g, 2, (cr_ref[]){a, w}, label, s->rank, s->dim);
+}
+
+static bool binder_vjp(cr_graph *g, reverse_state *s, cr_ref y, cr_ref ybar, unsigned n_wrt, const cr_ref *wrt)
+{
+    calc_binder b;
+    if (!open_binder(g, y, &b)) return false;
+    const cr_shape *ys = shape_of(g, y), *bs = shape_of(g, ybar);
+    unsigned k = bs->rank - (unsigned)ys->rank;
+    cr_ref seed = ybar;
+    if (b.kind == CR_BIND_STACK) { /* entry i of the stacked axis, which stands behind K */
+        cr_dim pos = dim_add(g->dims, dim_sub(g->dims, b.index, b.lo), dim_const(g->dims, 1));
+        uint8_t label[CR_MAX_RANK + 1];
+        cr_dim shape[CR_MAX_RANK];
+        unsigned rank = bs->rank - 1u;
+        for (unsigned i = 0; i < bs->rank; i++) {
+            label[i] = (uint8_t)(i < k ? i : i == k ? rank : i - 1);
+            if (i != k) shape[label[i]] = bs->dim[i];
+        }
+        label[bs->rank] = (uint8_t)rank;
+        seed = cr_einsum(g, 2, (cr_ref[]){ybar, cr_onehot(g, pos, bs->dim[k])}, label, rank, shape);
+    } else {
+        seed = weigh(g, ybar, binder_weight(g, y, &b), k);
+    }
+    cr_ref *part = mem_zalloc(n_wrt, sizeof *part);
+    bool ok = part && seed && cr_reverse(g, b.body, seed, n_wrt, wrt, part) == CR_OK;
+    for (unsigned i = 0; i < n_wrt && ok; i++) {
+        if (!part[i]) continue;
+        cr_ref sum = rebind(g, &b, CR_BIND_SUM, part[i]);
+        ok = sum && contribute(g, s, wrt[i], sum);
+    }
+    mem_free(part);
+    return ok;
+}
+
+static cr_ref binder_jvp(cr_graph *g, cr_ref y, unsigned n_wrt, const cr_ref *wrt, const cr_ref *tangent)
+{
+    calc_binder b;
+    if (!open_binder(g, y, &b)) return CR_NONE;
+    cr_ref t = cr_forward(g, b.body, n_wrt, wrt, tangent);
+    if (!t) return CR_NONE;
+    unsigned k = cr_rank(g, t) - cr_rank(g, b.body);
+    if (b.kind != CR_BIND_STACK) return rebind(g, &b, CR_BIND_SUM, weigh(g, t, binder_weight(g, y, &b), k));
+    cr_ref stacked = rebind(g, &b, CR_BIND_STACK, t); /* i x K x S -> K x i x S */
+    if (!stacked) return CR_NONE;
+    const cr_shape *s = shape_of(g, stacked);
+    uint8_t label[CR_MAX_RANK];
+    cr_dim shape[CR_MAX_RANK];
+    for (unsigned i = 0; i < s->rank; i++) {
+        label[i] = (uint8_t)(i == 0 ? k : i <= k ? i - 1 : i);
+        shape[label[i]] = s->dim[i];
+    }
+    return cr_einsum(g, 1, &stacked, label, s->rank, shape);
+}
+
+/* ---- the walks ---------------------------------------------------------------------------------- */
+
+cr_status cr_reverse(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, const cr_ref *wrt, cr_ref *out)
+{
+    size_t n;
+    if (!valid(g, y) || !valid(g, ybar)) return g->err.status != CR_OK ? g->err.status : CR_EARG;
+    unsigned k = cr_rank(g, ybar) - cr_rank(g, y);
+    const cr_shape *ys = shape_of(g, y), *bs = shape_of(g, ybar);
+    if (bs->rank < ys->rank || memcmp(bs->dim + k, ys->dim, ys->rank * sizeof *ys->dim)) {
+        graph_fail(g, CR_ESHAPE, "a cotangent of %s for a value of %s", shape_text(g, ybar, 0), shape_text(g, y, 1));
+        return CR_ESHAPE;
+    }
+    cr_ref *cone = graph_cone(g, 1, &y, &n);
+    reverse_state s = {0};
+    bool *dep = NULL, ok = cone != NULL;
+    if (ok) {
+        dep = dependence(g, cone, n, y, n_wrt, wrt);
+        s.first = mem_zalloc((size_t)y + 1, sizeof *s.first);
+        s.last = mem_zalloc((size_t)y + 1, sizeof *s.last);
+        ok = dep && s.first && s.last && VEC_RESERVE(s.pool, s.pool_cap, n + 1);
+        if (!ok) graph_fail(g, CR_ENOMEM, "out of memory");
+        s.n_pool = 1;
+    }
+    ok = ok && (!dep[y] || contribute(g, &s, y, ybar));
+    for (size_t j = n; ok && j-- > 0;) {
+        cr_ref r = cone[j];
+        if (!dep[r] || !s.first[r]) continue;
+        const cr_node *nd = node(g, r);
+        if (nd->n_in == 0) continue;
+        cr_ref bar = total(g, &s, r);
+        ok = bar != CR_NONE;
+        if (ok && nd->op == CR_OP_BIND) {
+            ok = binder_vjp(g, &s, r, bar, n_wrt, wrt);
+            continue;
+        }
+        for (uint32_t i = 0; i < nd->n_in && ok; i++)
+            if (dep[nd->word[i]]) ok = contribute(g, &s, nd->word[i], op_vjp(g, r, i, bar, k));
+    }
+    for (unsigned i = 0; i < n_wrt && ok; i++) {
+        out[i] = wrt[i] <= y ? total(g, &s, wrt[i]) : CR_NONE;
+        ok = g->err.status == CR_OK;
+    }
+    mem_free(s.first);
+    mem_free(s.last);
+    mem_free(s.pool);
+    mem_free(dep);
+    mem_free(cone);
+    if (!ok && g->err.status == CR_OK) graph_fail(g, CR_EINTERNAL, "a derivative rule failed");
+    return ok ? CR_OK : g->err.status;
+}
+
+cr_ref cr_forward(cr_graph *g, cr_ref y, unsigned n_wrt, const cr_ref *wrt, const cr_ref *tangent)
+{
+    size_t n;
+    if (!valid(g, y)) return CR_NONE;
+    cr_ref *cone = graph_cone(g, 1, &y, &n);
+    if (!cone) return CR_NONE;
+    cr_ref *dot = mem_zalloc((size_t)y + 1, sizeof *dot), *in = NULL;
+    size_t in_cap = 0;
+    unsigned k = 0;
+    bool ok = dot != NULL;
+    for (unsigned i = 0; i < n_wrt && ok; i++) {
+        if (!tangent[i]) continue;
+        k = cr_rank(g, tangent[i]) - cr_rank(g, wrt[i]);
+        if (wrt[i] <= y) dot[wrt[i]] = tangent[i];
+    }
+    for (size_t j = 0; j < n && ok; j++) {
+        const cr_node *nd = node(g, cone[j]);
+        bool moves = false;
+        ok = VEC_RESERVE(in, in_cap, nd->n_in + 1);
+        for (uint32_t i = 0; i < nd->n_in && ok; i++) moves |= (in[i] = dot[nd->word[i]]) != CR_NONE;
+        if (!ok || !moves) continue;
+        dot[cone[j]] = nd->op == CR_OP_BIND ? binder_jvp(g, cone[j], n_wrt, wrt, tangent) : op_jvp(g, cone[j], in, k);
+        ok = g->err.status == CR_OK;
+    }
+    cr_ref out = ok ? dot[y] : CR_NONE;
+    if (!ok && g->err.status == CR_OK) graph_fail(g, CR_ENOMEM, "out of memory");
+    mem_free(in);
+    mem_free(dot);
+    mem_free(cone);
+    return out;
+}
+
+/* ---- derivatives --------------------------------------------------------------------------------- */
+
+cr_ref calc_identity(cr_graph *g, cr_ref y)
+{
+    const cr_shape *s = shape_of(g, y);
+    cr_ref in[CR_MAX_RANK];
+    uint8_t label[2 * CR_MAX_RANK];
+    cr_dim shape[CR_MAX_RANK];
+    if (s->rank == 0) return cr_const(g, 1);
+    if (2 * s->rank > CR_MAX_RANK) return graph_fail(g, CR_ELIMIT, "a derivative of more than %d axes", CR_MAX_RANK);
+    for (unsigned i = 0; i < s->rank; i++) {
+        in[i] = cr_identity(g, s->dim[i]);
+        label[2 * i] = (uint8_t)i;
+        label[2 * i + 1] = (uint8_t)(s->rank + i);
+        shape[i] = shape[s->rank + i] = s->dim[i];
+    }
+    return cr_einsum(g, s->rank, in, label, 2 * s->rank, shape);
+}
+
+/* Entries of an attributed variable move together. d: K x n x n, the derivative by independent entries.
+ * Symmetric: D + D' - D.*I, or (D + D')/2 for the gradient; diagonal: D.*I. */
+cr_ref calc_tie_entries(cr_graph *g, cr_ref d, cr_ref x, bool gradient)
+{
+    if (!valid(g, d) || op_of(g, x) != CR_OP_PARAM) return d;
+    unsigned a = attr_of(g, x, 1);
+    if (!(a & (CR_SYMMETRIC | CR_DIAGONAL))) return d;
+    const cr_shape *s = shape_of(g, d);
+    unsigned k = s->rank - 2u;
+    uint8_t label[CR_MAX_RANK + 2];
+    for (unsigned i = 0; i < s->rank; i++) label[i] = (uint8_t)i;
+    label[s->rank] = (uint8_t)k;
+    label[s->rank + 1] = (uint8_t)(k + 1);
+    cr_ref on_diagonal = cr_einsum(g, 2, (cr_ref[]){d, cr_identity(g, s->dim[k])}, label, s->rank, s->dim);
+    if (a & CR_DIAGONAL) return on_diagonal;
+    label[k] = (uint8_t)(k + 1);
+    label[k + 1] = (uint8_t)k;
+    cr_ref both = cr_add(g, d, cr_einsum(g, 1, &d, label, s->rank, s->dim));
+    return gradient ? cr_mul(g, cr_const(g, 0.5), both) : cr_sub(g, both, on_diagonal);
+}
+
+cr_ref calc_zero(cr_graph *g, cr_ref y, cr_ref x)
+{
+    const cr_shape *ys = shape_of(g, y), *xs = shape_of(g, x);
+    cr_dim shape[2 * CR_MAX_RANK];
+    memcpy(shape, ys->dim, ys->rank * sizeof *shape);
+    memcpy(shape + ys->rank, xs->dim, xs->rank * sizeof *shape);
+    if (ys->rank + xs->rank > CR_MAX_RANK) return graph_fail(g, CR_ELIMIT, "a derivative of more than %d axes", CR_MAX_RANK);
+    return cr_full(g, cr_const(g, 0), ys->rank + xs->rank, shape);
+}
+
+cr_ref calc_full_derivative(cr_graph *g, cr_ref y, cr_ref x, bool gradient)
+{
+    cr_ref d = CR_NONE;
+    if (!valid(g, y) || !valid(g, x)) return CR_NONE;
+    if (op_of(g, x) != CR_OP_PARAM) return graph_fail(g, CR_EARG, "a derivative is taken with respect to a variable");
+    if (shape_of(g, y)->dtype != CR_REAL) return graph_fail(g, CR_ESHAPE, "a condition has no derivative");
+    if (is_scalar(g, x) && !is_scalar(g, y)) {
+        cr_ref one = cr_const(g, 1);
+        d = cr_forward(g, y, 1, &x, &one);
+    } else if (cr_reverse(g, y, calc_identity(g, y), 1, &x, &d) != CR_OK) {
+        return CR_NONE;
+    }
+    if (g->err.status != CR_OK) return CR_NONE;
+    return d ? calc_tie_entries(g, d, x, gradient) : calc_zero(g, y, x);
+}
+
+cr_ref cr_derivative(cr_graph *g, cr_ref y, cr_ref x) { return calc_full_derivative(g, y, x, false); }

@@ -1,0 +1,19 @@
+/* What the walks share with the rest of the room. */
+#ifndef CR_WALK_H
+#define CR_WALK_H
+
+#include "calculus/calculus.h"
+
+typedef struct calc_binder {
+    cr_bind_kind kind;
+    dim_sym symbol;
+    cr_dim index, lo, hi;
+    cr_ref body;
+} calc_binder;
+
+cr_ref calc_identity(cr_graph *g, cr_ref y); /* shape(y) x shape(y) delta */
+cr_ref calc_zero(cr_graph *g, cr_ref y, cr_ref x); /* shape(y) x shape(x) */
+cr_ref calc_tie_entries(cr_graph *g, cr_ref d, cr_ref x, bool gradient);
+cr_ref calc_full_derivative(cr_graph *g, cr_ref y, cr_ref x, bool gradient);
+
+#endif

@@ -1,0 +1,55 @@
+/* Room exec: numbers. The reference interpreter in plain C: doubles, complex numbers (for complex-step checks) and
+ * truncated power series t -> f(x + t v), t > 0 (for one-sided derivatives). */
+#ifndef CR_EXEC_H
+#define CR_EXEC_H
+
+#include "ops/ops.h"
+
+typedef struct exec_array {
+    unsigned rank;
+    int64_t dim[CR_MAX_RANK];
+    size_t n;      /* product of dim */
+    double *value; /* row-major; booleans as 0 and 1 */
+} exec_array;
+bool exec_array_init(exec_array *a, unsigned rank, const int64_t *dim, error *e); /* zeros; sizes checked against overflow and 2^31 entries */
+void exec_array_free(exec_array *a);
+
+/* Values of parameters and integers for a graph. */
+typedef struct exec_env exec_env;
+exec_env *exec_env_new(cr_graph *g);
+void exec_env_free(exec_env *env);
+/* Copies a. The sizes in a bind the size symbols of the parameter's shape (solved for where linear in one unknown symbol);
+ * a contradiction is CR_EVALUE with both named. */
+cr_status exec_bind(exec_env *env, cr_ref param, const exec_array *a);
+cr_status exec_bind_int(exec_env *env, dim_sym s, int64_t v);
+bool exec_int(const exec_env *env, dim_sym s, int64_t *v);
+const exec_array *exec_value(const exec_env *env, cr_ref param); /* NULL: not bound */
+/* Unknown functions need one: k-th derivative of f at z. */
+typedef double (*exec_fun)(void *user, unsigned order, double z);
+cr_status exec_bind_fun(exec_env *env, cr_fun f, exec_fun fn, void *user);
+
+/* Value of a. Missing values are named in the graph's error (CR_EVALUE). out is initialised by the call; free it. */
+cr_status exec_eval(cr_graph *g, exec_env *env, cr_ref a, exec_array *out);
+/* Complex: parameter `param` gets imag[] added as imaginary part (n entries as in its value). re and im of the result.
+ * Only for expressions without kinks and comparisons on their way (comparisons use the real part). */
+cr_status exec_eval_complex(cr_graph *g, exec_env *env, cr_ref a, cr_ref param, const double *imag, exec_array *re,
+                            exec_array *im);
+/* One-sided derivative along v at the bound point: d/dt f(x + t v) for t -> 0+, from truncated series of order 4.
+ * state[i]: 0 ok; 1 does not exist (infinite or jump); 2 undecided (order exhausted); near[i]: a kink was met within the rounding bound but not
+ * exactly (then the answer is not certain). */
+typedef struct exec_ray {
+    exec_array slope, value;
+    unsigned char *state; /* per entry */
+    size_t on_kink, near_kink; /* element-operators on, or within rounding of, a kink */
+} exec_ray;
+cr_status exec_one_sided(cr_graph *g, exec_env *env, cr_ref a, cr_ref param, const double *v, exec_ray *out);
+void exec_ray_free(exec_ray *r);
+
+/* Calls each(user, name, a) for the array of a .npy file (name "") or for those of a .npz file (name without ".npy"), of
+ * floats, integers or booleans, row-major whatever the file's order is. The array is `each`'s to free; a status other than
+ * CR_OK from it ends the reading and is returned. At most 4 GiB, for the file and for each array unpacked. CR_EIO,
+ * CR_EVALUE (not such a file, or damaged), CR_ELIMIT, CR_ENOMEM with a message in e. */
+typedef cr_status (*exec_npz_each)(void *user, const char *name, exec_array *a);
+cr_status exec_npz_read(const char *path, exec_npz_each each, void *user, error *e);
+
+#endif

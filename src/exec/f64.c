@@ -1,0 +1,157 @@
+/* The interpreter over doubles. */
+#include "exec/internal.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef double T;
+
+static inline T t_from(double v) { return v; }
+static inline double t_re(T z) { return z; }
+static inline T t_add(T a, T b) { return a + b; }
+static inline T t_sub(T a, T b) { return a - b; }
+static inline T t_mul(T a, T b) { return a * b; }
+static inline T t_div(T a, T b) { return a / b; }
+static inline T t_neg(T a) { return -a; }
+static inline T t_undefined(void) { return NAN; }
+static inline T t_choose(T a, T b, T gt, T lt, T eq, T un) { return a > b ? gt : a < b ? lt : a == b ? eq : un; }
+static inline T t_select(T c, T a, T b) { return c != 0 ? a : b; }
+static inline T t_exp(T z) { return exp(z); }
+static inline T t_expm1(T z) { return expm1(z); }
+static inline T t_log(T z) { return log(z); }
+static inline T t_log1p(T z) { return log1p(z); }
+static inline T t_sqrt(T z) { return sqrt(z); }
+static inline T t_sin(T z) { return sin(z); }
+static inline T t_cos(T z) { return cos(z); }
+static inline T t_tan(T z) { return tan(z); }
+static inline T t_sinh(T z) { return sinh(z); }
+static inline T t_cosh(T z) { return cosh(z); }
+static inline T t_tanh(T z) { return tanh(z); }
+static inline T t_asin(T z) { return asin(z); }
+static inline T t_acos(T z) { return acos(z); }
+static inline T t_atan(T z) { return atan(z); }
+static inline T t_erf(T z) { return erf(z); }
+static inline T t_erfc(T z) { return erfc(z); }
+static inline T t_pow(T a, T b) { return pow(a, b); }
+
+/* a - b*floor(a/b), exact: the remainder with the sign of b */
+static T t_mod(T a, T b)
+{
+    double r = fmod(a, b);
+    return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+}
+
+/* NaN is taken, so that it shows in the result. */
+static inline bool t_better_pivot(T a, T b) { return !(fabs(a) <= fabs(b)); }
+static inline bool t_is_minus_infinity(T z) { return z == -INFINITY; }
+static inline bool t_is_zero(T a) { return a == 0; }
+
+static inline T t_call(exec_fun fn, void *user, unsigned order, T z) { return fn(user, order, z); }
+static inline T t_seed(double value, double seed)
+{
+    (void)seed;
+    return value;
+}
+static inline void t_after_map(cr_op op, T z, const double *attr, T *r) { (void)op; (void)z; (void)attr; (void)r; }
+static inline bool t_after_linalg(cr_op op, int64_t e, const T *a, size_t m, size_t n, T *out, size_t n_out)
+{
+    (void)op; (void)e; (void)a; (void)m; (void)n; (void)out; (void)n_out;
+    return true;
+}
+static inline void t_count_kinks(T *v, size_t n, size_t *on, size_t *near)
+{
+    (void)v; (void)n; (void)on; (void)near;
+}
+
+/* Pseudo-inverse by one-sided Jacobi rotations (Hestenes): A V = U S with orthogonal columns; singular values below
+ * max(m,n) eps s_max count as 0, so any rank is right. A is m x n with m >= n, otherwise its transpose is taken. */
+static bool pseudo_inverse(const T *a, size_t m, size_t n, T *out)
+{
+    bool flip = m < n;
+    size_t rows = flip ? n : m, cols = flip ? m : n;
+    double *u = mem_alloc(rows * cols * sizeof *u); /* column after column */
+    double *v = mem_zalloc(cols * cols + 1, sizeof *v), *s = mem_alloc(cols * sizeof *s);
+    bool ok = u && v && s;
+    for (size_t j = 0; ok && j < cols; j++) {
+        for (size_t i = 0; i < rows; i++) {
+            u[j * rows + i] = flip ? a[j * n + i] : a[i * n + j];
+        }
+        v[j * cols + j] = 1;
+    }
+    bool rotated = ok;
+    for (int sweep = 0; rotated && sweep < 60; sweep++) {
+        rotated = false;
+        for (size_t p = 0; p < cols; p++) {
+            for (size_t q = p + 1; q < cols; q++) {
+                double *x = u + p * rows, *y = u + q * rows, xx = 0, yy = 0, xy = 0;
+                for (size_t i = 0; i < rows; i++) {
+                    xx += x[i] * x[i];
+                    yy += y[i] * y[i];
+                    xy += x[i] * y[i];
+                }
+                if (!(fabs(xy) > 1e-16 * sqrt(xx) * sqrt(yy))) {
+                    continue;
+                }
+                rotated = true;
+                double z = (yy - xx) / (2 * xy), t = copysign(1, z) / (fabs(z) + hypot(1, z)), c = 1 / hypot(1, t);
+                double *vp = v + p * cols, *vq = v + q * cols;
+                for (size_t i = 0; i < rows + cols; i++) {
+                    double *l = i < rows ? &x[i] : &vp[i - rows], *r = i < rows ? &y[i] : &vq[i - rows], w = *l;
+                    *l = c * (w - t * *r);
+                    *r = c * (t * w + *r);
+                }
+            }
+        }
+    }
+    double top = 0;
+    for (size_t j = 0; ok && j < cols; j++) {
+        double sum = 0;
+        for (size_t i = 0; i < rows; i++) {
+            sum += u[j * rows + i] * u[j * rows + i];
+        }
+        s[j] = sum; /* the square */
+        top = fmax(top, sum);
+    }
+    double least = (double)rows * 2.220446049250313e-16;
+    for (size_t i = 0; ok && i < cols; i++) {
+        for (size_t k = 0; k < rows; k++) {
+            double sum = 0;
+            for (size_t j = 0; j < cols; j++) { /* V S^-2 (U S)' */
+                if (!(sqrt(s[j]) <= least * sqrt(top))) {
+                    sum += v[j * cols + i] / s[j] * u[j * rows + k];
+                }
+            }
+            out[flip ? k * cols + i : i * rows + k] = sum;
+        }
+    }
+    mem_free(u);
+    mem_free(v);
+    mem_free(s);
+    return ok;
+}
+#define OWN_PSEUDO_INVERSE
+
+#include "exec/kernels.inc"
+#include "exec/linalg.inc"
+#include "exec/eval.inc"
+
+double exec_map1_f64(cr_op op, double z, const double *attr)
+{
+    return kernel1_of[op](z, attr);
+}
+
+bool exec_linalg_f64(cr_op op, int64_t exponent, const double *a, size_t rows, size_t cols, double *out)
+{
+    return linalg(op, exponent, a, rows, cols, out);
+}
+
+cr_status exec_eval(cr_graph *g, exec_env *env, cr_ref a, exec_array *out)
+{
+    memset(out, 0, sizeof *out);
+    T *v;
+    cr_status status = evaluate(&(interpreter){.g = g, .env = env}, a, out, &v);
+    if (status == CR_OK) {
+        out->value = v;
+    }
+    return status;
+}

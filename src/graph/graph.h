@@ -1,0 +1,121 @@
+/* Room graph: nodes, types, builders. See docs in ARCHITECTURE.md, "The graph".
+ *
+ * Invariants (cr_verify checks them):
+ *  - inputs of a node have smaller refs than the node;
+ *  - no two nodes are equal (operator, type, inputs, attributes; commutative operators up to order, einsum
+ *    up to the naming of its summed labels);
+ *  - node pointers and their words stay valid for the life of the graph. */
+#ifndef CR_GRAPH_H
+#define CR_GRAPH_H
+
+#include "graph/dim.h"
+
+typedef uint32_t cr_type; /* interned dtype and shape; 0 none */
+
+typedef struct cr_shape {
+    uint8_t dtype; /* cr_dtype */
+    uint8_t rank;
+    cr_dim dim[CR_MAX_RANK];
+} cr_shape;
+
+typedef struct cr_node {
+    uint16_t op; /* cr_op */
+    uint16_t n_attr;
+    uint32_t n_in;
+    cr_type type;
+    uint32_t hash;
+    const uint32_t *word; /* n_in inputs as first written, then n_attr attribute words */
+} cr_node;
+
+typedef struct cr_function {
+    dim_sym name;
+    cr_ref arg, body; /* CR_NONE for an unknown function */
+} cr_function;
+
+#define CR_NODE_CHUNK_BITS 12
+struct cr_graph {
+    error err;
+    dim_table *dims;
+    arena mem; /* node chunks and words */
+    cr_node **chunk;
+    size_t chunk_cap;
+    uint32_t n_nodes; /* refs 1 .. n_nodes-1 are valid */
+    uint32_t *table;  /* open addressing, refs */
+    size_t table_cap;
+    const cr_shape **type; /* by cr_type */
+    size_t n_types, type_cap;
+    uint32_t *type_table;
+    size_t type_table_cap;
+    cr_function *fun; /* by cr_fun, from 1 */
+    size_t n_fun, fun_cap;
+    cr_ref *param_by_name; /* by dim_sym; CR_NONE if no parameter has that name */
+    size_t param_cap;
+    uint32_t fresh; /* counter for names that no user can write */
+    const char *where; /* what the user wrote, put into error messages; NULL none. Set by the parser. */
+};
+
+static inline const cr_node *node(const cr_graph *g, cr_ref r)
+{
+    return &g->chunk[r >> CR_NODE_CHUNK_BITS][r & ((1u << CR_NODE_CHUNK_BITS) - 1)];
+}
+static inline cr_op op_of(const cr_graph *g, cr_ref r) { return (cr_op)node(g, r)->op; }
+static inline cr_ref in_of(const cr_graph *g, cr_ref r, uint32_t i) { return node(g, r)->word[i]; }
+static inline uint32_t attr_of(const cr_graph *g, cr_ref r, uint32_t i)
+{
+    const cr_node *n = node(g, r);
+    return n->word[n->n_in + i];
+}
+static inline const cr_shape *shape_of(const cr_graph *g, cr_ref r) { return g->type[node(g, r)->type]; }
+static inline bool valid(const cr_graph *g, cr_ref r) { return r != CR_NONE && r < g->n_nodes; }
+
+/* Sets the graph's first error and returns CR_NONE, so that builders can `return graph_fail(...)`. */
+cr_ref graph_fail(cr_graph *g, cr_status status, const char *fmt, ...) CR_PRINTF(3, 4);
+
+cr_type graph_type(cr_graph *g, cr_dtype dtype, unsigned rank, const cr_dim *dim); /* 0 on failure */
+/* The node with these inputs and attributes, made if new. No rewrites, no checks: for builders only. */
+cr_ref graph_node(cr_graph *g, cr_op op, cr_type type, uint32_t n_in, const cr_ref *in, uint32_t n_attr,
+                  const uint32_t *attr);
+
+/* Refs of the cone of roots (all that they depend on, themselves included) in ascending order, so inputs first. Not
+ * through function bodies. Allocated with mem_alloc; NULL with the graph's error set on failure. */
+cr_ref *graph_cone(cr_graph *g, unsigned n_roots, const cr_ref *roots, size_t *n);
+
+/* The same node over other inputs, through the builders (so that EXACT rewrites apply); shapes may differ from the
+ * old ones where the operator allows it. `in` has n_in entries. */
+cr_ref graph_remake(cr_graph *g, cr_ref r, const cr_ref *in);
+/* Scalar expression `body` in the scalar parameter `arg`, applied to each entry of `value`: element-wise operators only. */
+cr_ref graph_inline(cr_graph *g, cr_ref body, cr_ref arg, cr_ref value);
+/* Rebuild with symbols replaced: each occurrence of s in sizes, indices and exponents by d. */
+cr_ref graph_subst_symbol(cr_graph *g, cr_ref a, dim_sym s, cr_dim d);
+
+/* ---- reading nodes ---------------------------------------------------------------------------- */
+bool is_const(const cr_graph *g, cr_ref r, double *v);  /* a scalar real constant or a number-valued INT, or a broadcast of one */
+static inline bool is_scalar(const cr_graph *g, cr_ref r) { return shape_of(g, r)->rank == 0; }
+/* r as an integer polynomial, if it is one (INT, or a constant with integer value). */
+bool as_dim(cr_graph *g, cr_ref r, cr_dim *d);
+double attr_double(const cr_graph *g, cr_ref r, uint32_t i); /* attribute words i, i+1 as a double */
+/* Calls fn for each symbol that the node itself names (sizes, index, exponent, range), inputs not included. */
+void graph_node_dims(const cr_graph *g, cr_ref r, void (*fn)(void *user, dim_sym s), void *user);
+bool graph_node_uses(const cr_graph *g, cr_ref r, dim_sym s);
+bool depends_on_symbol(cr_graph *g, cr_ref r, dim_sym s);    /* walks the cone */
+bool same_shape(const cr_graph *g, cr_ref a, cr_ref b);
+/* Product of the sizes of axes from..to-1. */
+cr_dim dims_product(cr_graph *g, const cr_dim *d, unsigned n);
+/* A shape for messages: `5 x 3`, `scalar`, `R^n`. Valid until the next call with the same slot (0..3). */
+const char *shape_text(cr_graph *g, cr_ref r, int slot);
+dim_sym fresh_symbol(cr_graph *g, const char *stem);
+
+/* ---- einsum ------------------------------------------------------------------------------------ */
+#define EINSUM_MAX_LABELS 64
+/* Operand i of einsum r and its labels (rank many). */
+typedef struct einsum_view {
+    uint32_t n; /* operands */
+    unsigned rank; /* labels below are axes of the result */
+    unsigned n_labels;
+    const cr_ref *operand;
+    const uint32_t *labels; /* of all operands, one after the other */
+    cr_dim size[EINSUM_MAX_LABELS];
+} einsum_view;
+void einsum_read(const cr_graph *g, cr_ref r, einsum_view *v);
+
+#endif

@@ -1,0 +1,734 @@
+/* From einsum to what people write. A product over labels is reduced step by step, vectors first, to a matrix expression
+ * (x'*A*y, W'*(a .* s), diag(s)*W, u*v'); what has none becomes a sum over entries. */
+#include "lang/print.h"
+
+#include <string.h>
+
+enum { NO_LABEL = -1, MAX_TERMS = 128 };
+
+/* A matrix with rows `l` and columns `r`; a column vector has r == NO_LABEL. It is a matrix product of `chain`, or, if
+ * `num` or `den` have members, their element-wise quotient. */
+typedef struct term {
+    int l, r;
+    uint32_t place; /* of its first operand as written */
+    bool identity;
+    tree_list chain, num, den;
+} term;
+
+typedef struct reduction {
+    pr *p;
+    const contraction *c;
+    product *q;
+    unsigned n;
+    term t[MAX_TERMS];
+    bool plain; /* a matrix product and nothing else */
+} reduction;
+
+/* ---- terms ------------------------------------------------------------------------------------- */
+
+static bool is_vector(const term *t) { return t->r == NO_LABEL; }
+static bool has(const term *t, int label) { return t->l == label || t->r == label; }
+static bool is_hadamard(const term *t) { return t->num.n + t->den.n > 0; }
+
+/* The term as one tree. */
+static tree *term_tree(reduction *d, const term *t)
+{
+    if (is_hadamard(t)) return tree_hadamard(d->p, &t->num, &t->den);
+    if (t->chain.n == 1) return t->chain.t[0];
+    tree *m = tree_new(d->p, T_MUL, t->chain.n, t->chain.t);
+    if (m) m->op = TREE_CHAIN; /* belongs together */
+    return m;
+}
+
+static bool set_chain(reduction *d, term *t, tree *m)
+{
+    t->num.n = t->den.n = 0;
+    t->chain = (tree_list){0};
+    return list_add(d->p, &t->chain, m);
+}
+
+static bool as_chain(reduction *d, term *t) { return !is_hadamard(t) || set_chain(d, t, term_tree(d, t)); }
+
+/* (A B)' = B' A'. */
+static bool flip(reduction *d, term *t)
+{
+    if (!as_chain(d, t)) return false;
+    tree_list l = {0};
+    for (uint32_t i = t->chain.n; i > 0; i--)
+        if (!list_add(d->p, &l, tree_transpose(d->p, t->chain.t[i - 1]))) return false;
+    t->chain = l;
+    int swap = t->l;
+    t->l = t->r;
+    t->r = swap;
+    return true;
+}
+
+static unsigned transposes(const term *t)
+{
+    unsigned n = 0;
+    for (uint32_t i = 0; i < t->chain.n; i++) n += t->chain.t[i]->kind == T_TRANSPOSE;
+    return n;
+}
+
+static void remove_term(reduction *d, unsigned i)
+{
+    d->n--;
+    memmove(d->t + i, d->t + i + 1, (d->n - i) * sizeof d->t[0]);
+}
+
+static bool is_out(const reduction *d, int label)
+{
+    for (unsigned k = 0; k < d->c->rank; k++)
+        if ((int)d->c->out[k] == label) return true;
+    return false;
+}
+
+static unsigned carriers(const reduction *d, int label)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < d->n; i++) n += has(&d->t[i], label);
+    return n;
+}
+
+static bool put_scalar(reduction *d, tree *t) { return product_factor(d->p, d->q, t); }
+
+static tree *call_1(reduction *d, const char *name, tree *a) { return tree_call(d->p, name, 1, &a); }
+
+static tree *ones(reduction *d, int label)
+{
+    return call_1(d, "ones", tree_dim(d->p, d->c->size[label]));
+}
+
+/* a b, where a ends with the label (or NO_LABEL) that b starts with. */
+static bool append(reduction *d, term *a, term *b)
+{
+    if (!as_chain(d, a) || !as_chain(d, b)) return false;
+    for (uint32_t i = 0; i < b->chain.n; i++)
+        if (!list_add(d->p, &a->chain, b->chain.t[i])) return false;
+    a->r = b->r;
+    if (b->place < a->place) a->place = b->place;
+    return true;
+}
+
+static bool copy_chain(reduction *d, term *to, const term *from)
+{
+    *to = *from;
+    to->chain = (tree_list){0};
+    for (uint32_t i = 0; i < from->chain.n; i++)
+        if (!list_add(d->p, &to->chain, from->chain.t[i])) return false;
+    return true;
+}
+
+/* Of a product and its transpose (which is as good), the one with fewer transposes; as written if equal. */
+static bool fewer_transposes(reduction *d, term *t)
+{
+    term other;
+    if (!as_chain(d, t) || !copy_chain(d, &other, t) || !flip(d, &other)) return false;
+    if (transposes(&other) < transposes(t)) *t = other;
+    return true;
+}
+
+/* ---- steps ------------------------------------------------------------------------------------- */
+/* Each returns 1 if it did something, 0 if it does not apply, -1 on error. The order in reduce() is the strategy. */
+
+/* A_aa: the diagonal, or the trace. */
+static int repeated_label(reduction *d)
+{
+    for (unsigned i = 0; i < d->n; i++) {
+        term *t = &d->t[i];
+        if (is_vector(t) || t->l != t->r) continue;
+        if (!fewer_transposes(d, t)) return -1;
+        tree *m = term_tree(d, t);
+        if (!is_out(d, t->l) && carriers(d, t->l) == 1) {
+            m = call_1(d, "tr", m);
+            remove_term(d, i);
+            return put_scalar(d, m) ? 1 : -1;
+        }
+        d->plain = false;
+        t->r = NO_LABEL;
+        return set_chain(d, t, call_1(d, "diag", m)) ? 1 : -1;
+    }
+    return 0;
+}
+
+/* A v, or v' A as A' v: the label is summed and nobody else has it. */
+static int matrix_vector(reduction *d)
+{
+    for (unsigned i = 0; i < d->n; i++) {
+        if (!is_vector(&d->t[i])) continue;
+        int k = d->t[i].l;
+        if (is_out(d, k) || carriers(d, k) != 2) continue;
+        for (unsigned j = 0; j < d->n; j++) {
+            term *a = &d->t[j], *v = &d->t[i];
+            if (is_vector(a) || !has(a, k) || a->identity) continue;
+            if (a->l == k && !flip(d, a)) return -1;
+            if (!append(d, a, v)) return -1;
+            remove_term(d, i);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static bool join(reduction *d, term *a, const term *b)
+{
+    tree_list none = {0};
+    bool b_first = b->place < a->place;
+    tree_list num = none, den = none;
+    for (int side = 0; side < 2; side++) {
+        const term *t = (side == 0) == b_first ? b : a;
+        if (!is_hadamard(t) && !list_add(d->p, &num, term_tree(d, t))) return false;
+        for (uint32_t i = 0; i < t->num.n; i++)
+            if (!list_add(d->p, &num, t->num.t[i])) return false;
+        for (uint32_t i = 0; i < t->den.n; i++)
+            if (!list_add(d->p, &den, t->den.t[i])) return false;
+    }
+    a->num = num;
+    a->den = den;
+    a->chain = none;
+    if (b_first) a->place = b->place;
+    d->plain = false;
+    return true;
+}
+
+/* u .* v where the label is still needed. */
+static int vector_hadamard(reduction *d)
+{
+    for (unsigned i = 0; i < d->n; i++)
+        for (unsigned j = i + 1; j < d->n; j++) {
+            term *a = &d->t[i], *b = &d->t[j];
+            if (!is_vector(a) || !is_vector(b) || a->l != b->l) continue;
+            bool quotient = (a->den.n > 0) != (b->den.n > 0) && (a->num.n == 0 || b->num.n == 0);
+            if (!is_out(d, a->l) && carriers(d, a->l) < 3 && !quotient) continue;
+            if (!join(d, a, b)) return -1;
+            remove_term(d, j);
+            return 1;
+        }
+    return 0;
+}
+
+/* u' v */
+static int dot(reduction *d)
+{
+    for (unsigned i = 0; i < d->n; i++)
+        for (unsigned j = i + 1; j < d->n; j++) {
+            if (!is_vector(&d->t[i]) || !is_vector(&d->t[j]) || d->t[i].l != d->t[j].l || is_out(d, d->t[i].l)) continue;
+            term a, b = d->t[j];
+            if (d->t[j].place < d->t[i].place) {
+                b = d->t[i];
+                d->t[i] = d->t[j];
+            }
+            if (!as_chain(d, &d->t[i]) || !copy_chain(d, &a, &d->t[i]) || !flip(d, &a) || !append(d, &a, &b) ||
+                !fewer_transposes(d, &a))
+                return -1;
+            tree *t = term_tree(d, &a);
+            remove_term(d, j);
+            remove_term(d, i);
+            return put_scalar(d, t) ? 1 : -1;
+        }
+    return 0;
+}
+
+/* A label that only one term has, and that is summed: sum(v), sum(A), A*ones(n). */
+static int sum_out(reduction *d)
+{
+    for (unsigned i = 0; i < d->n; i++) {
+        term *t = &d->t[i];
+        if (t->identity) continue;
+        bool l = !is_out(d, t->l) && carriers(d, t->l) == 1;
+        bool r = !is_vector(t) && !is_out(d, t->r) && carriers(d, t->r) == 1;
+        if ((is_vector(t) && l) || (l && r)) {
+            if (!is_hadamard(t) && !is_vector(t) && !fewer_transposes(d, t)) return -1;
+            tree *s = call_1(d, "sum", term_tree(d, t));
+            remove_term(d, i);
+            return put_scalar(d, s) ? 1 : -1;
+        }
+        if (!l && !r) continue;
+        if (l && !flip(d, t)) return -1;
+        term one = {.l = t->r, .r = NO_LABEL, .place = t->place};
+        d->plain = false;
+        return set_chain(d, &one, ones(d, t->r)) && append(d, t, &one) ? 1 : -1;
+    }
+    return 0;
+}
+
+static bool is_function(const term *t)
+{
+    return is_hadamard(t) || (t->chain.n == 1 && (t->chain.t[0]->kind == T_CALL || t->chain.t[0]->kind == T_HPOW));
+}
+
+/* A .* B where the labels are still needed, or where a trace would read worse. */
+static int matrix_hadamard(reduction *d)
+{
+    for (unsigned i = 0; i < d->n; i++)
+        for (unsigned j = i + 1; j < d->n; j++) {
+            term *a = &d->t[i], *b = &d->t[j];
+            if (is_vector(a) || is_vector(b) || !has(a, b->l) || !has(a, b->r)) continue;
+            bool only = !is_out(d, a->l) && !is_out(d, a->r) && carriers(d, a->l) == 2 && carriers(d, a->r) == 2;
+            bool elementwise = a->l == b->l && (is_function(a) || is_function(b));
+            if (only && !elementwise) continue; /* tr(A*B) */
+            if (d->c->rank == 2 && (int)d->c->out[0] == a->r && !is_hadamard(a) && !flip(d, a)) return -1;
+            if (a->l != b->l && !flip(d, b)) return -1;
+            if (!join(d, a, b)) return -1;
+            remove_term(d, j);
+            return 1;
+        }
+    return 0;
+}
+
+/* A B */
+static int matrix_matrix(reduction *d)
+{
+    for (unsigned i = 0; i < d->n; i++)
+        for (int side = 0; side < 2; side++) {
+            int k = side ? d->t[i].r : d->t[i].l;
+            if (k == NO_LABEL || is_out(d, k) || carriers(d, k) != 2) continue;
+            for (unsigned j = i + 1; j < d->n; j++) {
+                term *a = &d->t[i], *b = &d->t[j];
+                if (!has(b, k) || is_vector(b)) continue;
+                if (a->r != k && b->r == k) { /* B A as it stands */
+                    term swap = *a;
+                    *a = *b;
+                    *b = swap;
+                }
+                if (a->r != k && !flip(d, a)) return -1;
+                if (b->l != k && !flip(d, b)) return -1;
+                if (!append(d, a, b)) return -1;
+                remove_term(d, j);
+                return 1;
+            }
+        }
+    return 0;
+}
+
+/* v_a with a matrix that has a: diag(v)*A; with the identity: diag(v). */
+static int scale(reduction *d)
+{
+    for (unsigned i = 0; i < d->n; i++) {
+        if (!is_vector(&d->t[i])) continue;
+        for (int want_identity = 1; want_identity >= 0; want_identity--)
+            for (unsigned j = 0; j < d->n; j++) {
+                term *v = &d->t[i], *a = &d->t[j];
+                if (i == j || is_vector(a) || !has(a, v->l) || a->identity != (want_identity == 1)) continue;
+                tree *t = call_1(d, "diag", term_tree(d, v));
+                if (!t) return -1;
+                t->op = CR_OP_EINSUM; /* symmetric, see tree_transpose */
+                d->plain = false;
+                if (a->identity) {
+                    a->identity = false;
+                    a->place = v->place;
+                    if (!set_chain(d, a, t)) return -1;
+                } else {
+                    term s = {.l = v->l, .r = v->l, .place = v->place};
+                    if (!set_chain(d, &s, t)) return -1;
+                    if (a->l == v->l) {
+                        if (!append(d, &s, a)) return -1;
+                        *a = s;
+                    } else if (!append(d, a, &s)) {
+                        return -1;
+                    }
+                }
+                remove_term(d, i);
+                return 1;
+            }
+    }
+    return 0;
+}
+
+static bool reduce(reduction *d)
+{
+    static int (*const step[])(reduction *) = {repeated_label, matrix_vector, vector_hadamard, dot,  sum_out,
+                                               matrix_hadamard, matrix_matrix, scale};
+    for (size_t i = 0; i < sizeof step / sizeof *step;) {
+        int did = step[i](d);
+        if (did < 0) return false;
+        i = did ? 0 : i + 1;
+    }
+    return true;
+}
+
+/* ---- operands ---------------------------------------------------------------------------------- */
+
+/* A summed label of size 1 that one operand has, once. */
+static bool is_single(const reduction *d, uint32_t label)
+{
+    unsigned n = 0;
+    if (is_out(d, (int)label) || d->c->size[label] != dim_const(d->p->g->dims, 1)) return false;
+    for (uint32_t i = 0; i < d->c->n; i++)
+        for (unsigned k = 0; k < shape_of(d->p->g, d->c->operand[i])->rank; k++) n += d->c->label[i][k] == label;
+    return n == 1;
+}
+
+/* Operand i as a term, or as scalars in q; the entries that e(j,n) selects are taken here. at[l]: the index of a selected
+ * label, CR_NONE if it runs. */
+static bool add_operand(reduction *d, uint32_t i, const cr_dim *at)
+{
+    pr *p = d->p;
+    cr_ref r = d->c->operand[i];
+    const uint32_t *label = d->c->label[i];
+    unsigned rank = shape_of(p->g, r)->rank, selected = 0;
+    cr_dim index[CR_MAX_RANK];
+    for (unsigned k = 0; k < rank; k++) selected += (index[k] = at[label[k]]) != CR_NONE;
+    if (selected == rank) return pr_gather(p, d->q, r, index, false); /* scalars too */
+    if (rank > 2 || d->n == MAX_TERMS) return false;
+    term t = {.l = (int)label[0], .r = rank == 2 ? (int)label[1] : NO_LABEL, .place = i};
+    cr_op op = op_of(p->g, r);
+    double c;
+    t.identity = op == CR_OP_IDENTITY;
+    if (op == CR_OP_POW && is_const(p->g, in_of(p->g, r, 1), &c) && c < 0) { /* x .^ -2: a denominator */
+        tree *base = pr_whole(p, in_of(p->g, r, 0));
+        if (base && c == -0.5) base = tree_op(p, CR_OP_SQRT, base);
+        else if (base && c != -1) base = tree_2(p, T_HPOW, base, tree_number(p, -c));
+        if (!list_add(p, &t.den, base)) return false;
+    } else {
+        tree *m = pr_whole(p, r);
+        if (!m || m->kind == T_BUILDER) return false;
+        if (m->kind == T_NEG) {
+            d->q->coefficient = -d->q->coefficient;
+            m = m->kid[0];
+        }
+        if (m->kind == T_DIV) { /* over a scalar */
+            if (!product_divide(p, d->q, m->kid[1])) return false;
+            m = m->kid[0];
+        }
+        bool quotient = m->kind == T_HDIV;
+        const tree *above = quotient ? m->kid[0] : m;
+        if (quotient || m->kind == T_HADAMARD) {
+            if (!quotient || above->kind == T_HADAMARD) {
+                for (uint32_t k = 0; k < above->n; k++)
+                    if (!list_add(p, &t.num, above->kid[k])) return false;
+            } else if (!tree_is_one(above) && !list_add(p, &t.num, m->kid[0])) {
+                return false;
+            }
+            if (quotient && !list_add(p, &t.den, m->kid[1])) return false;
+        } else if (m->kind == T_MUL) { /* (A B) C is A B C */
+            uint32_t scalars = m->op == TREE_TENSOR ? m->order : 0;
+            for (uint32_t k = 0; k < m->n; k++)
+                if (!(k < scalars ? product_factor(p, d->q, m->kid[k]) : list_add(p, &t.chain, m->kid[k]))) return false;
+        } else if (!list_add(p, &t.chain, m)) {
+            return false;
+        }
+    }
+    if (selected) { /* one of two labels: a row or a column */
+        bool row = at[label[0]] != CR_NONE;
+        int gone = row ? t.l : t.r;
+        tree *arg[2] = {tree_dim(p, at[gone]), tree_dim(p, d->c->size[gone])};
+        tree *e = tree_call(p, "e", 2, arg);
+        term v = {.l = gone, .r = NO_LABEL, .place = i};
+        if ((row && !flip(d, &t)) || !set_chain(d, &v, e) || !append(d, &t, &v)) return false;
+    }
+    if (!is_vector(&t) && is_single(d, label[0])) { /* the sum over the one row of a 1 x n matrix: its transpose is a column */
+        if (!flip(d, &t)) return false;
+        t.r = NO_LABEL;
+    }
+    d->t[d->n++] = t;
+    return true;
+}
+
+/* The terms that are left, in the order of the result's axes. */
+static bool assemble(reduction *d, tree **tensor)
+{
+    pr *p = d->p;
+    const contraction *c = d->c;
+    cr_dim one = dim_const(p->g->dims, 1);
+    if (c->rank == 0) return d->n == 0;
+    int row = (int)c->out[0], column = c->rank == 2 ? (int)c->out[1] : NO_LABEL;
+    if (d->n == 1 && d->t[0].l == row && d->t[0].r == column) {
+        *tensor = term_tree(d, &d->t[0]);
+        return true;
+    }
+    if (d->n == 1 && c->rank == 2 && d->t[0].l == column && d->t[0].r == row) {
+        if (is_hadamard(&d->t[0])) *tensor = tree_transpose(p, term_tree(d, &d->t[0]));
+        else if (flip(d, &d->t[0])) *tensor = term_tree(d, &d->t[0]);
+        return true;
+    }
+    d->plain = false;
+    if (d->n == 0) {
+        tree *size[2];
+        for (unsigned k = 0; k < c->rank; k++) size[k] = tree_dim(p, c->size[c->out[k]]);
+        bool zero = d->q->coefficient == 0;
+        if (zero) d->q->coefficient = 1;
+        *tensor = tree_call(p, zero ? "zeros" : "ones", c->rank, size);
+        return true;
+    }
+    if (c->rank != 2 || d->n > 2) return false;
+    term *u = NULL, *v = NULL; /* u v' */
+    for (unsigned i = 0; i < d->n; i++) {
+        if (!is_vector(&d->t[i])) return false;
+        if (d->t[i].l == row) u = &d->t[i];
+        else if (d->t[i].l == column) v = &d->t[i];
+    }
+    if ((u != NULL) + (v != NULL) != (int)d->n) return false;
+    if (!v && c->size[column] == one) { /* a column of rank 2, which only kron writes as a vector */
+        if (u && c->columns) *tensor = term_tree(d, u);
+        return *tensor != NULL;
+    }
+    term all = {.l = row, .r = NO_LABEL}, w = {.l = column, .r = NO_LABEL};
+    if (u) all = *u;
+    else if (c->size[row] != one && !set_chain(d, &all, ones(d, row))) return false;
+    if (v) w = *v;
+    else if (!set_chain(d, &w, ones(d, column))) return false;
+    if (!flip(d, &w) || !append(d, &all, &w)) return false;
+    *tensor = term_tree(d, &all);
+    return true;
+}
+
+bool pr_contract(pr *p, const contraction *c, product *q, tree **tensor, bool *plain)
+{
+    cr_dim at[EINSUM_MAX_LABELS] = {0};
+    product saved = *q;
+    *tensor = NULL;
+    if (c->n > EINSUM_MAX_LABELS) return false;
+    reduction *d = arena_alloc(&p->mem, sizeof *d);
+    if (!d) return pr_fail(p, CR_ENOMEM, "out of memory"), false;
+    *d = (reduction){.p = p, .c = c, .q = q, .plain = true};
+    uint64_t selectors = 0; /* e(j,n) whose label is summed */
+    for (uint32_t i = 0; i < c->n; i++) {
+        if (op_of(p->g, c->operand[i]) != CR_OP_ONEHOT) continue;
+        uint32_t l = c->label[i][0];
+        if (is_out(d, (int)l) || at[l]) continue;
+        at[l] = attr_of(p->g, c->operand[i], 0);
+        selectors |= 1ull << i;
+    }
+    bool ok = true;
+    for (uint32_t i = 0; i < c->n && ok; i++)
+        if (!(selectors >> i & 1)) ok = add_operand(d, i, at);
+    ok = ok && reduce(d) && assemble(d, tensor) && !pr_failed(p);
+    *plain = d->plain;
+    if (!ok) *q = saved;
+    return ok;
+}
+
+/* ---- einsum ------------------------------------------------------------------------------------ */
+
+/* Label lists by operand. */
+static void split_labels(pr *p, const einsum_view *v, const uint32_t **label)
+{
+    const uint32_t *l = v->labels;
+    for (uint32_t i = 0; i < v->n; i++) {
+        label[i] = l;
+        l += shape_of(p->g, v->operand[i])->rank;
+    }
+}
+
+bool pr_einsum_selects(const pr *p, cr_ref r)
+{
+    const cr_node *nd = node(p->g, r);
+    for (uint32_t i = 0; i < nd->n_in; i++)
+        if (op_of(p->g, nd->word[i]) == CR_OP_ONEHOT) return true;
+    return false;
+}
+
+bool pr_einsum_sums(const pr *p, cr_ref r)
+{
+    const cr_node *nd = node(p->g, r);
+    for (unsigned k = 0; k < nd->n_attr; k++)
+        if (nd->word[nd->n_in + k] >= shape_of(p->g, r)->rank) return true;
+    return false;
+}
+
+tree *pr_einsum(pr *p, cr_ref r)
+{
+    einsum_view v;
+    einsum_read(p->g, r, &v);
+    if (v.rank > 2 || v.n > EINSUM_MAX_LABELS) return NULL;
+    if (v.rank == 0 && (p->form == LANG_COMPONENT || (p->form == LANG_AUTO && pr_einsum_selects(p, r)))) return NULL;
+    const uint32_t *label[EINSUM_MAX_LABELS];
+    split_labels(p, &v, label);
+    contraction c = {v.n, v.operand, label, v.size, v.rank, {0, 1}, false};
+    product q = {.coefficient = 1};
+    tree *tensor;
+    bool plain;
+    return pr_contract(p, &c, &q, &tensor, &plain) ? product_tree(p, &q, tensor) : NULL;
+}
+
+/* The operands that hang together by summed labels, as one sum over those labels: sum(k=1..n, W[1,k]*x[k]). */
+static bool explicit_sum(pr *p, product *q, const contraction *c, uint64_t members, const uint8_t *summed, unsigned n_summed,
+                         cr_dim *at)
+{
+    cr_dim one = dim_const(p->g->dims, 1);
+    product inner = {.coefficient = 1};
+    unsigned made = 0;
+    bool ok = true;
+    for (; made < n_summed && ok; made += ok) ok = (at[summed[made]] = pr_fresh_index(p)) != CR_NONE;
+    if (!ok) pr_fail(p, CR_ENOMEM, "out of memory");
+    for (uint32_t i = 0; i < c->n && ok; i++) {
+        if (!(members >> i & 1)) continue;
+        cr_dim index[CR_MAX_RANK];
+        for (unsigned k = 0; k < shape_of(p->g, c->operand[i])->rank; k++) index[k] = at[c->label[i][k]];
+        ok = pr_gather(p, &inner, c->operand[i], index, false);
+    }
+    tree *kid[3 * EINSUM_MAX_LABELS + 1];
+    for (unsigned k = 0; k < n_summed && ok; k++) {
+        kid[3 * k] = tree_dim(p, at[summed[k]]);
+        kid[3 * k + 1] = tree_dim(p, one);
+        kid[3 * k + 2] = tree_dim(p, c->size[summed[k]]);
+    }
+    if (ok) {
+        double sign = inner.coefficient < 0 ? -1 : 1; /* a sign belongs before the sum */
+        inner.coefficient *= sign;
+        q->coefficient *= sign;
+        kid[3 * n_summed] = product_tree(p, &inner, NULL);
+        tree *t = tree_new(p, T_BIG, 3 * n_summed + 1, kid);
+        if (t) t->op = CR_BIND_SUM;
+        ok = product_factor(p, q, t);
+    }
+    while (made-- > 0) {
+        pr_drop_index(p);
+        at[summed[made]] = CR_NONE;
+    }
+    return ok;
+}
+
+/* One group of operands that hang together by summed labels, at the given indices. */
+static bool group(pr *p, product *q, const contraction *all, uint64_t members, const uint8_t *summed, unsigned n_summed,
+                  cr_dim *at, bool top)
+{
+    contraction c = {.size = all->size};
+    cr_ref operand[EINSUM_MAX_LABELS];
+    const uint32_t *label[EINSUM_MAX_LABELS];
+    cr_dim index[2];
+    bool matrix = !(top && p->form == LANG_COMPONENT);
+    for (uint32_t i = 0; i < all->n; i++) {
+        if (!(members >> i & 1)) continue;
+        operand[c.n] = all->operand[i];
+        label[c.n++] = all->label[i];
+        for (unsigned k = 0; k < shape_of(p->g, all->operand[i])->rank && matrix; k++) {
+            uint32_t l = all->label[i][k];
+            unsigned o = 0;
+            if (!at[l]) continue;
+            while (o < c.rank && c.out[o] != l) o++;
+            if (o < c.rank) continue;
+            matrix = c.rank < 2;
+            if (!matrix) break;
+            c.out[c.rank] = l;
+            index[c.rank++] = at[l];
+        }
+    }
+    c.operand = operand;
+    c.label = label;
+    if (matrix && (c.rank == 0 ? p->form != LANG_COMPONENT : true)) {
+        product m = {.coefficient = 1};
+        tree *tensor;
+        bool plain;
+        bool done = pr_contract(p, &c, &m, &tensor, &plain);
+        if (done && c.rank == 2) { /* of (W*x*v')[i,j] and its transpose, the one with fewer transposes */
+            product m2 = {.coefficient = 1};
+            tree *other;
+            bool plain2;
+            contraction turned = c;
+            turned.out[0] = c.out[1];
+            turned.out[1] = c.out[0];
+            unsigned marks = 0, marks2 = 0;
+            if (pr_contract(p, &turned, &m2, &other, &plain2)) {
+                if (tensor->kind == T_MUL) for (uint32_t k = 0; k < tensor->n; k++) marks += tensor->kid[k]->kind == T_TRANSPOSE;
+                if (other->kind == T_MUL) for (uint32_t k = 0; k < other->n; k++) marks2 += other->kid[k]->kind == T_TRANSPOSE;
+                if (marks2 < marks) {
+                    tensor = other;
+                    m = m2;
+                    cr_dim swap = index[0];
+                    index[0] = index[1];
+                    index[1] = swap;
+                }
+            }
+        }
+        if (done && (plain || c.rank == 0))
+            return product_factor(p, q, product_tree(p, &m, NULL)) && (!tensor || product_factor(p, q, tree_index(p, tensor, c.rank, index)));
+        if (pr_failed(p)) return false;
+    }
+    return explicit_sum(p, q, all, members, summed, n_summed, at);
+}
+
+tree *pr_einsum_entry(pr *p, cr_ref r, const cr_dim *index, bool top)
+{
+    einsum_view v;
+    einsum_read(p->g, r, &v);
+    if (v.n > EINSUM_MAX_LABELS) return pr_fail(p, CR_ELIMIT, "a product of too many factors to print");
+    const uint32_t *label[EINSUM_MAX_LABELS];
+    split_labels(p, &v, label);
+    contraction all = {v.n, v.operand, label, v.size, 0, {0, 0}, false};
+    cr_dim at[EINSUM_MAX_LABELS] = {0};
+    product q = {.coefficient = 1};
+    for (unsigned k = 0; k < v.rank; k++) at[k] = index[k];
+    uint64_t left = v.n == 64 ? ~0ull : (1ull << v.n) - 1;
+    for (uint32_t i = 0; i < v.n; i++) { /* e(j,n) selects */
+        if (op_of(p->g, v.operand[i]) != CR_OP_ONEHOT || label[i][0] < v.rank || at[label[i][0]]) continue;
+        at[label[i][0]] = attr_of(p->g, v.operand[i], 0);
+        left &= ~(1ull << i);
+    }
+    bool ok = true;
+    for (uint32_t first = 0; first < v.n && ok; first++) {
+        if (!(left >> first & 1)) continue;
+        uint64_t members = 1ull << first, carried = 0;
+        uint8_t summed[EINSUM_MAX_LABELS];
+        unsigned n_summed = 0;
+        for (bool grew = true; grew;) { /* all that hang together with `first` by running labels */
+            grew = false;
+            for (uint32_t i = 0; i < v.n; i++) {
+                if (!(left >> i & 1)) continue;
+                uint64_t own = 0;
+                for (unsigned k = 0; k < shape_of(p->g, v.operand[i])->rank; k++)
+                    if (!at[label[i][k]]) own |= 1ull << label[i][k];
+                bool in = members >> i & 1;
+                if (!in && !(own & carried)) continue;
+                grew = grew || !in || (own & ~carried);
+                members |= 1ull << i;
+                carried |= own;
+            }
+        }
+        for (unsigned l = 0; l < EINSUM_MAX_LABELS; l++)
+            if (carried >> l & 1) summed[n_summed++] = (uint8_t)l;
+        if (n_summed == 0) {
+            cr_dim own[CR_MAX_RANK];
+            for (unsigned k = 0; k < shape_of(p->g, v.operand[first])->rank; k++) own[k] = at[label[first][k]];
+            ok = pr_gather(p, &q, v.operand[first], own, false);
+        } else {
+            ok = group(p, &q, &all, members, summed, n_summed, at, top);
+        }
+        left &= ~members;
+    }
+    return ok ? product_tree(p, &q, NULL) : NULL;
+}
+
+tree *pr_kron(pr *p, cr_ref r)
+{
+    cr_ref a = in_of(p->g, r, 0);
+    const cr_shape *s = shape_of(p->g, a), *to = shape_of(p->g, r);
+    if (op_of(p->g, a) != CR_OP_EINSUM || s->rank != 4 || to->rank != 2) return NULL;
+    if (dims_product(p->g, s->dim, 2) != to->dim[0] || dims_product(p->g, s->dim + 2, 2) != to->dim[1]) return NULL;
+    einsum_view v;
+    einsum_read(p->g, a, &v);
+    const uint32_t *label[EINSUM_MAX_LABELS];
+    if (v.n > EINSUM_MAX_LABELS) return NULL;
+    split_labels(p, &v, label);
+    /* labels 0 and 2 belong to the left factor, 1 and 3 to the right one; others go with whom they are connected to */
+    uint64_t side[2] = {1ull << 0 | 1ull << 2, 1ull << 1 | 1ull << 3};
+    product q = {.coefficient = 1};
+    tree *arg[2];
+    for (bool grew = true; grew;) {
+        grew = false;
+        for (uint32_t i = 0; i < v.n; i++) {
+            uint64_t own = 0;
+            for (unsigned k = 0; k < shape_of(p->g, v.operand[i])->rank; k++) own |= 1ull << label[i][k];
+            for (int x = 0; x < 2; x++)
+                if (own & side[x] && (own & ~side[x])) side[x] |= own, grew = true;
+        }
+    }
+    if (side[0] & side[1]) return NULL;
+    for (int x = 0; x < 2; x++) {
+        contraction c = {.size = v.size, .rank = 2, .columns = true, .out = {(uint32_t)x, (uint32_t)x + 2}};
+        cr_ref operand[EINSUM_MAX_LABELS];
+        const uint32_t *own[EINSUM_MAX_LABELS];
+        for (uint32_t i = 0; i < v.n; i++) {
+            bool scalar = shape_of(p->g, v.operand[i])->rank == 0;
+            if (scalar ? x == 1 : !(side[x] >> label[i][0] & 1)) continue;
+            operand[c.n] = v.operand[i];
+            own[c.n++] = label[i];
+        }
+        c.operand = operand;
+        c.label = own;
+        bool plain;
+        if (!pr_contract(p, &c, &q, &arg[x], &plain)) return NULL;
+    }
+    return product_tree(p, &q, tree_2(p, T_KRON, arg[0], arg[1]));
+}

@@ -1,0 +1,88 @@
+/* Operators that only move entries, and the leaves. */
+#include "ops/build.h"
+
+#include <string.h>
+
+/* A reshape keeps the order of entries; so do its cotangent and its tangent, behind the leading axes. */
+static cr_ref reshape_behind(cr_graph *g, cr_ref t, cr_ref like, unsigned k)
+{
+    if (!valid(g, t)) return CR_NONE;
+    const cr_shape *s = shape_of(g, like);
+    cr_dim shape[CR_MAX_RANK];
+    if (k + s->rank > CR_MAX_RANK) return graph_fail(g, CR_ELIMIT, "a tensor of more than %d axes", CR_MAX_RANK);
+    memcpy(shape, shape_of(g, t)->dim, k * sizeof *shape);
+    memcpy(shape + k, s->dim, s->rank * sizeof *shape);
+    return cr_reshape(g, t, k + s->rank, shape);
+}
+static cr_ref reshape_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k) { (void)i; return reshape_behind(g, ybar, arg(g, y), k); }
+static cr_ref reshape_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k) { return reshape_behind(g, xdot[0], y, k); }
+
+/* One-hot operands and labels that pick entry i of a literal; labels `first`... are its axes. */
+static unsigned picks(cr_graph *g, cr_ref y, unsigned i, cr_ref *in)
+{
+    const cr_shape *s = shape_of(g, y);
+    for (unsigned a = s->rank; a-- > 0;) {
+        int64_t size = 1;
+        dim_value(g->dims, s->dim[a], &size);
+        in[a] = cr_onehot(g, dim_const(g->dims, (int64_t)i % size + 1), s->dim[a]);
+        i /= (unsigned)size;
+    }
+    return s->rank;
+}
+
+static cr_ref stack_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k)
+{
+    cr_ref in[CR_MAX_RANK + 1] = {ybar};
+    uint8_t label[3 * CR_MAX_RANK];
+    unsigned n = 0, r = picks(g, y, i, in + 1);
+    for (unsigned a = 0; a < k + r; a++) label[n++] = (uint8_t)a;
+    for (unsigned a = 0; a < r; a++) label[n++] = (uint8_t)(k + a);
+    return cr_einsum(g, r + 1, in, label, k, shape_of(g, ybar)->dim);
+}
+
+static cr_ref stack_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)
+{
+    cr_ref sum = CR_NONE;
+    const cr_shape *s = shape_of(g, y);
+    for (uint32_t i = 0; i < node(g, y)->n_in; i++) {
+        if (!xdot[i]) continue;
+        cr_ref in[CR_MAX_RANK + 1] = {xdot[i]};
+        uint8_t label[2 * CR_MAX_RANK];
+        cr_dim shape[CR_MAX_RANK];
+        unsigned r = picks(g, y, i, in + 1);
+        if (k + r > CR_MAX_RANK) return graph_fail(g, CR_ELIMIT, "a tensor of more than %d axes", CR_MAX_RANK);
+        memcpy(shape, shape_of(g, xdot[i])->dim, k * sizeof *shape);
+        memcpy(shape + k, s->dim, r * sizeof *shape);
+        for (unsigned a = 0; a < k + r; a++) label[a] = (uint8_t)a;
+        sum = add_up(g, sum, cr_einsum(g, r + 1, in, label, k + r, shape));
+    }
+    return sum;
+}
+
+/* ---- signs of leaves ---------------------------------------------------------------------------- */
+
+static unsigned param_sign(const cr_graph *g, cr_ref y, const unsigned *s)
+{
+    (void)s;
+    unsigned a = attr_of(g, y, 1);
+    return a & CR_POSITIVE ? SIGN_POS : a & CR_PROBABILITY ? SIGN_POS | SIGN_ZERO : SIGN_ANY;
+}
+static unsigned const_sign(const cr_graph *g, cr_ref y, const unsigned *s)
+{
+    (void)s;
+    double v = attr_double(g, y, 0);
+    return v > 0 ? SIGN_POS : v < 0 ? SIGN_NEG : v == 0 ? SIGN_ZERO : SIGN_ANY;
+}
+static unsigned nonnegative(const cr_graph *g, cr_ref y, const unsigned *s) { (void)g, (void)y, (void)s; return SIGN_ZERO | SIGN_POS; }
+static unsigned positive(const cr_graph *g, cr_ref y, const unsigned *s) { (void)g, (void)y, (void)s; return SIGN_POS; }
+
+const op_block ops_layout[] = {
+    {CR_OP_RESHAPE, {.vjp = reshape_vjp, .jvp = reshape_jvp}},
+    {CR_OP_STACK, {.vjp = stack_vjp, .jvp = stack_jvp}},
+    {CR_OP_PARAM, {.sign = param_sign}},
+    {CR_OP_CONST, {.sign = const_sign}},
+    {CR_OP_ONEHOT, {.sign = nonnegative}},
+    {CR_OP_IDENTITY, {.sign = nonnegative}},
+    {CR_OP_IOTA, {.sign = positive}},
+    {CR_OP_NONE, {0}},
+};

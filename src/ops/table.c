@@ -1,0 +1,105 @@
+/* The operator table, and the rules that are the same for every operator. */
+#include "ops/ops.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+static op_info table[CR_OP_COUNT] = {
+#define CR_OP(id, text, n, group) [CR_OP_##id] = {.name = #id, .spelling = text, .arity = n, .kind = KIND_##group},
+#include "chainrule_ops.def"
+#undef CR_OP
+};
+
+/* Blocks are joined into the table on first use; every thread that gets here writes the same values. */
+static atomic_bool joined;
+
+static void join(const op_block *b)
+{
+    for (; b->op != CR_OP_NONE; b++) {
+        op_info full = b->info;
+        full.name = table[b->op].name;
+        full.spelling = table[b->op].spelling;
+        full.arity = table[b->op].arity;
+        full.kind = table[b->op].kind;
+        table[b->op] = full;
+    }
+}
+
+op_info *op_edit(cr_op op)
+{
+    if (!atomic_load_explicit(&joined, memory_order_acquire)) {
+        join(ops_elementwise);
+        join(ops_arithmetic);
+        join(ops_reduce);
+        join(ops_linalg);
+        join(ops_layout);
+        atomic_store_explicit(&joined, true, memory_order_release);
+    }
+    return &table[op];
+}
+
+const op_info *op_get(cr_op op) { return op_edit(op); }
+
+cr_op op_by_spelling(const char *s, size_t n, int arity)
+{
+    for (int op = 1; op < CR_OP_COUNT; op++)
+        if (table[op].arity == arity && strlen(table[op].spelling) == n && n && !memcmp(table[op].spelling, s, n)) return (cr_op)op;
+    return CR_OP_NONE;
+}
+
+cr_ref op_tile(cr_graph *g, cr_ref a, unsigned k, const cr_dim *dim)
+{
+    if (!valid(g, a) || k == 0) return a;
+    const cr_node *n = node(g, a);
+    const cr_shape *s = shape_of(g, a);
+    cr_dim shape[CR_MAX_RANK];
+    if (s->rank + k > CR_MAX_RANK) return graph_fail(g, CR_ELIMIT, "a tensor of more than %d axes", CR_MAX_RANK);
+    memcpy(shape, dim, k * sizeof *dim);
+    memcpy(shape + k, s->dim, s->rank * sizeof *dim);
+    if (s->dtype == CR_REAL) {
+        uint8_t label[CR_MAX_RANK];
+        for (unsigned i = 0; i < s->rank; i++) label[i] = (uint8_t)(k + i);
+        return cr_einsum(g, 1, &a, label, s->rank + k, shape);
+    }
+    if (op_get((cr_op)n->op)->kind == KIND_CMP && n->n_in == 2) /* constant conditions read best as comparisons of tiled numbers */
+        return cr_map2(g, (cr_op)n->op, op_tile(g, n->word[0], k, dim), op_tile(g, n->word[1], k, dim));
+    if (n->op == CR_OP_NOT) return cr_map(g, CR_OP_NOT, op_tile(g, n->word[0], k, dim));
+    cr_ref one = cr_full(g, cr_const(g, 1), s->rank, s->dim), zero = cr_full(g, cr_const(g, 0), s->rank, s->dim);
+    return cr_map2(g, CR_OP_EQ, op_tile(g, cr_select(g, a, one, zero), k, dim), cr_const(g, 1));
+}
+
+/* t[K, S] .* f[S], in either order of writing: the cotangent or tangent comes first. */
+static cr_ref scale(cr_graph *g, cr_ref t, cr_ref f, unsigned k)
+{
+    if (!valid(g, t) || !valid(g, f)) return CR_NONE;
+    const cr_shape *s = shape_of(g, t);
+    uint8_t label[2 * CR_MAX_RANK];
+    unsigned n = 0;
+    for (unsigned i = 0; i < s->rank; i++) label[n++] = (uint8_t)i;
+    for (unsigned i = k; i < s->rank; i++) label[n++] = (uint8_t)i;
+    return cr_einsum(g, 2, (cr_ref[]){t, f}, label, s->rank, s->dim);
+}
+
+cr_ref op_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k)
+{
+    const op_info *op = op_get(op_of(g, y));
+    if (op->vjp) return op->vjp(g, y, i, ybar, k);
+    if (!op->partial) return CR_NONE;
+    cr_ref d = op->partial(g, y, i);
+    return d ? scale(g, ybar, d, k) : CR_NONE;
+}
+
+cr_ref op_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)
+{
+    const op_info *op = op_get(op_of(g, y));
+    if (op->jvp) return op->jvp(g, y, xdot, k);
+    if (!op->partial) return CR_NONE;
+    cr_ref sum = CR_NONE;
+    for (uint32_t i = 0; i < node(g, y)->n_in; i++) {
+        cr_ref d = xdot[i] ? op->partial(g, y, i) : CR_NONE;
+        if (!d) continue;
+        cr_ref term = scale(g, xdot[i], d, k);
+        sum = sum ? cr_add(g, sum, term) : term;
+    }
+    return sum;
+}

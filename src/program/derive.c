@@ -1,0 +1,162 @@
+/* Statement -> derivative, in every form that was asked for. */
+#include "program/program.h"
+
+#include <string.h>
+
+typedef struct derivation { /* one allocation besides its arena */
+    cr_derivation out;      /* first: the public pointer is this one */
+    arena mem;
+} derivation;
+
+void cr_derivation_free(cr_derivation *d)
+{
+    if (!d) return;
+    arena_free(&((derivation *)d)->mem);
+    mem_free(d);
+}
+
+cr_ref prog_exact(cr_program *p, const lang_statement *st, size_t order, unsigned flags)
+{
+    if (order == 0) return st->expr;
+    calc_result r = {0};
+    cr_status s = calc_derive(p->g, st->expr, (unsigned)order, st->wrt, flags & CR_GRADIENT ? CALC_FORM_GRADIENT : 0, &r);
+    cr_ref exact = s == CR_OK ? r.exact : CR_NONE;
+    calc_result_free(&r);
+    return exact;
+}
+
+/* ---- texts ------------------------------------------------------------------------------------ */
+
+static const char *printed(cr_program *p, arena *mem, cr_ref a, lang_format format, lang_form form)
+{
+    strbuf b;
+    sb_init(&b);
+    const char *t = NULL;
+    if (lang_print(p->g, a, format, form, &b) == CR_OK && !(t = result_buffer(mem, &b))) prog_oom(p);
+    sb_free(&b);
+    return t;
+}
+
+static const char *dim_text(cr_program *p, arena *mem, cr_dim d)
+{
+    strbuf b;
+    sb_init(&b);
+    dim_print(p->g->dims, d, &b, NULL, NULL);
+    const char *t = result_buffer(mem, &b);
+    if (!t) prog_oom(p);
+    return t;
+}
+
+static bool put_forms(cr_program *p, derivation *d, const lang_statement *st, const calc_result *r, unsigned flags,
+                      cr_form form)
+{
+    static const lang_form form_of[] = {LANG_AUTO, LANG_COMPONENT, LANG_MATRIX};
+    lang_form f = form_of[form];
+    cr_derivation *o = &d->out;
+    if (flags & CR_TEXT && !(o->text = printed(p, &d->mem, r->simple, LANG_TEXT, f))) return false;
+    if (flags & CR_UNICODE && !(o->unicode = printed(p, &d->mem, r->simple, LANG_UNICODE, f))) return false;
+    if (flags & CR_LATEX && !(o->latex = printed(p, &d->mem, r->simple, LANG_LATEX, f))) return false;
+    if (flags & CR_NUMPY) {
+        strbuf b;
+        sb_init(&b);
+        cr_status s = lang_print_numpy(p->g, r->simple, st->n_free, st->free_index, &b);
+        if (s == CR_OK && !(o->numpy = result_buffer(&d->mem, &b))) s = prog_oom(p);
+        sb_free(&b);
+        if (s != CR_OK) return false;
+    }
+    return true;
+}
+
+static bool put_shape(cr_program *p, derivation *d, const lang_statement *st, cr_ref exact)
+{
+    const cr_shape *s = shape_of(p->g, exact);
+    const char **shape = arena_alloc(&d->mem, s->rank * sizeof *shape + 1);
+    cr_index_range *range = arena_alloc(&d->mem, st->n_free * sizeof *range + 1);
+    if (!shape || !range) return prog_oom(p), false;
+    for (unsigned i = 0; i < s->rank; i++)
+        if (!(shape[i] = dim_text(p, &d->mem, s->dim[i]))) return false;
+    for (size_t i = 0; i < st->n_free; i++) {
+        const lang_free_index *f = &st->free_index[i];
+        range[i].name = result_text(&d->mem, name_text(p->g->dims, f->name));
+        range[i].from = dim_text(p, &d->mem, f->from);
+        range[i].to = dim_text(p, &d->mem, f->to);
+        if (!range[i].name) return prog_oom(p), false;
+        if (!range[i].from || !range[i].to) return false;
+    }
+    d->out.rank = s->rank;
+    d->out.shape = shape;
+    d->out.n_free = st->n_free;
+    d->out.free_index = range;
+    return true;
+}
+
+static bool put_conditions(cr_program *p, derivation *d, const calc_result *r, unsigned flags)
+{
+    cr_condition *c = arena_alloc(&d->mem, r->n_conditions * sizeof *c + 1);
+    if (!c) return prog_oom(p), false;
+    for (size_t i = 0; i < r->n_conditions; i++) {
+        cr_ref a = r->condition[i].cond;
+        c[i] = (cr_condition){.sufficient = r->condition[i].kind == COND_SUFFICIENT};
+        if (!(c[i].text = printed(p, &d->mem, a, LANG_TEXT, LANG_AUTO))) return false;
+        if (flags & CR_UNICODE && !(c[i].unicode = printed(p, &d->mem, a, LANG_UNICODE, LANG_AUTO))) return false;
+        if (flags & CR_LATEX && !(c[i].latex = printed(p, &d->mem, a, LANG_LATEX, LANG_AUTO))) return false;
+    }
+    d->out.n_defined = r->n_conditions;
+    d->out.defined = c;
+    return true;
+}
+
+static bool put_steps(cr_program *p, derivation *d, const calc_result *r)
+{
+    cr_step *s = arena_alloc(&d->mem, r->n_steps * sizeof *s + 1);
+    if (!s) return prog_oom(p), false;
+    for (size_t i = 0; i < r->n_steps; i++) {
+        const calc_step *from = &r->step[i];
+        s[i].rule = result_text(&d->mem, from->rule);
+        s[i].text = result_text(&d->mem, from->text);
+        s[i].latex = result_text(&d->mem, from->latex);
+        if (!s[i].rule || !s[i].text || !s[i].latex) return prog_oom(p), false;
+    }
+    d->out.n_steps = r->n_steps;
+    d->out.step = s;
+    return true;
+}
+
+static bool put_assumptions(cr_program *p, derivation *d, const lang_statement *st, cr_ref exact)
+{
+    prog_needs n = {0};
+    cr_ref *roots = mem_alloc((st->n_wrt + 2) * sizeof *roots);
+    if (!roots) return prog_oom(p), false;
+    roots[0] = st->expr;
+    roots[1] = exact;
+    for (size_t i = 0; i < st->n_wrt; i++) roots[i + 2] = st->wrt[i].var;
+    cr_status s = needs_collect(p, st, (unsigned)st->n_wrt + 2, roots, &n);
+    mem_free(roots);
+    if (s == CR_OK) s = needs_assumptions(p, st, &n, &d->mem, &d->out.n_assumes, &d->out.assumes);
+    needs_free(&n);
+    return s == CR_OK;
+}
+
+cr_status cr_program_derive(cr_program *p, size_t i, unsigned flags, cr_form form, cr_derivation **out)
+{
+    *out = NULL;
+    const lang_statement *st = prog_statement(p, i);
+    if (!st) return cr_graph_status(p->g);
+    if (st->n_wrt == 0) {
+        graph_fail(p->g, CR_EARG, "`%s` has no `wrt`: nothing to derive by", st->query);
+        return CR_EARG;
+    }
+    derivation *d = mem_zalloc(1, sizeof *d);
+    if (!d) return prog_oom(p);
+    unsigned how = CALC_CONDITIONS | (flags & CR_STEPS ? CALC_STEPS : 0) | (flags & CR_GRADIENT ? CALC_FORM_GRADIENT : 0);
+    calc_result r = {0};
+    cr_status s = calc_derive(p->g, st->expr, (unsigned)st->n_wrt, st->wrt, how, &r);
+    if (s == CR_OK && !(d->out.query = result_text(&d->mem, st->query))) s = prog_oom(p);
+    if (s == CR_OK && !(put_forms(p, d, st, &r, flags, form) && put_shape(p, d, st, r.exact) &&
+                        put_conditions(p, d, &r, flags) && put_steps(p, d, &r) && put_assumptions(p, d, st, r.exact)))
+        s = cr_graph_status(p->g);
+    calc_result_free(&r);
+    if (s == CR_OK) *out = &d->out;
+    else cr_derivation_free(&d->out);
+    return s;
+}
