@@ -95,7 +95,8 @@ static void print_entry(const cr_check *k, const cr_check_entry *e)
     printf("%s%s: ", e->name, order_text(e->order));
     if (e->exists == CR_NO) {
         if (isnan(e->left) && isnan(e->right)) puts("does not exist: no value there");
-        else printf("does not exist: %s from the left, %s from the right\n", l, r);
+        else printf("does not exist: %s from the left, %s from the right\n", isnan(e->left) ? "none" : l,
+                    isnan(e->right) ? "none" : r);
     } else if (e->agrees == CR_UNDECIDED) {
         printf("undecided%s; the formula gives %s", k->near_kink ? ", within rounding of a kink" : "", u);
         if (isfinite(e->left) && isfinite(e->right)) printf(", from the left %s, from the right %s", l, r);

@@ -1,5 +1,4 @@
 /* Documents: every one says what was run; every number in them is finite. */
-#define _POSIX_C_SOURCE 200809L
 #include "cli.h"
 
 #include <errno.h>

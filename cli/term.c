@@ -1,5 +1,4 @@
 /* Text for people: colour on a terminal only, labels in one column. */
-#define _POSIX_C_SOURCE 200809L
 #include "cli.h"
 
 #include <langinfo.h>

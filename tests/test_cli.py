@@ -218,9 +218,8 @@ class Derive(Case):
     def test_text_parses_back(self):
         for r in document("derive", self.file(SHEET))["results"]:
             lets = LET + "".join(f", {i['name']} : Z" for i in r["free_indices"])
-            names = ", ".join(i["name"] for i in r["free_indices"])
-            again = run("derive", "-e", r["text"], "--let", LET, "--wrt", "b")
-            self.assertEqual(again.returncode, 0, (r["text"], names, lets, again.stderr))
+            again = run("derive", "-e", r["text"], "--let", lets, "--wrt", "b")
+            self.assertEqual(again.returncode, 0, (r["text"], again.stderr))
 
     def test_formats(self):
         args = ["derive", "-e", "a'*exp(W*x)", "--let", LET, "--wrt", "x"]
@@ -414,7 +413,7 @@ class Check(Case):
 
     def test_vector_at_a_point(self):
         r = self.one("abs(x)", "x : R^n", "x", "--at", "x = [1,0,-2]", status=1)
-        self.assertEqual(r["findings"][0]["component"], "(abs(x))[2] / x[2]")
+        self.assertEqual(r["findings"][0]["component"], "abs(x)[2] / x[2]")
         self.assertEqual(r["one_sided"]["left"][1], [0, -1, 0])
         self.assertEqual(r["one_sided"]["right"][1], [0, 1, 0])
 

@@ -50,7 +50,9 @@ cr_status calc_derive(cr_graph *g, cr_ref y, unsigned n, const calc_wrt *wrt, un
     cr_ref d = y;
     bool ok = valid(g, y);
     for (unsigned i = 0; i < n && ok; i++) {
-        if (flags & CALC_CONDITIONS) ok = calc_conditions(g, d, &wrt[i], i + 1 < n, out) == CR_OK;
+        /* From the second derivative on the formula so far holds nearby, so its simplified form may be asked. */
+        cr_ref asked = i && flags & CALC_CONDITIONS ? cr_simplify(g, d) : d;
+        if (flags & CALC_CONDITIONS) ok = asked && calc_conditions(g, asked, &wrt[i], i + 1 < n, out) == CR_OK;
         if (ok && flags & CALC_STEPS) ok = calc_steps(g, d, &wrt[i], out) == CR_OK;
         if (ok) d = calc_partial(g, d, &wrt[i], flags & CALC_FORM_GRADIENT);
         ok = ok && d != CR_NONE;

@@ -241,6 +241,17 @@ static cr_ref known_pair(cr_graph *g, cr_ref a, cr_ref b)
     return CR_NONE;
 }
 
+/* t^s * t^c = t^(s+c) for an exponent s that is no number. */
+static cr_ref raise_power(simp *s, cr_ref x, cr_ref y)
+{
+    cr_graph *g = s->g;
+    double e;
+    const cr_shape *sh = shape_of(g, x);
+    if (!is_op(g, x, CR_OP_POW) || base_of(g, x, &e) != x || in_of(g, x, 0) != base_of(g, y, &e)) return CR_NONE;
+    cr_ref sum = sum_simplify(s, 2, (cr_ref[]){in_of(g, x, 1), cr_full(g, cr_const(g, e), sh->rank, sh->dim)});
+    return sum ? cr_pow(g, in_of(g, x, 0), sum) : CR_NONE;
+}
+
 static bool merge_powers(simp *s, product *p)
 {
     cr_graph *g = s->g;
@@ -256,6 +267,14 @@ static bool merge_powers(simp *s, product *p)
             if (!pair) pair = known_pair(g, p->factor[j], p->factor[i]);
             if (pair) {
                 p->factor[i] = pair;
+                drop(p, j);
+                return true;
+            }
+            cr_ref grown = raise_power(s, p->factor[i], p->factor[j]);
+            if (!grown) grown = raise_power(s, p->factor[j], p->factor[i]);
+            if (g->err.status != CR_OK) return false;
+            if (grown) {
+                p->factor[i] = grown;
                 drop(p, j);
                 return true;
             }
@@ -298,7 +317,8 @@ static bool merge_matrices(simp *s, product *p)
 {
     cr_graph *g = s->g;
     for (unsigned i = 0; i < p->n; i++) {
-        if (!is_op(g, p->factor[i], CR_OP_INV) && !is_op(g, p->factor[i], CR_OP_MATPOW)) continue;
+        cr_op op = op_of(g, p->factor[i]);
+        if (op != CR_OP_INV && op != CR_OP_MATPOW && !(op == CR_OP_PARAM && rank_of(g, p->factor[i]) == 2)) continue;
         cr_dim e1, e2;
         cr_ref b = matrix_base(g, p->factor[i], &e1);
         bool sym = is_symmetric(s, b, 0);
@@ -333,6 +353,16 @@ static bool merge_facts(simp *s, product *p)
                 if (e != -1 || !is_op(g, b, CR_OP_DET) || in_of(g, b, 0) != in_of(g, f, 0)) continue;
                 p->factor[i] = cr_linalg(g, CR_OP_INV, in_of(g, f, 0));
                 drop(p, j);
+                return true;
+            }
+        /* exp(z) / sum(exp(z)) = softmax(z) */
+        if (is_op(g, f, CR_OP_EXP) && rank_of(g, f) == 1)
+            for (unsigned j = 0; j < p->n; j++) {
+                cr_ref b = base_of(g, p->factor[j], &e);
+                if (e >= 0 || rank_of(g, b) || b != cr_sum(g, f)) continue;
+                p->factor[i] = cr_softmax(g, in_of(g, f, 0), 0);
+                if (e == -1) drop(p, j);
+                else p->factor[j] = power(g, b, e + 1);
                 return true;
             }
         /* probabilities sum to 1 */
@@ -390,6 +420,10 @@ static cr_ref select_entry(simp *s, cr_ref x, unsigned n_index, const cr_dim *in
     if (op->kind == KIND_REDUCE && n->word[1] >= n_index)
         return cr_reduce(g, (cr_op)n->op, select_entry(s, n->word[0], n_index, index, depth + 1), n->word[1] - n_index);
     if (n->op == CR_OP_IOTA) return cr_int(g, index[0]);
+    dim_sym sym;
+    const uint32_t *range = n->word + 1; /* kind, symbol, lo, hi */
+    if (n->op == CR_OP_BIND && range[0] == CR_BIND_SUM && depth < 20 && dim_is_symbol(g->dims, range[1], &sym))
+        return cr_bind(g, CR_BIND_SUM, name_text(g->dims, sym), range[2], range[3], select_entry(s, n->word[0], n_index, index, depth + 1));
     int64_t at = 0, size, k;
     if (n->op == CR_OP_STACK && n_index == sh->rank) { /* an entry of a literal, if the numbers say which */
         bool known = true;
@@ -434,7 +468,7 @@ static bool push_selection(simp *s, product *p)
         if (op == CR_OP_ADD && !entry_is_short(g, f)) continue;
         op_kind kind = op_get(op)->kind;
         if (kind != KIND_MAP1 && kind != KIND_MAP2 && kind != KIND_REDUCE && op != CR_OP_ADD && op != CR_OP_SELECT && op != CR_OP_CALL &&
-            op != CR_OP_IOTA && op != CR_OP_STACK)
+            op != CR_OP_IOTA && op != CR_OP_STACK && !(op == CR_OP_BIND && attr_of(g, f, 0) == CR_BIND_SUM))
             continue;
         bool all = true;
         for (unsigned k = 0; k < r && all; k++) {
@@ -479,6 +513,8 @@ static bool worth_distributing(simp *s, const product *p, unsigned i)
             cr_ref b = base_of(g, t.factor[a], &e1);
             double v;
             if (is_const(g, b, &v)) continue;
+            for (unsigned j = 0; j < p->n && e1 < 0 && r == 0; j++) /* exp(z) / sum(exp(z)) */
+                if (is_op(g, p->factor[j], CR_OP_EXP) && rank_of(g, p->factor[j]) == 1 && b == cr_sum(g, p->factor[j])) return true;
             for (unsigned j = 0; j < p->n; j++) {
                 if (j == i || base_of(g, p->factor[j], &e2) != b || e1 * e2 >= 0 || rank_of(g, p->factor[j]) != r) continue;
                 bool same = true;

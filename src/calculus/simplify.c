@@ -80,12 +80,22 @@ bool is_symmetric(simp *s, cr_ref r, unsigned depth)
     case CR_OP_PARAM: return n->word[1] & (CR_SYMMETRIC | CR_DIAGONAL);
     case CR_OP_IDENTITY: return true;
     case CR_OP_INV: case CR_OP_ADJ: case CR_OP_PINV: case CR_OP_MATPOW: return is_symmetric(s, n->word[0], depth + 1);
-    case CR_OP_ADD:
-        for (uint32_t i = 0; i < n->n_in && i < 16; i++)
-            if (n->n_in > 16 || !is_symmetric(s, n->word[i], depth + 1)) return false;
-        return true;
-    case CR_OP_EINSUM: /* symmetric if swapping its axes gives the same node */
-        return s->small && cr_einsum(g, 1, &r, (uint8_t[]){1, 0}, 2, sh->dim) == r;
+    case CR_OP_ADD: { /* A + A' too: the sum of the transposed terms is the same node */
+        cr_ref t[8];
+        if (!s->small || n->n_in > 8) return false;
+        for (uint32_t i = 0; i < n->n_in; i++)
+            t[i] = is_symmetric(s, n->word[i], depth + 1) ? n->word[i] : cr_einsum(g, 1, &n->word[i], (uint8_t[]){1, 0}, 2, sh->dim);
+        return cr_add_n(g, n->n_in, t) == r;
+    }
+    case CR_OP_EINSUM: { /* symmetric if swapping its axes gives the same node */
+        product p;
+        if (!s->small) return false;
+        product_read(g, r, &p);
+        for (unsigned i = 0; i < p.n; i++)
+            for (unsigned k = 0; k < shape_of(g, p.factor[i])->rank; k++)
+                if (p.label[i][k] < 2) p.label[i][k] = 1 - p.label[i][k];
+        return product_build(g, &p) == r;
+    }
     default: return op_get((cr_op)n->op)->kind == KIND_MAP1 && is_symmetric(s, n->word[0], depth + 1);
     }
 }
@@ -130,29 +140,81 @@ static bool constant_condition(const cr_graph *g, cr_ref r, bool *value)
     return true;
 }
 
-/* c != 0 where c = a*b*...: each factor is not 0; a product of conditions reads better than a condition on a product. */
-static cr_ref nonzero_product(simp *s, cr_ref r)
+/* The factors of p that hang together by summed labels with factor i, as one scalar; marks them in done. */
+static cr_ref component(cr_graph *g, const product *p, unsigned i, bool *done)
+{
+    product q = *p;
+    uint64_t labels = 0;
+    bool in[PRODUCT_MAX] = {false}, grown = true;
+    in[i] = true;
+    while (grown) {
+        grown = false;
+        for (unsigned k = 0; k < p->n; k++) {
+            uint64_t own = 0;
+            for (unsigned a = 0; a < shape_of(g, p->factor[k])->rank; a++) own |= 1ull << p->label[k][a];
+            if (!in[k] && !(own & labels)) continue;
+            grown |= (labels | own) != labels || !in[k];
+            in[k] = true;
+            labels |= own;
+        }
+    }
+    q.n = 0;
+    q.coef = 1;
+    for (unsigned k = 0; k < p->n; k++) {
+        if (!in[k]) continue;
+        done[k] = true;
+        q.factor[q.n] = p->factor[k];
+        memcpy(q.label[q.n++], p->label[k], sizeof q.label[0]);
+    }
+    /* a Kronecker delta: a comparison of its two indices, given back as their difference */
+    if (q.n == 2 && op_of(g, q.factor[0]) == CR_OP_ONEHOT && op_of(g, q.factor[1]) == CR_OP_ONEHOT) return CR_NONE;
+    return product_build(g, &q);
+}
+
+/* a*b*... == 0 reads better factor by factor; delta(i,j) == 0 is i != j; a - b == 0 is a == b. */
+static cr_ref zero_test(simp *s, cr_ref r)
 {
     cr_graph *g = s->g;
-    cr_op op = op_of(g, r);
+    cr_op op = op_of(g, r), other = op == CR_OP_EQ ? CR_OP_NE : CR_OP_EQ;
     double v;
-    if ((op != CR_OP_EQ && op != CR_OP_NE) || !is_scalar(g, in_of(g, r, 0)) || !is_const(g, in_of(g, r, 1), &v) || v != 0) return r;
+    if ((op != CR_OP_EQ && op != CR_OP_NE) || !is_const(g, in_of(g, r, 1), &v) || v != 0) return r;
     cr_ref rest, a = in_of(g, r, 0);
-    product p;
     if (split_coefficient(g, a, &rest) != 1 && rest) return cr_map2(g, op, rest, cr_const(g, 0));
-    if (op_of(g, a) == CR_OP_ABS) return cr_map2(g, op, in_of(g, a, 0), cr_const(g, 0));
+    if (op_of(g, a) == CR_OP_ADD && node(g, a)->n_in == 2)
+        for (uint32_t i = 0; i < 2; i++)
+            if (split_coefficient(g, in_of(g, a, i), &rest) == -1 && rest) return cr_map2(g, op, in_of(g, a, 1 - i), rest);
+    if (op_of(g, a) == CR_OP_ABS || op_of(g, a) == CR_OP_NORM2) {
+        if (op_of(g, a) == CR_OP_ABS) return cr_map2(g, op, in_of(g, a, 0), cr_const(g, 0));
+        return r;
+    }
     if (op_of(g, a) == CR_OP_POW && is_const(g, in_of(g, a, 1), &v)) return v > 0 ? cr_map2(g, op, in_of(g, a, 0), cr_const(g, 0)) : r;
-    if (op_of(g, a) != CR_OP_EINSUM) return r;
+    if (op_of(g, a) != CR_OP_EINSUM || !is_scalar(g, a)) return r;
+    product p;
+    bool done[PRODUCT_MAX] = {false};
     product_read(g, a, &p);
     cr_ref out = CR_NONE;
-    for (unsigned i = 0; i < p.n; i++)
-        if (!is_scalar(g, p.factor[i])) return r;
+    unsigned parts = 0;
+    bool delta = false;
     for (unsigned i = 0; i < p.n; i++) {
-        if (!(sign_of(s, p.factor[i]) & SIGN_ZERO)) continue;
-        cr_ref c = cr_map2(g, op, p.factor[i], cr_const(g, 0));
+        if (done[i]) continue;
+        cr_ref f = component(g, &p, i, done), c;
+        if (f) {
+            if (!(sign_of(s, f) & SIGN_ZERO)) {
+                parts++;
+                continue;
+            }
+            c = cr_map2(g, op, f, cr_const(g, 0));
+        } else {
+            unsigned j = i + 1; /* its partner */
+            while (j < p.n && (op_of(g, p.factor[j]) != CR_OP_ONEHOT || p.label[j][0] != p.label[i][0])) j++;
+            if (j == p.n || g->err.status != CR_OK) return r;
+            c = cr_map2(g, other, cr_int(g, attr_of(g, p.factor[i], 0)), cr_int(g, attr_of(g, p.factor[j], 0)));
+            delta = true;
+        }
+        parts++;
         out = !out ? c : cr_map2(g, op == CR_OP_EQ ? CR_OP_OR : CR_OP_AND, out, c);
     }
-    return out ? out : r;
+    return out && (parts > 1 || delta) ? out : r;
 }
 
 static cr_ref by_range(simp *s, cr_ref r)
@@ -167,6 +229,125 @@ static cr_ref by_range(simp *s, cr_ref r)
     case CR_OP_STEP: case CR_OP_SIGN: return t == SIGN_POS ? cr_full(g, cr_const(g, 1), sh->rank, sh->dim) : r;
     default: return r;
     }
+}
+
+/* Which axes of r do its entries depend on? A bit set. */
+static unsigned used_axes(const cr_graph *g, cr_ref r)
+{
+    unsigned rank = shape_of(g, r)->rank, used = 0;
+    const cr_node *n = node(g, r);
+    if (n->op != CR_OP_EINSUM) return (1u << rank) - 1;
+    for (uint32_t i = 0; i < n->n_attr; i++)
+        if (n->word[n->n_in + i] < rank) used |= 1u << n->word[n->n_in + i];
+    return used;
+}
+
+/* r over the axes in `keep` only; it depends on no others. */
+static cr_ref drop_axes(cr_graph *g, cr_ref r, unsigned keep)
+{
+    product p;
+    product_read(g, r, &p);
+    uint8_t to[EINSUM_MAX_LABELS];
+    unsigned rank = 0;
+    for (unsigned l = 0; l < p.rank; l++)
+        if (keep >> l & 1) {
+            p.shape[rank] = p.shape[l];
+            to[l] = (uint8_t)rank++;
+        }
+    for (unsigned l = p.rank; l < p.next; l++) to[l] = (uint8_t)(rank + l - p.rank);
+    for (unsigned i = 0; i < p.n; i++)
+        for (unsigned k = 0; k < shape_of(g, p.factor[i])->rank; k++) p.label[i][k] = to[p.label[i][k]];
+    p.rank = rank;
+    return product_build(g, &p);
+}
+
+/* f(s*ones(n)) = f(s)*ones(n): an element-wise node whose inputs are all constant along some axes. */
+static cr_ref unbroadcast(cr_graph *g, cr_ref r)
+{
+    const cr_node *n = node(g, r);
+    const cr_shape *sh = shape_of(g, r);
+    op_kind kind = op_get((cr_op)n->op)->kind;
+    if (sh->rank == 0 || sh->dtype != CR_REAL || n->n_in > 8) return r;
+    if (kind != KIND_MAP1 && kind != KIND_MAP2 && n->op != CR_OP_CALL && n->op != CR_OP_ADD) return r;
+    unsigned used = 0, all = (1u << sh->rank) - 1;
+    for (uint32_t i = 0; i < n->n_in; i++) used |= used_axes(g, n->word[i]);
+    if (used == all) return r;
+    cr_ref in[8];
+    for (uint32_t i = 0; i < n->n_in; i++) in[i] = drop_axes(g, n->word[i], used);
+    cr_ref small = graph_remake(g, r, in);
+    uint8_t label[CR_MAX_RANK];
+    unsigned k = 0;
+    for (unsigned a = 0; a < sh->rank; a++)
+        if (used >> a & 1) label[k++] = (uint8_t)a;
+    return small ? cr_einsum(g, 1, &small, label, sh->rank, sh->dim) : CR_NONE;
+}
+
+/* ---- binders ------------------------------------------------------------------------------------- */
+
+/* sum(i=lo..hi, f(i)*delta(i,j)) = f(j) where lo <= j <= hi, else 0. */
+static cr_ref contract_binder(simp *s, cr_ref r)
+{
+    cr_graph *g = s->g;
+    cr_ref body = in_of(g, r, 0);
+    cr_dim lo = attr_of(g, r, 2), hi = attr_of(g, r, 3);
+    dim_sym sym;
+    if (attr_of(g, r, 0) != CR_BIND_SUM || !dim_is_symbol(g->dims, attr_of(g, r, 1), &sym)) return r;
+    if (op_of(g, body) == CR_OP_ADD && node(g, body)->n_in <= 12) { /* term by term, if any term has a delta */
+        cr_ref term[12];
+        bool changed = false;
+        const cr_node *n = node(g, body);
+        for (uint32_t i = 0; i < n->n_in; i++) {
+            cr_ref one = cr_bind(g, CR_BIND_SUM, name_text(g->dims, sym), lo, hi, n->word[i]);
+            if (!one) return CR_NONE;
+            term[i] = op_of(g, one) == CR_OP_BIND ? contract_binder(s, one) : one;
+            changed |= term[i] != one || op_of(g, one) != CR_OP_BIND;
+        }
+        return changed ? cr_add_n(g, n->n_in, term) : r;
+    }
+    if (op_of(g, body) != CR_OP_EINSUM) return r;
+    product p;
+    product_read(g, body, &p);
+    for (unsigned i = 0; i < p.n; i++)
+        for (unsigned j = i + 1; j < p.n; j++) {
+            int64_t a;
+            cr_dim rest;
+            if (op_of(g, p.factor[i]) != CR_OP_ONEHOT || op_of(g, p.factor[j]) != CR_OP_ONEHOT || p.label[i][0] != p.label[j][0]) continue;
+            cr_dim gap = dim_sub(g->dims, attr_of(g, p.factor[i], 0), attr_of(g, p.factor[j], 0));
+            if (!dim_linear_in(g->dims, gap, sym, &a, &rest) || (a != 1 && a != -1)) continue;
+            cr_dim at = a == 1 ? dim_sub(g->dims, dim_const(g->dims, 0), rest) : rest; /* the index where the two agree */
+            cr_ref value = graph_subst_symbol(g, body, sym, at), here = cr_int(g, at);
+            cr_ref inside = cr_map2(g, CR_OP_AND, cr_map2(g, CR_OP_LE, cr_int(g, lo), here), cr_map2(g, CR_OP_LE, here, cr_int(g, hi)));
+            return cr_select(g, inside, value, cr_full(g, cr_const(g, 0), p.rank, p.shape));
+        }
+    return r;
+}
+
+/* ---- layout -------------------------------------------------------------------------------------- */
+
+/* The identity of n*m, split into axes n, m, n, m, is the product of two identities. */
+static cr_ref split_identity(cr_graph *g, cr_ref r)
+{
+    const cr_shape *s = shape_of(g, r);
+    unsigned h = s->rank / 2u;
+    if (op_of(g, in_of(g, r, 0)) != CR_OP_IDENTITY || s->rank % 2 || memcmp(s->dim, s->dim + h, h * sizeof *s->dim)) return r;
+    cr_ref in[CR_MAX_RANK];
+    uint8_t label[CR_MAX_RANK];
+    for (unsigned i = 0; i < h; i++) {
+        in[i] = cr_identity(g, s->dim[i]);
+        label[2 * i] = (uint8_t)i;
+        label[2 * i + 1] = (uint8_t)(h + i);
+    }
+    return cr_einsum(g, h, in, label, s->rank, s->dim);
+}
+
+/* inv(X)^k = X^-k */
+static cr_ref matrix_power(cr_graph *g, cr_ref r)
+{
+    cr_ref x = in_of(g, r, 0);
+    cr_dim k = attr_of(g, r, 0);
+    if (op_of(g, x) == CR_OP_INV) return cr_matpow(g, in_of(g, x, 0), dim_sub(g->dims, dim_const(g->dims, 0), k));
+    if (op_of(g, x) == CR_OP_MATPOW) return cr_matpow(g, in_of(g, x, 0), dim_mul(g->dims, attr_of(g, x, 0), k));
+    return r;
 }
 
 /* Derivative of a function with a body: written out. */
@@ -189,6 +370,10 @@ static cr_ref simplify_node(simp *s, cr_ref r)
         const cr_node *n = node(g, r);
         const op_info *op = op_get((cr_op)n->op);
         bool yes;
+        if (s->small && (r = unbroadcast(g, r)) != before) {
+            if (valid(g, r)) r = simplify_new(s, r, before);
+            continue;
+        }
         switch ((cr_op)n->op) {
         case CR_OP_ADD: return sum_simplify(s, n->n_in, n->word);
         case CR_OP_EINSUM: case CR_OP_DIV: case CR_OP_POW: case CR_OP_SQRT: {
@@ -198,6 +383,9 @@ static cr_ref simplify_node(simp *s, cr_ref r)
             return product_simplify(s, &p);
         }
         case CR_OP_CALL: r = expand_call(g, r); break;
+        case CR_OP_BIND: r = contract_binder(s, r); break;
+        case CR_OP_RESHAPE: r = split_identity(g, r); break;
+        case CR_OP_MATPOW: r = matrix_power(g, r); break;
         case CR_OP_ADJ: /* known to be invertible: the customary form */
             if (op_of(g, n->word[0]) == CR_OP_PARAM && attr_of(g, n->word[0], 1) & CR_INVERTIBLE)
                 r = cr_mul(g, cr_linalg(g, CR_OP_DET, n->word[0]), cr_linalg(g, CR_OP_INV, n->word[0]));
@@ -208,7 +396,7 @@ static cr_ref simplify_node(simp *s, cr_ref r)
             break;
         case CR_OP_LT: case CR_OP_LE: case CR_OP_EQ: case CR_OP_NE:
             r = decide_by_sign(s, r);
-            if (r == before) r = nonzero_product(s, r);
+            if (r == before) r = zero_test(s, r);
             break;
         case CR_OP_ALLR: case CR_OP_ANYR:
             if (constant_condition(g, n->word[0], &yes) && shape_of(g, r)->rank == 0) r = cr_bool(g, yes);

@@ -17,19 +17,19 @@ static bool push(term_list *l, double coef, cr_ref rest)
     return true;
 }
 
-/* Adds coef * t to the list; nested sums are opened where they may be merged. */
-static bool collect(simp *s, term_list *l, double coef, cr_ref t, unsigned depth)
+/* Adds coef * t to the list. Nested sums are opened where they may be merged: with coefficient 1 or -1, or all of them. */
+static bool collect(simp *s, term_list *l, double coef, cr_ref t, bool all, unsigned depth)
 {
     cr_graph *g = s->g;
     cr_ref rest;
-    double c = split_coefficient(g, t, &rest);
-    if (rest && op_of(g, rest) == CR_OP_ADD && depth < 50 && (may_merge(s, t) || may_merge(s, rest))) {
+    double c = times_exact(coef, split_coefficient(g, t, &rest));
+    if (rest && op_of(g, rest) == CR_OP_ADD && depth < 50 && (all || c == 1 || c == -1) && (may_merge(s, t) || may_merge(s, rest))) {
         const cr_node *n = node(g, rest);
         for (uint32_t i = 0; i < n->n_in; i++)
-            if (!collect(s, l, times_exact(coef, c), n->word[i], depth + 1)) return false;
+            if (!collect(s, l, c, n->word[i], all, depth + 1)) return false;
         return true;
     }
-    return push(l, times_exact(coef, c), rest);
+    return push(l, c, rest);
 }
 
 /* Adds up the coefficients of equal terms, at the place of the first. */
@@ -95,7 +95,12 @@ static cr_ref join(simp *s, double ca, cr_ref a, double cb, cr_ref b)
                 if (shape_of(g, q.factor[j])->rank != 2 || op_of(g, q.factor[j]) == CR_OP_IDENTITY || with_hole(g, &q, j, swap) != around) continue;
                 cr_ref other = q.factor[j];
                 const cr_shape *o = shape_of(g, other);
-                if (swap) other = cr_einsum(g, 1, &other, (uint8_t[]){1, 0}, 2, (cr_dim[]){o->dim[1], o->dim[0]});
+                if (swap) {
+                    product t;
+                    product_read(g, cr_einsum(g, 1, &other, (uint8_t[]){1, 0}, 2, (cr_dim[]){o->dim[1], o->dim[0]}), &t);
+                    other = product_simplify(s, &t);
+                    if (!other) return CR_NONE;
+                }
                 p.factor[i] = sum_simplify(s, 2, (cr_ref[]){p.factor[i], other});
                 p.coef = ca;
                 return p.factor[i] ? product_simplify(s, &p) : CR_NONE;
@@ -121,17 +126,112 @@ static bool join_terms(simp *s, term_list *l)
     return true;
 }
 
-/* -------------------------------------------------------------------------------------------------- */
+/* ---- cases ----------------------------------------------------------------------------------------- */
+
+/* r = around * (cond ? yes : no), element by element, with one of yes and no zero; step(z) and relu(z) are such choices. */
+typedef struct choice {
+    cr_ref cond, yes, no;
+} choice;
+
+static bool read_choice(cr_graph *g, cr_ref r, choice *c)
+{
+    product p;
+    double v;
+    product_read(g, r, &p);
+    if (p.next > p.rank) return false;
+    for (unsigned i = 0; i < p.n; i++) {
+        cr_ref f = p.factor[i];
+        const cr_shape *s = shape_of(g, f);
+        cr_op op = op_of(g, f);
+        bool plain = s->rank == p.rank;
+        for (unsigned k = 0; k < s->rank && plain; k++) plain = p.label[i][k] == k;
+        if (!plain || (op != CR_OP_SELECT && op != CR_OP_STEP && op != CR_OP_RELU)) continue;
+        cr_ref zero = cr_full(g, cr_const(g, 0), p.rank, p.shape), yes, no;
+        if (op == CR_OP_SELECT) {
+            c->cond = in_of(g, f, 0);
+            yes = in_of(g, f, 1);
+            no = in_of(g, f, 2);
+        } else {
+            c->cond = cr_map2(g, CR_OP_LT, cr_const(g, 0), in_of(g, f, 0));
+            yes = op == CR_OP_STEP ? cr_full(g, cr_const(g, 1), p.rank, p.shape) : in_of(g, f, 0);
+            no = zero;
+        }
+        bool yes_zero = is_const(g, yes, &v) && v == 0, no_zero = is_const(g, no, &v) && v == 0;
+        if (yes_zero == no_zero) continue;
+        p.factor[i] = yes_zero ? no : yes;
+        cr_ref value = product_build(g, &p);
+        c->yes = yes_zero ? zero : value;
+        c->no = yes_zero ? value : zero;
+        return value != CR_NONE;
+    }
+    return false;
+}
+
+/* (c ? a : 0) + (c ? 0 : b) = c ? a : b */
+static bool join_choices(simp *s, term_list *l)
+{
+    cr_graph *g = s->g;
+    if (!s->small || l->n > 12) return true;
+    for (size_t i = 0; i < l->n; i++)
+        for (size_t j = 0; j < l->n; j++) {
+            choice a, b;
+            double v;
+            if (i == j || !l->rest[i] || !l->rest[j] || !read_choice(g, l->rest[i], &a) || !read_choice(g, l->rest[j], &b)) continue;
+            if (a.cond != b.cond || !(is_const(g, a.no, &v) && v == 0) || !(is_const(g, b.yes, &v) && v == 0)) continue;
+            cr_ref yes = cr_mul(g, cr_const(g, l->coef[i]), a.yes), no = cr_mul(g, cr_const(g, l->coef[j]), b.no);
+            cr_ref both = cr_select(g, a.cond, yes, no);
+            if (!both || !(both = simplify_new(s, both, l->rest[i] > l->rest[j] ? l->rest[i] : l->rest[j]))) return false;
+            size_t keep = i < j ? i : j, gone = i < j ? j : i;
+            l->rest[keep] = both;
+            l->coef[keep] = 1;
+            l->n--;
+            memmove(l->rest + gone, l->rest + gone + 1, (l->n - gone) * sizeof *l->rest);
+            memmove(l->coef + gone, l->coef + gone + 1, (l->n - gone) * sizeof *l->coef);
+            return join_choices(s, l);
+        }
+    return true;
+}
+
+/* ---------------------------------------------------------------------------------------------------- */
+
+static void release(term_list *l)
+{
+    mem_free(l->rest);
+    mem_free(l->coef);
+}
 
 cr_ref sum_simplify(simp *s, unsigned n, const cr_ref *terms)
 {
     cr_graph *g = s->g;
     const cr_shape *sh = shape_of(g, terms[0]);
-    term_list l = {0};
+    term_list l = {0}, closed = {0};
     cr_ref out = CR_NONE;
     bool ok = true;
-    for (unsigned i = 0; i < n && ok; i++) ok = collect(s, &l, 1, terms[i], 0);
-    ok = ok && merge_like(&l) && join_terms(s, &l);
+    /* 2*(a - b) stays closed unless opening it lets terms meet. Whole sums that are equal are added up first. */
+    for (unsigned i = 0; i < n && ok; i++) {
+        cr_ref rest;
+        double c = split_coefficient(g, terms[i], &rest);
+        ok = push(&closed, c, rest);
+    }
+    ok = ok && merge_like(&closed);
+    if (ok && closed.n > 1) {
+        term_list open = {0};
+        for (size_t i = 0; i < closed.n && ok; i++)
+            ok = closed.rest[i] ? collect(s, &l, closed.coef[i], closed.rest[i], false, 0) && collect(s, &open, closed.coef[i], closed.rest[i], true, 0)
+                                : push(&l, closed.coef[i], CR_NONE) && push(&open, closed.coef[i], CR_NONE);
+        size_t before = open.n;
+        ok = ok && merge_like(&l) && merge_like(&open);
+        if (ok && open.n < before && open.n <= l.n) {
+            term_list t = l;
+            l = open;
+            open = t;
+        }
+        release(&open);
+        release(&closed);
+    } else {
+        l = closed;
+    }
+    ok = ok && join_terms(s, &l) && join_choices(s, &l);
     cr_ref *made = ok ? mem_alloc((l.n ? l.n : 1) * sizeof *made) : NULL;
     for (size_t i = 0; made && i < l.n; i++) {
         if (!l.rest[i]) {
@@ -148,7 +248,6 @@ cr_ref sum_simplify(simp *s, unsigned n, const cr_ref *terms)
     if (made) out = l.n ? cr_add_n(g, (unsigned)l.n, made) : cr_full(g, cr_const(g, 0), sh->rank, sh->dim);
     else if (g->err.status == CR_OK) graph_fail(g, CR_ENOMEM, "out of memory");
     mem_free(made);
-    mem_free(l.rest);
-    mem_free(l.coef);
+    release(&l);
     return out;
 }

@@ -2,47 +2,106 @@
  * of its own: its body depends on the variables through everything above it. */
 #include "calculus/walk.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-/* Contributions to a node's cotangent, in the order found. */
+/* Contributions to a node's cotangent, each with its place in the reading order of the formula. */
 typedef struct pending {
     cr_ref term;
-    uint32_t next;
+    uint32_t place, next;
 } pending;
 
 typedef struct reverse_state {
-    uint32_t *first, *last; /* by ref: list heads into pool, 0 none */
+    uint32_t *first;  /* by ref: list head into pool, 0 none */
+    uint32_t *place;  /* by ref: place of the edge to input 0; see reading_order */
     pending *pool;
     size_t n_pool, pool_cap;
 } reverse_state;
 
-static bool contribute(cr_graph *g, reverse_state *s, cr_ref to, cr_ref term)
+static bool contribute(cr_graph *g, reverse_state *s, cr_ref to, cr_ref term, uint32_t place)
 {
     if (!term) return g->err.status == CR_OK; /* zero, unless something failed */
     if (!VEC_RESERVE(s->pool, s->pool_cap, s->n_pool + 1)) {
         graph_fail(g, CR_ENOMEM, "out of memory");
         return false;
     }
-    uint32_t at = (uint32_t)s->n_pool++;
-    s->pool[at] = (pending){term, 0};
-    if (s->first[to]) s->pool[s->last[to]].next = at;
-    else s->first[to] = at;
-    s->last[to] = at;
+    s->pool[s->n_pool] = (pending){term, place, s->first[to]};
+    s->first[to] = (uint32_t)s->n_pool++;
     return true;
 }
 
+static int by_place(const void *a, const void *b)
+{
+    uint32_t x = ((const pending *)a)->place, y = ((const pending *)b)->place;
+    return (x > y) - (x < y);
+}
+
+/* The contributions to r added up, in reading order: in x'*A*x + b'*x those of the first summand come first. */
 static cr_ref total(cr_graph *g, const reverse_state *s, cr_ref r)
 {
-    cr_ref small[16], *term = small, out;
+    pending small[16], *list = small;
+    cr_ref term[16], *terms = term, out = CR_NONE;
     size_t n = 0;
-    if (!s->first[r]) return CR_NONE;
-    for (uint32_t i = s->first[r]; i; i = s->pool[i].next) n++;
-    if (n > 16 && !(term = mem_alloc(n * sizeof *term))) return graph_fail(g, CR_ENOMEM, "out of memory");
-    n = 0;
-    for (uint32_t i = s->first[r]; i; i = s->pool[i].next) term[n++] = s->pool[i].term;
-    out = cr_add_n(g, (unsigned)n, term);
-    if (term != small) mem_free(term);
+    uint32_t i = s->first[r];
+    if (!i) return CR_NONE;
+    if (!s->pool[i].next) return s->pool[i].term;
+    for (; i; i = s->pool[i].next) n++;
+    if (n > 16) {
+        list = mem_alloc(n * sizeof *list);
+        terms = mem_alloc(n * sizeof *terms);
+    }
+    if (list && terms) {
+        size_t k = n;
+        for (i = s->first[r]; i; i = s->pool[i].next) list[--k] = s->pool[i];
+        qsort(list, n, sizeof *list, by_place);
+        for (k = 0; k < n; k++) terms[k] = list[k].term;
+        out = cr_add_n(g, (unsigned)n, terms);
+    } else {
+        graph_fail(g, CR_ENOMEM, "out of memory");
+    }
+    if (n > 16) {
+        mem_free(list);
+        mem_free(terms);
+    }
     return out;
+}
+
+/* Numbers the edges of the cone of y as a reader meets them, from the left, each node opened where it is met first.
+ * (*edge)[place[r] - 1 + i] is the number of the edge from r to its input i. */
+static bool reading_order(cr_graph *g, cr_ref y, uint32_t *place, uint32_t **edge, size_t n_edges)
+{
+    typedef struct frame {
+        cr_ref r;
+        uint32_t i;
+    } frame;
+    frame *stack = NULL;
+    size_t depth = 0, cap = 0;
+    uint32_t time = 0, next = 1;
+    *edge = mem_alloc((n_edges + 1) * sizeof **edge);
+    bool ok = *edge && VEC_RESERVE(stack, cap, 1);
+    if (ok) {
+        stack[depth++] = (frame){y, 0};
+        place[y] = next;
+        next += node(g, y)->n_in;
+    }
+    while (ok && depth) {
+        frame *f = &stack[depth - 1];
+        const cr_node *nd = node(g, f->r);
+        if (f->i == nd->n_in) {
+            depth--;
+            continue;
+        }
+        cr_ref in = nd->word[f->i];
+        (*edge)[place[f->r] - 1 + f->i] = time++;
+        f->i++;
+        if (place[in] || !node(g, in)->n_in) continue;
+        place[in] = next;
+        next += node(g, in)->n_in;
+        ok = VEC_RESERVE(stack, cap, depth + 1);
+        if (ok) stack[depth++] = (frame){in, 0};
+    }
+    mem_free(stack);
+    return ok;
 }
 
 /* depends[i]: does cone[i] depend on one of wrt? Indexed by ref. */
@@ -115,7 +174,7 @@ static cr_ref weigh(cr_graph *g, cr_ref a, cr_ref w, unsigned k)
     return cr_einsum(g, 2, (cr_ref[]){a, w}, label, s->rank, s->dim);
 }
 
-static bool binder_vjp(cr_graph *g, reverse_state *s, cr_ref y, cr_ref ybar, unsigned n_wrt, const cr_ref *wrt)
+static bool binder_vjp(cr_graph *g, reverse_state *s, cr_ref y, cr_ref ybar, uint32_t place, unsigned n_wrt, const cr_ref *wrt)
 {
     calc_binder b;
     if (!open_binder(g, y, &b)) return false;
@@ -141,7 +200,7 @@ static bool binder_vjp(cr_graph *g, reverse_state *s, cr_ref y, cr_ref ybar, uns
     for (unsigned i = 0; i < n_wrt && ok; i++) {
         if (!part[i]) continue;
         cr_ref sum = rebind(g, &b, CR_BIND_SUM, part[i]);
-        ok = sum && contribute(g, s, wrt[i], sum);
+        ok = sum && contribute(g, s, wrt[i], sum, place);
     }
     mem_free(part);
     return ok;
@@ -181,36 +240,41 @@ cr_status cr_reverse(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, const c
     }
     cr_ref *cone = graph_cone(g, 1, &y, &n);
     reverse_state s = {0};
+    uint32_t *edge = NULL;
     bool *dep = NULL, ok = cone != NULL;
     if (ok) {
+        size_t n_edges = 0;
+        for (size_t i = 0; i < n; i++) n_edges += node(g, cone[i])->n_in;
         dep = dependence(g, cone, n, y, n_wrt, wrt);
         s.first = mem_zalloc((size_t)y + 1, sizeof *s.first);
-        s.last = mem_zalloc((size_t)y + 1, sizeof *s.last);
-        ok = dep && s.first && s.last && VEC_RESERVE(s.pool, s.pool_cap, n + 1);
+        s.place = mem_zalloc((size_t)y + 1, sizeof *s.place);
+        ok = dep && s.first && s.place && VEC_RESERVE(s.pool, s.pool_cap, n + 1) && reading_order(g, y, s.place, &edge, n_edges);
         if (!ok) graph_fail(g, CR_ENOMEM, "out of memory");
         s.n_pool = 1;
     }
-    ok = ok && (!dep[y] || contribute(g, &s, y, ybar));
+    ok = ok && (!dep[y] || contribute(g, &s, y, ybar, 0));
     for (size_t j = n; ok && j-- > 0;) {
         cr_ref r = cone[j];
         if (!dep[r] || !s.first[r]) continue;
         const cr_node *nd = node(g, r);
         if (nd->n_in == 0) continue;
         cr_ref bar = total(g, &s, r);
+        const uint32_t *place = edge + s.place[r] - 1;
         ok = bar != CR_NONE;
         if (ok && nd->op == CR_OP_BIND) {
-            ok = binder_vjp(g, &s, r, bar, n_wrt, wrt);
+            ok = binder_vjp(g, &s, r, bar, place[0], n_wrt, wrt);
             continue;
         }
         for (uint32_t i = 0; i < nd->n_in && ok; i++)
-            if (dep[nd->word[i]]) ok = contribute(g, &s, nd->word[i], op_vjp(g, r, i, bar, k));
+            if (dep[nd->word[i]]) ok = contribute(g, &s, nd->word[i], op_vjp(g, r, i, bar, k), place[i]);
     }
     for (unsigned i = 0; i < n_wrt && ok; i++) {
         out[i] = wrt[i] <= y ? total(g, &s, wrt[i]) : CR_NONE;
         ok = g->err.status == CR_OK;
     }
+    mem_free(edge);
     mem_free(s.first);
-    mem_free(s.last);
+    mem_free(s.place);
     mem_free(s.pool);
     mem_free(dep);
     mem_free(cone);

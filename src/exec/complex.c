@@ -2,7 +2,8 @@
  * formulas are analytic continuations, so a transpose never conjugates and comparisons look at the real part. Where a
  * real function has no value (log of a negative number) the result is NaN here too.
  *
- * The products of C (Annex G) would turn inf * (2 + 0i) into a NaN imaginary part: an imaginary part of 0 is exact here. */
+ * The products of C (Annex G) would turn inf * (2 + 0i) into a NaN imaginary part: an imaginary part of 0 is exact
+ * here. */
 #include "exec/internal.h"
 
 #include <complex.h>
@@ -91,8 +92,8 @@ static T t_acos(T z)
 {
     return fabs(creal(z)) > 1 ? t_undefined() : cimag(z) == 0 ? t_from(acos(creal(z))) : cacos(z);
 }
-/* First order in the imaginary part, which is exact in double precision for |y| < 1e-10 or so: enough for a complex step,
- * and not more than that. */
+/* First order in the imaginary part, which is exact in double precision for |y| < 1e-10 or so: enough for a complex
+ * step, and not more than that. */
 #define TWO_OVER_SQRT_PI 1.12837916709551257390
 static T t_erf(T z)
 {

@@ -1,5 +1,5 @@
-/* Plan of an einsum for given sizes: deltas are resolved into offsets and merged labels (they select, never multiply, so
- * that 0 * inf cannot arise from them), the other operands are contracted pair by pair, cheapest first. */
+/* Plan of an einsum for given sizes: deltas are resolved into offsets and merged labels (they select, never multiply,
+ * so that 0 * inf cannot arise from them), the other operands are contracted pair by pair, cheapest first. */
 #include "exec/internal.h"
 
 #include <inttypes.h>
@@ -155,7 +155,8 @@ static bool contract(contraction *c, cr_graph *g, unsigned x, unsigned y, bool l
             if (r->has >> k & 1) {
                 r->stride[k] = stride;
                 if (c->size[k] > 0 && stride > EXEC_MAX_ENTRIES / c->size[k]) {
-                    graph_fail(g, CR_ELIMIT, "an intermediate product of more than %" PRId64 " entries", EXEC_MAX_ENTRIES);
+                    graph_fail(g, CR_ELIMIT, "an intermediate product of more than %" PRId64 " entries",
+                               EXEC_MAX_ENTRIES);
                     return false;
                 }
                 stride *= c->size[k];

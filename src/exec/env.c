@@ -129,7 +129,8 @@ bool exec_dim(exec_env *env, cr_dim d, const char *what, int64_t *v)
         strbuf b;
         sb_init(&b);
         dim_print(env->g->dims, d, &b, NULL, NULL);
-        graph_fail(env->g, CR_EVALUE, "%s cannot be computed: it overflows or divides by 0 (needed as %s)", sb_str(&b), what);
+        graph_fail(env->g, CR_EVALUE, "%s cannot be computed: it overflows or divides by 0 (needed as %s)", sb_str(&b),
+                   what);
         sb_free(&b);
     }
     return false;

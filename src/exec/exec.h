@@ -11,15 +11,16 @@ typedef struct exec_array {
     size_t n;      /* product of dim */
     double *value; /* row-major; booleans as 0 and 1 */
 } exec_array;
-bool exec_array_init(exec_array *a, unsigned rank, const int64_t *dim, error *e); /* zeros; sizes checked against overflow and 2^31 entries */
+/* Zeros; sizes are checked against overflow and 2^31 entries. */
+bool exec_array_init(exec_array *a, unsigned rank, const int64_t *dim, error *e);
 void exec_array_free(exec_array *a);
 
 /* Values of parameters and integers for a graph. */
 typedef struct exec_env exec_env;
 exec_env *exec_env_new(cr_graph *g);
 void exec_env_free(exec_env *env);
-/* Copies a. The sizes in a bind the size symbols of the parameter's shape (solved for where linear in one unknown symbol);
- * a contradiction is CR_EVALUE with both named. */
+/* Copies a. The sizes in a bind the size symbols of the parameter's shape (solved for where linear in one unknown
+ * symbol); a contradiction is CR_EVALUE with both named. */
 cr_status exec_bind(exec_env *env, cr_ref param, const exec_array *a);
 cr_status exec_bind_int(exec_env *env, dim_sym s, int64_t v);
 bool exec_int(const exec_env *env, dim_sym s, int64_t *v);
@@ -34,9 +35,10 @@ cr_status exec_eval(cr_graph *g, exec_env *env, cr_ref a, exec_array *out);
  * Only for expressions without kinks and comparisons on their way (comparisons use the real part). */
 cr_status exec_eval_complex(cr_graph *g, exec_env *env, cr_ref a, cr_ref param, const double *imag, exec_array *re,
                             exec_array *im);
-/* One-sided derivative along v at the bound point: d/dt f(x + t v) for t -> 0+, from truncated series of order 4.
- * state[i]: 0 ok; 1 does not exist (infinite or jump); 2 undecided (order exhausted); near[i]: a kink was met within the rounding bound but not
- * exactly (then the answer is not certain). */
+/* One-sided derivative along v (n entries as in the value of param) at the bound point: d/dt f(x + t v) for t -> 0+,
+ * from truncated series of order 4; the numbers bound are taken as exact. state[i]: 0 slope[i] is the derivative; 1
+ * there is none (slope[i] is +-inf where f jumps or is infinitely steep, else NaN); 2 undecided, cannot tell.
+ * near_kink > 0: the side taken at some kink rests on a rounding error, so the answer is not certain. */
 typedef struct exec_ray {
     exec_array slope, value;
     unsigned char *state; /* per entry */
@@ -45,10 +47,10 @@ typedef struct exec_ray {
 cr_status exec_one_sided(cr_graph *g, exec_env *env, cr_ref a, cr_ref param, const double *v, exec_ray *out);
 void exec_ray_free(exec_ray *r);
 
-/* Calls each(user, name, a) for the array of a .npy file (name "") or for those of a .npz file (name without ".npy"), of
- * floats, integers or booleans, row-major whatever the file's order is. The array is `each`'s to free; a status other than
- * CR_OK from it ends the reading and is returned. At most 4 GiB, for the file and for each array unpacked. CR_EIO,
- * CR_EVALUE (not such a file, or damaged), CR_ELIMIT, CR_ENOMEM with a message in e. */
+/* Calls each(user, name, a) for the array of a .npy file (name "") or for those of a .npz file (name without ".npy"),
+ * of floats, integers or booleans, row-major whatever the file's order is. The array is `each`'s to free; a status
+ * other than CR_OK from it ends the reading and is returned. At most 4 GiB, for the file and for each array unpacked.
+ * CR_EIO, CR_EVALUE (not such a file, or damaged), CR_ELIMIT, CR_ENOMEM with a message in e. */
 typedef cr_status (*exec_npz_each)(void *user, const char *name, exec_array *a);
 cr_status exec_npz_read(const char *path, exec_npz_each each, void *user, error *e);
 

@@ -71,7 +71,8 @@ typedef struct exec_schedule {
     exec_block *inner; /* of a function's body: what depends on its argument; root is then the rest of what it needs */
 } exec_schedule;
 
-/* Schedule of expr; arg is the parameter that is a function's argument, or CR_NONE. The result is the last of the cone. */
+/* Schedule of expr; arg is the parameter that is a function's argument, or CR_NONE. The result is the last of the cone.
+ */
 bool exec_schedule_init(exec_schedule *s, cr_graph *g, cr_ref expr, cr_ref arg);
 void exec_schedule_free(exec_schedule *s);
 uint32_t exec_position(const exec_schedule *s, cr_ref r);

@@ -1,5 +1,5 @@
-/* NumPy's files: .npy (one array) and .npz (a ZIP archive of those, stored or deflated). Nothing in a file is trusted: every
- * offset and size is checked against the bytes that are there before it is used.
+/* NumPy's files: .npy (one array) and .npz (a ZIP archive of those, stored or deflated). Nothing in a file is trusted:
+ * every offset and size is checked against the bytes that are there before it is used.
  *
  * Formats: NumPy Enhancement Proposal 1 (npy); PKWARE APPNOTE.TXT 6.3 (zip), read from its central directory. */
 #include "exec/exec.h"
@@ -363,7 +363,8 @@ static cr_status read_member(bytes file, const zip_entry *z, const char *name, e
         return CR_ELIMIT;
     }
     if (z->packed > file.n || !slice(file, (size_t)z->at + skip, (size_t)z->packed, &packed) ||
-        (z->method == ZIP_STORED && z->packed != z->size) || z->size / 1100 > z->packed) { /* deflate gains 1032 at most */
+        (z->method == ZIP_STORED && z->packed != z->size) ||
+        z->size / 1100 > z->packed) { /* deflate gains 1032 at most */
         return bad(e, name, "a damaged archive");
     }
     bytes data = packed;
@@ -409,7 +410,8 @@ static cr_status read_archive(bytes file, const char *path, exec_npz_each each, 
     cr_status status = CR_OK;
     for (size_t i = 0; status == CR_OK && i < count; i++) {
         zip_entry z;
-        if (!read_entry(file, &at, &z) || memchr(z.name.p, 0, z.name.n) || utf8_check((const char *)z.name.p, z.name.n) != z.name.n) {
+        if (!read_entry(file, &at, &z) || memchr(z.name.p, 0, z.name.n) ||
+            utf8_check((const char *)z.name.p, z.name.n) != z.name.n) {
             return bad(e, path, "a damaged archive (its directory)");
         }
         if (z.name.n < 4 || memcmp(z.name.p + z.name.n - 4, ".npy", 4) != 0) {

@@ -1,6 +1,6 @@
-/* Truncated power series c0 + c1 t + ... + c4 t^4 for t -> 0+, with a running bound of each coefficient's rounding error and,
- * apart, the value at t = 0 itself: a function jumps exactly where the two disagree (step(t): 1 and 0), and no rule for
- * jumps is needed anywhere else. Internal to room exec. */
+/* Truncated power series c0 + c1 t + ... + c4 t^4 for t -> 0+, with a running bound of each coefficient's rounding
+ * error and, apart, the value at t = 0 itself: a function jumps exactly where the two disagree (step(t): 1 and 0), and
+ * no rule for jumps is needed anywhere else. Internal to room exec. */
 #ifndef CR_EXEC_SERIES_H
 #define CR_EXEC_SERIES_H
 
@@ -46,8 +46,8 @@ series series_erf(series u);
 series series_erfc(series u);
 series series_pow(series a, series b);
 series series_mod(series a, series b);
-/* One of gt, lt, eq as a > b, a < b or a == b for all small t > 0; un where there is no order. If the sign of a - b cannot be told
- * from the known coefficients: what the three agree on. */
+/* One of gt, lt, eq as a > b, a < b or a == b for all small t > 0; un where there is no order. If the sign of a - b
+ * cannot be told from the known coefficients: what the three agree on. */
 series series_choose(series a, series b, series gt, series lt, series eq, series un);
 series series_select(series cond, series a, series b);
 /* f(u) from derivative[k] = f^(k)(u0), k < SERIES_N; f0 = f(u.at0) */
@@ -55,6 +55,18 @@ series series_taylor(series u, const double *derivative, double f0);
 /* Order of the first coefficient that is not 0, SERIES_N if there is none. */
 int series_valuation(series a);
 bool series_is_zero(series a); /* all known coefficients are exactly 0 */
+
+/* What the functions are made of. */
+series series_no_limit(double limit, double at0);
+series series_steep(double limit, double err, double sign, double at0); /* slope infinite with that sign */
+series series_settle(series r);      /* after an operation: overflowed coefficients become unknown */
+series series_quotient(series a, series b); /* of two ordinary series; at0 is not set */
+int series_known(series a);          /* coefficients stored, at most SERIES_N */
+bool series_constant(series a);      /* does not depend on t, for sure */
+bool series_exact_zero(series a);    /* identically 0, for sure */
+/* *sum += a*b, and q = a/b, with bounds of the errors that come in (ea, eb) and of the rounding itself. */
+void series_add_product(double *sum, double *err, double a, double ea, double b, double eb);
+void series_divide(double *q, double *eq, double a, double ea, double b, double eb);
 
 /* Verdict on d/dt at 0+: slope and state as exec_ray has them. */
 double series_slope(series a, unsigned char *state);

@@ -232,7 +232,7 @@ static bool fold_scalars(cr_graph *g, draft *d)
             d->operand[integer] = cr_int(g, dim_mul(g->dims, k, attr_of(g, d->operand[integer], 0)));
             if (!d->operand[integer]) return false;
             drop(d, number);
-        } else if (product == 1.0) {
+        } else if (product == 1.0 && d->n > 1) {
             drop(d, number);
         }
     }

@@ -39,7 +39,8 @@ static bool is_letter_beyond_ascii(uint32_t c)
 {
     static const struct { uint32_t from, to; } range[] = {
         {0xC0, 0xD6}, {0xD8, 0xF6}, {0xF8, 0x37D}, {0x37F, 0x386}, {0x388, 0x1FFF}, {0x2080, 0x208E}, {0x2090, 0x209C},
-        {0x2102, 0x2138}, {0x3041, 0xD7FF}, {0xF900, 0xFD3D}, {0x10000, 0x1CFFF}, {0x1D400, 0x1D7FF}, {0x20000, 0x3FFFF},
+        {0x2102, 0x2138}, {0x3041, 0xD7FF}, {0xF900, 0xFD3D}, {0x10000, 0x1CFFF}, {0x1D400, 0x1D7FF},
+        {0x20000, 0x3FFFF},
     };
     for (size_t i = 0; i < sizeof range / sizeof range[0]; i++)
         if (c >= range[i].from && c <= range[i].to) return true;
@@ -61,7 +62,8 @@ static size_t name_char(const char *s, bool first)
 static const char *advice(uint32_t c)
 {
     switch (c) {
-    case 0xB7: case 0xD7: case 0x2217: case 0x22C5: case 0x2219: return "a product is written `*`, element by element `.*`";
+    case 0xB7: case 0xD7: case 0x2217: case 0x22C5: case 0x2219:
+        return "a product is written `*`, element by element `.*`";
     case 0x2212: case 0x2013: case 0x2014: return "a minus sign is written `-`";
     case 0x2018: case 0x2019: case 0x2032: case 0x1D40: case 0x22A4: return "a transpose or derivative is written `'`";
     case 0x2264: return "less or equal is written `<=`";
@@ -133,7 +135,7 @@ static void read_number(const char *s, size_t n, token *t)
 static size_t number_end(const char *s, size_t i, size_t n)
 {
     while (i < n && is_digit(s[i])) i++;
-    if (i < n && s[i] == '.' && !(i + 1 < n && (s[i + 1] == '.' || s[i + 1] == '*' || s[i + 1] == '/' || s[i + 1] == '^'))) {
+    if (i < n && s[i] == '.' && !(i + 1 < n && s[i + 1] && strchr(".*/^", s[i + 1]))) {
         i++;
         while (i < n && is_digit(s[i])) i++;
     }

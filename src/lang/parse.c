@@ -171,7 +171,8 @@ static bool is_index_ahead(parser *ps, dim_sym s)
     uint64_t index_bit = 0; /* by nesting level (of the first 63): an index bracket? */
     unsigned level = 0;
     token t = ps->tok, before = {.kind = TOK_NAME};
-    for (; !token_starts_statement(t.kind) && !(token_ends_statement(t.kind) && lx.nest == 0); lex_next(&lx, ps->g->dims, &t)) {
+    for (; !token_starts_statement(t.kind); lex_next(&lx, ps->g->dims, &t)) {
+        if (t.kind == TOK_END || (token_ends_statement(t.kind) && lx.nest == 0)) break;
         bool opens = t.kind == TOK_LPAREN || t.kind == TOK_LBRACKET || t.kind == TOK_LBRACE;
         if (opens && ++level < 64) {
             bool after_value = before.kind == TOK_NAME || before.kind == TOK_RPAREN || before.kind == TOK_RBRACKET ||
@@ -181,10 +182,8 @@ static bool is_index_ahead(parser *ps, dim_sym s)
             index_bit = index ? index_bit | (uint64_t)1 << level : index_bit & ~((uint64_t)1 << level);
         } else if ((t.kind == TOK_RPAREN || t.kind == TOK_RBRACKET || t.kind == TOK_RBRACE) && level) {
             level--;
-        } else if (t.kind == TOK_NAME && t.name == s && (index_bit & (((uint64_t)2 << (level < 63 ? level : 63)) - 1))) {
-            return true;
-        } else if (t.kind == TOK_END) {
-            break;
+        } else if (t.kind == TOK_NAME && t.name == s) {
+            if (index_bit & (((uint64_t)2 << (level < 63 ? level : 63)) - 1)) return true;
         }
         before = t;
     }
@@ -204,6 +203,12 @@ static bool add_size(parser *ps, const token *name)
 
 static cr_ref symbol(parser *ps, dim_sym s) { return cr_int(ps->g, dim_symbol(ps->g->dims, s)); }
 
+static cr_ref needs_argument(parser *ps, const token *name)
+{
+    const char *s = name_text(ps->g->dims, name->name);
+    return fail_token(ps, name, CR_ESYNTAX, "`%s` is a function; it needs an argument: %s(...)", s, s);
+}
+
 cr_ref parse_name(parser *ps, const token *name)
 {
     const local_name *l = find_local(ps, name->name);
@@ -216,12 +221,13 @@ cr_ref parse_name(parser *ps, const token *name)
     switch ((name_kind)e->kind) {
     case NAME_VARIABLE:
         if (integer_only)
-            return fail_token(ps, name, CR_ENAME, "`%s` is a variable, declared at %s:%u; it cannot be %s", s, e->src->name, e->line,
+            return fail_token(ps, name, CR_ENAME, "`%s` is a variable, declared at %s:%u; it cannot be %s", s,
+                              e->src->name, e->line,
                               ps->size_mode ? "a size" : "an index");
         return ps->p->variable[e->index].param;
     case NAME_INTEGER: return built(ps, symbol(ps, name->name), name->start);
     case NAME_DEFINITION: return e->index;
-    case NAME_FUNCTION: return fail_token(ps, name, CR_ESYNTAX, "`%s` is a function; it needs an argument: %s(...)", s, s);
+    case NAME_FUNCTION: return needs_argument(ps, name);
     case NAME_NONE: break;
     }
     bool found;
@@ -230,8 +236,9 @@ cr_ref parse_name(parser *ps, const token *name)
     if (ps->size_mode) return add_size(ps, name) ? built(ps, symbol(ps, name->name), name->start) : CR_NONE;
     if (ps->allow_free && !ps->frame && (ps->in_index || is_index_ahead(ps, name->name)))
         return add_free(ps, name) ? built(ps, symbol(ps, name->name), name->start) : CR_NONE;
-    if (e->builtin) return fail_token(ps, name, CR_ESYNTAX, "`%s` is a function; it needs an argument: %s(...)", s, s);
+    if (e->builtin) return needs_argument(ps, name);
     if (ps->in_index && !ps->allow_free)
-        return fail_token(ps, name, CR_ENAME, "unknown index `%s`; free indices stand in derive, eval and check only", s);
+        return fail_token(ps, name, CR_ENAME, "unknown index `%s`; free indices stand in derive, eval and check only",
+                          s);
     return unknown_name(ps, name, "name", false);
 }

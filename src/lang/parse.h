@@ -28,7 +28,8 @@ typedef struct global_name {
     uint8_t kind;      /* name_kind */
     uint8_t implicit;  /* an integer known only from its use as a size */
     uint16_t builtin;  /* 1 + number of the built-in function of that name; 0: none */
-    uint32_t index;    /* variable: number in lang_program.variable; definition: its ref; function: number in .function */
+    /* variable: number in lang_program.variable; definition: its ref; function: number in .function */
+    uint32_t index;
     uint32_t line;     /* of the declaration ... */
     const source *src; /* ... in this text */
 } global_name;
@@ -185,7 +186,8 @@ bool parse_function(parser *ps); /* after `fun` */
 bool parse_statements(parser *ps);
 bool parse_let_list(parser *ps);    /* x : R^n, W : R^{m x n}, n = 3 */
 bool parse_assignments(parser *ps); /* x = [1,2]; n = 3 */
-/* EXPR [wrt ...] from the next token on; wrt, if not NULL, is a text of its own for the variables. Reads twice if a free
+/* EXPR [wrt ...] from the next token on; wrt, if not NULL, is a text of its own for the variables. Reads twice if a
+ * free
  * index was needed before its range was known. `query` is left to the caller. */
 bool parse_query(parser *ps, lang_kind kind, const source *wrt, lang_statement *st);
 bool append_statement(parser *ps, const lang_statement *st);

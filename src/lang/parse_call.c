@@ -44,7 +44,8 @@ static cr_ref build_reduce(parser *ps, const call *c) { return cr_reduce(ps->g, 
 /* On a vector, on a matrix per column: along the first axis either way. */
 static cr_ref build_softmax(parser *ps, const call *c)
 {
-    if (cr_rank(ps->g, c->arg[0]) == 0) return graph_fail(ps->g, CR_ESHAPE, "%s takes a vector or a matrix, not a scalar", c->f->name);
+    if (cr_rank(ps->g, c->arg[0]) == 0)
+        return graph_fail(ps->g, CR_ESHAPE, "%s takes a vector or a matrix, not a scalar", c->f->name);
     return (c->f->op == CR_OP_SOFTMAX ? cr_softmax : cr_logsoftmax)(ps->g, c->arg[0], 0);
 }
 
@@ -79,10 +80,11 @@ static cr_ref build_floor(parser *ps, const call *c)
 {
     cr_dim a, b;
     double v;
-    if (op_of(ps->g, c->arg[0]) == CR_OP_DIV && as_dim(ps->g, in_of(ps->g, c->arg[0], 0), &a) && as_dim(ps->g, in_of(ps->g, c->arg[0], 1), &b))
+    cr_ref x = c->arg[0];
+    if (op_of(ps->g, x) == CR_OP_DIV && as_dim(ps->g, in_of(ps->g, x, 0), &a) && as_dim(ps->g, in_of(ps->g, x, 1), &b))
         return cr_int(ps->g, cr_dim_floordiv(ps->g, a, b));
-    if (as_dim(ps->g, c->arg[0], &a)) return c->arg[0];
-    if (is_const(ps->g, c->arg[0], &v) && is_scalar(ps->g, c->arg[0])) return cr_const(ps->g, floor(v));
+    if (as_dim(ps->g, x, &a)) return x;
+    if (is_const(ps->g, x, &v) && is_scalar(ps->g, x)) return cr_const(ps->g, floor(v));
     return graph_fail(ps->g, CR_EUNSUPPORTED, "floor takes a quotient of integers, such as floor((n-1)/2)");
 }
 
@@ -205,7 +207,8 @@ static bool arity(parser *ps, const builtin *f, unsigned n, size_t start)
 {
     if (n >= f->min && n <= f->max) return true;
     if (f->min == f->max)
-        fail_at(ps, place(ps, start), CR_EARG, "`%s` takes %u argument%s, not %u", f->name, f->min, f->min == 1 ? "" : "s", n);
+        fail_at(ps, place(ps, start), CR_EARG, "`%s` takes %u argument%s, not %u", f->name, f->min,
+                f->min == 1 ? "" : "s", n);
     else
         fail_at(ps, place(ps, start), CR_EARG, "`%s` takes %u to %u arguments, not %u", f->name, f->min, f->max, n);
     return false;
@@ -290,8 +293,8 @@ static cr_ref call_builtin(parser *ps, const builtin *f, size_t start)
 }
 
 /* f'...'(a) of an element-wise built-in function. The derivative is built for a parameter in place of a, so that an
- * argument that is a number does not fold the function away, by forward mode along ones, which is the derivative element
- * by element; then a is put in. */
+ * argument that is a number does not fold the function away, by forward mode along ones, which is the derivative
+ * element by element; then a is put in. */
 static cr_ref differentiate(parser *ps, const call *c, unsigned order)
 {
     cr_graph *g = ps->g;
@@ -341,18 +344,21 @@ cr_ref parse_call(parser *ps, const token *name)
         for (; t.kind == TOK_QUOTE; order += order <= MAX_ORDER) lex_next(&ahead, ps->g->dims, &t);
         if (t.kind != TOK_LPAREN || (e->kind != NAME_FUNCTION && !f)) return parse_name(ps, name);
         while (at(ps, TOK_QUOTE)) advance(ps);
-        if (order > MAX_ORDER) return fail_at(ps, place(ps, name->start), CR_ELIMIT, "derivatives of order above %d", MAX_ORDER);
+        if (order > MAX_ORDER)
+            return fail_at(ps, place(ps, name->start), CR_ELIMIT, "derivatives of order above %d", MAX_ORDER);
     }
     if (e->kind == NAME_FUNCTION) return parse_user_call(ps, name, order);
     if (f && order) {
         if (f->build != build_map && f->build != build_leaky_relu)
             return fail_at(ps, place(ps, name->start), CR_EUNSUPPORTED,
-                           "`'` means the derivative of a function that acts element by element; `%s` does not, use derive ... wrt", s);
+                           "`'` means the derivative of a function that acts element by element; `%s` does not, "
+                           "use derive ... wrt", s);
         return call_derivative(ps, name, f, order);
     }
     if (f) return call_builtin(ps, f, name->start);
     if (find_local(ps, name->name) || find_free(ps, name->name) || e->kind != NAME_NONE)
-        return fail_token(ps, name, CR_ESYNTAX, "`%s` is not a function; a product is written %s*(...), a component %s[...]", s, s, s);
+        return fail_token(ps, name, CR_ESYNTAX,
+                          "`%s` is not a function; a product is written %s*(...), a component %s[...]", s, s, s);
     return unknown_name(ps, name, "function", true);
 }
 
@@ -373,7 +379,8 @@ cr_ref parse_if(parser *ps)
     } while (++n < 3 && accept(ps, TOK_COMMA));
     if (n == 3 && at(ps, TOK_COMMA)) return unexpected(ps, "`)`: if(condition, a, b)");
     if (!expect_close(ps, TOK_RPAREN, &open)) return CR_NONE;
-    if (n != 3) return fail_at(ps, place(ps, word.start), CR_EARG, "`if` takes 3 arguments, if(condition, a, b), not %u", n);
+    if (n != 3)
+        return fail_at(ps, place(ps, word.start), CR_EARG, "`if` takes 3 arguments, if(condition, a, b), not %u", n);
     const cr_ref *a = ps->stack + base;
     cr_ref r = built(ps, cr_select(ps->g, a[0], a[1], a[2]), word.start);
     ps->n_stack = base;

@@ -32,7 +32,10 @@ static void line_and_column(text_place w, unsigned *line, unsigned *column, size
 
 static void put_visible(strbuf *b, const char *s, size_t n)
 {
-    for (size_t i = 0; i < n; i++) sb_putc(b, ((unsigned char)s[i] < 0x20 && s[i] != '\t') || s[i] == 0x7F ? '?' : s[i]);
+    for (size_t i = 0; i < n; i++) {
+        bool control = ((unsigned char)s[i] < 0x20 && s[i] != '\t') || s[i] == 0x7F;
+        sb_putc(b, control ? '?' : s[i]);
+    }
 }
 
 /* The line, or the part around the place if it is long, and carets under the place. Tabs are kept, so that the caret
@@ -78,7 +81,8 @@ static cr_ref fail_text(parser *ps, text_place w, cr_status status, const char *
     int shown = 0;
     for (const call_frame *f = ps->frame; f && f->call.src && shown < CALLERS_SHOWN; f = f->caller, shown++) {
         line_and_column(f->call, &line, &column, &from, &to);
-        sb_printf(&b, "\nin `%s`, called at %s:%u:%u", name_text(ps->g->dims, f->function), f->call.src->name, line, column);
+        sb_printf(&b, "\nin `%s`, called at %s:%u:%u", name_text(ps->g->dims, f->function), f->call.src->name, line,
+                  column);
     }
     if (b.status != CR_OK) graph_fail(ps->g, CR_ENOMEM, "out of memory");
     else graph_fail(ps->g, status, "%s", sb_str(&b));
@@ -219,7 +223,8 @@ static unsigned distance(const char *a, size_t n, const char *b, size_t m, unsig
             unsigned d = up[j - 1] + (a[i - 1] != b[j - 1]);
             if (up[j] + 1 < d) d = up[j] + 1;
             if (now[j - 1] + 1 < d) d = now[j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && upup[j - 2] + 1 < d) d = upup[j - 2] + 1;
+            bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            if (swapped && upup[j - 2] + 1 < d) d = upup[j - 2] + 1;
             now[j] = d;
         }
     }

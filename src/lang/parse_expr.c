@@ -51,7 +51,8 @@ static cr_ref parse_index(parser *ps, cr_ref a, size_t start)
     token open = ps->tok;
     unsigned rank = cr_rank(ps->g, a);
     if (rank == 0)
-        return fail_at(ps, place(ps, start), CR_ESHAPE, "\"%s\" is a scalar; it has no index", excerpt(place(ps, start), 0));
+        return fail_at(ps, place(ps, start), CR_ESHAPE, "\"%s\" is a scalar; it has no index",
+                       excerpt(place(ps, start), 0));
     advance(ps);
     if (!parse_indices(ps, a, start, index) || !expect_close(ps, TOK_RBRACKET, &open)) return CR_NONE;
     return built(ps, cr_index(ps->g, a, rank, index), start);
@@ -79,22 +80,25 @@ static cr_ref parse_postfix(parser *ps)
 static cr_ref power(parser *ps, cr_ref a, cr_ref b, size_t start)
 {
     if (cr_rank(ps->g, b) != 0)
-        return fail_at(ps, place(ps, start), CR_ESHAPE, "the exponent of `^` is %s, not a scalar; element by element is `.^`",
+        return fail_at(ps, place(ps, start), CR_ESHAPE,
+                       "the exponent of `^` is %s, not a scalar; element by element is `.^`",
                        shape_text(ps->g, b, 0));
     if (cr_rank(ps->g, a) == 0) return built(ps, cr_pow(ps->g, a, b), start);
     if (cr_rank(ps->g, a) != 2 || cr_size(ps->g, a, 0) != cr_size(ps->g, a, 1))
-        return fail_at(ps, place(ps, start), CR_ESHAPE, "`^` takes a scalar or a square matrix, not %s; element by element is `.^`; in \"%s\"",
+        return fail_at(ps, place(ps, start), CR_ESHAPE,
+                       "`^` takes a scalar or a square matrix, not %s; element by element is `.^`; in \"%s\"",
                        shape_text(ps->g, a, 0), excerpt(place(ps, start), 0));
     cr_dim k;
     if (!as_dim(ps->g, b, &k))
         return ps->g->err.status ? built(ps, CR_NONE, start)
                                  : fail_at(ps, place(ps, start), CR_EARG,
-                                           "the power of a matrix needs an integer exponent; element by element is `.^`; in \"%s\"",
-                                           excerpt(place(ps, start), 0));
+                                           "a matrix power needs an integer exponent; element by element is `.^`; "
+                                           "in \"%s\"", excerpt(place(ps, start), 0));
     return built(ps, cr_matpow(ps->g, a, k), start);
 }
 
-/* Signs and a postfix expression. Octave reads A^2' as (A^2)', a tighter ' would transpose the 2: neither is guessed. */
+/* Signs and a postfix expression. Octave reads A^2' as (A^2)', a tighter ' would transpose the 2: neither is
+ * guessed. */
 static cr_ref parse_exponent(parser *ps)
 {
     bool minus = false;
@@ -131,7 +135,8 @@ static cr_ref parse_unary(parser *ps)
     cr_ref a = parse_power(ps);
     if (!a || !minus) return a;
     if (cr_dtype_of(ps->g, a) != CR_REAL)
-        return fail_at(ps, place(ps, start), CR_ESHAPE, "`-` takes numbers, not conditions; in \"%s\"", excerpt(place(ps, start), 0));
+        return fail_at(ps, place(ps, start), CR_ESHAPE, "`-` takes numbers, not conditions; in \"%s\"",
+                       excerpt(place(ps, start), 0));
     return built(ps, cr_neg(ps->g, a), start);
 }
 
@@ -145,7 +150,8 @@ static cr_ref sizes_disagree(parser *ps, text_place left, cr_ref a, size_t right
     const char *x = excerpt(left, 0), *y = excerpt(place(ps, right), 1);
     cr_graph_clear_error(g);
     if (!product)
-        return fail_at(ps, w, CR_ESHAPE, "%s is %s but %s is %s; in \"%s\"", x, shape_text(g, a, 0), y, shape_text(g, b, 1), excerpt(w, 2));
+        return fail_at(ps, w, CR_ESHAPE, "%s is %s but %s is %s; in \"%s\"", x, shape_text(g, a, 0), y,
+                       shape_text(g, b, 1), excerpt(w, 2));
     strbuf rows, columns;
     sb_init(&rows);
     sb_init(&columns);
@@ -182,7 +188,8 @@ static cr_ref parse_product(parser *ps)
             if (cr_rank(ps->g, b) != 0 && !ps->elementwise) {
                 if (!is_one_by_one(ps, b))
                     return fail_at(ps, place(ps, start), CR_ESHAPE,
-                                   "`/` divides by a scalar, not by %s; element by element is `./`, for a matrix use inv; in \"%s\"",
+                                   "`/` divides by a scalar, not by %s; element by element is `./`, for a matrix use "
+                                   "inv; in \"%s\"",
                                    shape_text(ps->g, b, 0), excerpt(place(ps, start), 0));
                 b = cr_sum(ps->g, b); /* its only entry */
             }
@@ -245,8 +252,11 @@ static cr_ref parse_comparison(parser *ps)
     if (is_comparison(ps->tok.kind))
         return fail_token(ps, &ps->tok, CR_ESYNTAX, "comparisons do not chain; write a < b and b < c");
     bool swap = op == TOK_GT || op == TOK_GE;
-    cr_op node_op = op == TOK_EQ ? CR_OP_EQ : op == TOK_NE ? CR_OP_NE : op == TOK_LT || op == TOK_GT ? CR_OP_LT : CR_OP_LE;
-    return built(ps, cr_map2(ps->g, node_op, swap ? b : a, swap ? a : b), start);
+    cr_op compare = op == TOK_EQ                   ? CR_OP_EQ
+                    : op == TOK_NE                 ? CR_OP_NE
+                    : op == TOK_LT || op == TOK_GT ? CR_OP_LT
+                                                   : CR_OP_LE;
+    return built(ps, cr_map2(ps->g, compare, swap ? b : a, swap ? a : b), start);
 }
 
 static cr_ref parse_not(parser *ps)
@@ -306,7 +316,8 @@ static bool push_entries(parser *ps, cr_ref e, text_place w)
     cr_dim index[CR_MAX_RANK];
     for (unsigned i = 0; i < s->rank; i++) {
         if (!cr_dim_value(ps->g, s->dim[i], &size[i])) {
-            fail_at(ps, w, CR_EUNSUPPORTED, "an entry of [...] is a scalar, or of numeric size; \"%s\" is %s", excerpt(w, 0),
+            fail_at(ps, w, CR_EUNSUPPORTED, "an entry of [...] is a scalar, or of numeric size; \"%s\" is %s",
+                    excerpt(w, 0),
                     shape_text(ps->g, e, 0));
             return false;
         }
@@ -339,14 +350,16 @@ static cr_ref parse_literal(parser *ps, const token *open)
         text_place w = place(ps, start);
         if (!first) first = e;
         if (!same_shape(ps->g, first, e))
-            return fail_at(ps, w, CR_ESHAPE, "the entries of [...] differ: %s and %s; in \"%s\"", shape_text(ps->g, first, 0),
+            return fail_at(ps, w, CR_ESHAPE, "the entries of [...] differ: %s and %s; in \"%s\"",
+                           shape_text(ps->g, first, 0),
                            shape_text(ps->g, e, 1), excerpt(w, 0));
         if (!push_entries(ps, e, w)) return CR_NONE;
         column++;
         scalars = (int64_t)(ps->n_stack - base);
         bool row_ends = at(ps, TOK_SEMICOLON) || at(ps, TOK_RBRACKET);
         if (row_ends && columns && column != columns)
-            return fail_at(ps, place(ps, row_start), CR_ESHAPE, "row %lld of the matrix has %lld entr%s, the rows before it %lld",
+            return fail_at(ps, place(ps, row_start), CR_ESHAPE,
+                           "row %lld of the matrix has %lld entr%s, the rows before it %lld",
                            (long long)rows, (long long)column, column == 1 ? "y" : "ies", (long long)columns);
         if (at(ps, TOK_SEMICOLON)) {
             columns = column;

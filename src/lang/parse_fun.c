@@ -1,6 +1,6 @@
-/* The user's functions. `fun sigma : R -> R` is unknown. A known function of one argument whose body is element-wise and
- * closed becomes a function of the graph, whose calls survive the derivative; any other is read again at each call, with
- * the arguments in place of its parameters. */
+/* The user's functions. `fun sigma : R -> R` is unknown. A known function of one argument whose body is
+ * element-wise and closed becomes a function of the graph, whose calls survive the derivative; any other is read again
+ * at each call, with the arguments in place of its parameters. */
 #include "lang/parse.h"
 
 #include <string.h>
@@ -18,7 +18,8 @@ static bool push_parameter(parser *ps, dim_sym name, cr_ref value)
     return true;
 }
 
-/* Reads the body of f with its parameters bound to arg. Names of the place of the call are not seen, nor is its mode. */
+/* Reads the body of f with its parameters bound to arg. Names of the place of the call are not seen, nor is its
+ * mode. */
 static cr_ref read_body(parser *ps, const user_function *f, dim_sym name, const cr_ref *arg, text_place call)
 {
     call_frame frame = {ps->frame, name, call, ps->n_local, ps->frame ? ps->frame->depth + 1 : 1};
@@ -26,7 +27,8 @@ static cr_ref read_body(parser *ps, const user_function *f, dim_sym name, const 
         return fail_at(ps, call, CR_ELIMIT, "more than %d calls in each other; does `%s` call itself?", MAX_CALL_DEPTH,
                        name_text(ps->g->dims, name));
     if (ps->expansion < f->end - f->start)
-        return fail_at(ps, call, CR_ELIMIT, "the calls of functions expand to more than %d bytes of text", MAX_EXPANSION);
+        return fail_at(ps, call, CR_ELIMIT, "the calls of functions expand to more than %d bytes of text",
+                       MAX_EXPANSION);
     ps->expansion -= f->end - f->start;
     lexer lx = ps->lx;
     token tok = ps->tok;
@@ -66,7 +68,8 @@ cr_ref parse_user_call(parser *ps, const token *name, unsigned order)
     user_function f = ps->p->function[number];
     text_place w = place(ps, name->start);
     if (n != f.n_params)
-        return fail_at(ps, w, CR_EARG, "`%s` takes %u argument%s, not %u", s, f.n_params, f.n_params == 1 ? "" : "s", n);
+        return fail_at(ps, w, CR_EARG, "`%s` takes %u argument%s, not %u", s, f.n_params, f.n_params == 1 ? "" : "s",
+                       n);
     const cr_ref *arg = ps->stack + base;
     if (f.fun) {
         ps->n_stack = base;
@@ -74,8 +77,8 @@ cr_ref parse_user_call(parser *ps, const token *name, unsigned order)
     }
     if (order)
         return fail_at(ps, w, CR_EUNSUPPORTED,
-                       "`'` means the derivative of a function of one argument that acts element by element; `%s` is not known as "
-                       "one, use derive ... wrt", s);
+                       "`'` means the derivative of a function of one argument that acts element by element; `%s` is "
+                       "not known as one, use derive ... wrt", s);
     cr_ref own[MAX_ARGUMENTS]; /* the stack may move while the body is read */
     memcpy(own, arg, n * sizeof *own);
     cr_ref r = read_body(ps, &f, name->name, own, w);
@@ -152,7 +155,8 @@ static bool try_scalar(parser *ps, user_function *f, const token *name)
     size_t prev_end = ps->prev_end;
 
     ps->elementwise = false;
-    f->elementwise = false; /* a product with a tensor of the program is a matrix product: then this is no function of scalars */
+    /* a product with a tensor of the program is a matrix product: then this is no function of scalars */
+    f->elementwise = false;
     cr_ref body = read_body(ps, f, name->name, &z, (text_place){0});
     if (!body) {
         cr_status status = g->err.status;

@@ -15,7 +15,8 @@ cr_dim parse_integer(parser *ps, const char *what)
     text_place w = place(ps, start);
     if (ps->g->err.status != CR_OK) built(ps, CR_NONE, start);
     else if (op_of(ps->g, r) == CR_OP_DIV)
-        fail_at(ps, w, CR_EARG, "%s must be an integer expression, \"%s\" may be a fraction; write floor(%s)", what, excerpt(w, 0), excerpt(w, 1));
+        fail_at(ps, w, CR_EARG, "%s must be an integer expression, \"%s\" may be a fraction; write floor(%s)", what,
+                excerpt(w, 0), excerpt(w, 1));
     else fail_at(ps, w, CR_EARG, "%s must be an integer expression, \"%s\" is not", what, excerpt(w, 0));
     return 0;
 }
@@ -23,7 +24,8 @@ cr_dim parse_integer(parser *ps, const char *what)
 /* ---- ranges ------------------------------------------------------------------------------------ */
 
 /* Records x[f + c] on an axis of size `size`. */
-static bool note_free(parser *ps, free_name *f, int64_t c, cr_dim size, unsigned axis, text_place index, text_place indexed)
+static bool note_free(parser *ps, free_name *f, int64_t c, cr_dim size, unsigned axis, text_place index,
+                      text_place indexed)
 {
     if (ps->in_branch) c = 0; /* the condition may keep the index inside */
     if (!f->size) {
@@ -34,9 +36,10 @@ static bool note_free(parser *ps, free_name *f, int64_t c, cr_dim size, unsigned
         return true;
     }
     if (f->size != size) {
-        fail_at(ps, index, CR_ESHAPE, "index `%s` runs over axis %u of \"%s\", of size %s, and over axis %u of \"%s\", of size %s",
-                name_text(ps->g->dims, f->name), f->axis + 1, excerpt(f->indexed, 0), size_text(ps->g, f->size, 1), axis + 1,
-                excerpt(indexed, 2), size_text(ps->g, size, 3));
+        fail_at(ps, index, CR_ESHAPE,
+                "index `%s` runs over axis %u of \"%s\", of size %s, and over axis %u of \"%s\", of size %s",
+                name_text(ps->g->dims, f->name), f->axis + 1, excerpt(f->indexed, 0), size_text(ps->g, f->size, 1),
+                axis + 1, excerpt(indexed, 2), size_text(ps->g, size, 3));
         return false;
     }
     if (c < f->least) f->least = c;
@@ -45,7 +48,8 @@ static bool note_free(parser *ps, free_name *f, int64_t c, cr_dim size, unsigned
 }
 
 /* Greatest (least) value of *d over the ranges of the bound indices in it, as a polynomial in sizes: an index is at one
- * end of its range, inner indices first because their ends may use outer ones. False: not linear, or free indices are left. */
+ * end of its range, inner indices first because their ends may use outer ones. False: not linear, or free indices
+ * are left. */
 static bool extreme(parser *ps, bool greatest, cr_dim *d)
 {
     dim_table *t = ps->g->dims;
@@ -78,7 +82,8 @@ bool note_index(parser *ps, cr_dim d, cr_dim size, unsigned axis, text_place ind
     if (ps->in_branch && !dim_value(t, d, &v)) return true;
     cr_dim low = d, high = d;
     bool below = extreme(ps, false, &low) && dim_value(t, low, &v) && v < 1;
-    bool above = !below && extreme(ps, true, &high) && (rest = dim_sub(t, high, size)) != 0 && dim_value(t, rest, &v) && v > 0;
+    bool above = !below && extreme(ps, true, &high) && (rest = dim_sub(t, high, size)) != 0 &&
+        dim_value(t, rest, &v) && v > 0;
     if (ps->g->err.status != CR_OK) {
         built(ps, CR_NONE, index.start);
         return false;
@@ -87,7 +92,8 @@ bool note_index(parser *ps, cr_dim d, cr_dim size, unsigned axis, text_place ind
     cr_dim reached = below ? low : high;
     const char *x = excerpt(indexed, 0), *n = size_text(ps->g, size, 1);
     if (reached == d)
-        fail_at(ps, index, CR_EARG, "index %s is out of range 1..%s of axis %u of \"%s\"", size_text(ps->g, d, 2), n, axis + 1, x);
+        fail_at(ps, index, CR_EARG, "index %s is out of range 1..%s of axis %u of \"%s\"", size_text(ps->g, d, 2), n,
+                axis + 1, x);
     else
         fail_at(ps, index, CR_EARG, "index %s reaches %s, out of range 1..%s of axis %u of \"%s\"", excerpt(index, 3),
                 size_text(ps->g, reached, 2), n, axis + 1, x);
@@ -115,7 +121,8 @@ bool parse_indices(parser *ps, cr_ref of, size_t start, cr_dim *index)
     } while (accept(ps, TOK_COMMA));
     ps->in_index--;
     if (n == rank) return true;
-    fail_at(ps, place(ps, start), CR_ESHAPE, "\"%s\" is %s; it takes %u ind%s, not %u", excerpt(indexed, 0), shape_text(ps->g, of, 0),
+    fail_at(ps, place(ps, start), CR_ESHAPE, "\"%s\" is %s; it takes %u ind%s, not %u", excerpt(indexed, 0),
+            shape_text(ps->g, of, 0),
             rank, rank == 1 ? "ex" : "ices", n);
     return false;
 }
@@ -127,7 +134,8 @@ bool index_ranges(parser *ps, lang_free_index *out, bool all)
         const free_name *f = &ps->free_index[i];
         out[i] = (lang_free_index){.name = f->name};
         if (!f->size && all) {
-            fail_at(ps, f->first, CR_ENAME, "the range of index `%s` is not known; it must be an index by itself once, as in x[%s]",
+            fail_at(ps, f->first, CR_ENAME,
+                    "the range of index `%s` is not known; it must be an index by itself once, as in x[%s]",
                     name_text(t, f->name), name_text(t, f->name));
             return false;
         }
@@ -150,7 +158,8 @@ static bool push_index(parser *ps, const token *name, cr_dim lo, cr_dim hi)
         fail_token(ps, name, CR_ENAME, "`%s` is in use; choose another name for the index", s);
         return false;
     }
-    /* Arguments that are put into a body may contain an index of the same name: there the index gets a symbol of its own. */
+    /* Arguments that are put into a body may contain an index of the same name: there the index gets a symbol of its
+     * own. */
     dim_sym symbol = ps->frame ? fresh_symbol(ps->g, s) : name->name;
     cr_ref value = symbol ? cr_int(ps->g, dim_symbol(ps->g->dims, symbol)) : CR_NONE;
     if (!value) {

@@ -10,7 +10,11 @@ static bool no_memory(parser *ps)
 }
 
 static const char *text_of(const parser *ps, const token *t) { return name_text(ps->g->dims, t->name); }
-static bool is_word(const parser *ps, const char *word) { return at(ps, TOK_NAME) && !strcmp(text_of(ps, &ps->tok), word); }
+
+static bool is_word(const parser *ps, const char *word)
+{
+    return at(ps, TOK_NAME) && !strcmp(text_of(ps, &ps->tok), word);
+}
 
 static bool no_families(parser *ps, const token *name)
 {
@@ -87,10 +91,11 @@ static bool parse_attributes(parser *ps, declared_type *t)
         while (i < N && !is_word(ps, attribute[i].name)) i++;
         if (i == N) {
             const char *s = text_of(ps, &ps->tok);
-            if (!strcmp(s, "x")) fail_token(ps, &ps->tok, CR_ESYNTAX, "the sizes of a matrix stand in braces: R^{m x n}");
+            if (!strcmp(s, "x"))
+                fail_token(ps, &ps->tok, CR_ESYNTAX, "the sizes of a matrix stand in braces: R^{m x n}");
             else
-                fail_token(ps, &ps->tok, CR_ENAME,
-                           "unknown attribute `%s`; there are symmetric, diagonal, positive, definite, invertible, probability", s);
+                fail_token(ps, &ps->tok, CR_ENAME, "unknown attribute `%s`; there are symmetric, diagonal, positive, "
+                           "definite, invertible, probability", s);
             return false;
         }
         unsigned bit = attribute[i].bit;
@@ -139,7 +144,8 @@ static bool declare_variable(parser *ps, const token *name, const declared_type 
         return true;
     }
     if (t->integer) return add_variable(ps, name, CR_NONE, NAME_INTEGER);
-    if (e->kind != NAME_NONE || is_constant_name(text_of(ps, name))) return declare(ps, name, NAME_VARIABLE, 0); /* says why not */
+    /* says why not */
+    if (e->kind != NAME_NONE || is_constant_name(text_of(ps, name))) return declare(ps, name, NAME_VARIABLE, 0);
     cr_ref param = built(ps, cr_param(ps->g, text_of(ps, name), t->rank, t->size, t->attributes), name->start);
     return param && add_variable(ps, name, param, NAME_VARIABLE);
 }
@@ -154,13 +160,15 @@ static cr_ref parse_closed(parser *ps, const token *name, text_place *w)
     if (cr_dtype_of(ps->g, r) != CR_REAL)
         return fail_at(ps, *w, CR_EVALUE, "the value of `%s` is a condition, not a number", text_of(ps, name));
     if (depends_on_symbol(ps->g, r, name->name))
-        return fail_at(ps, *w, CR_EVALUE, "the value of `%s` depends on `%s` itself", text_of(ps, name), text_of(ps, name));
+        return fail_at(ps, *w, CR_EVALUE, "the value of `%s` depends on `%s` itself", text_of(ps, name),
+                       text_of(ps, name));
     cr_ref *cone = graph_cone(ps->g, 1, &r, &n);
     if (!cone) return CR_NONE;
     for (size_t i = 0; i < n && r; i++) {
         if (op_of(ps->g, cone[i]) != CR_OP_PARAM) continue;
         dim_sym v = (dim_sym)attr_of(ps->g, cone[i], 0);
-        r = fail_at(ps, *w, CR_EVALUE, "the value of `%s` depends on the variable `%s`; for that there is def", text_of(ps, name),
+        r = fail_at(ps, *w, CR_EVALUE, "the value of `%s` depends on the variable `%s`; for that there is def",
+                    text_of(ps, name),
                     name_text(ps->g->dims, v));
     }
     mem_free(cone);
@@ -182,7 +190,8 @@ static bool value_fits(parser *ps, const token *name, const lang_variable *v, cr
         fits = !cr_dim_value(g, cr_size(g, v->param, i), &a) || !cr_dim_value(g, cr_size(g, value, i), &b) || a == b;
     }
     if (!fits)
-        fail_at(ps, w, CR_EVALUE, "`%s` is %s, its value is %s", text_of(ps, name), shape_text(g, v->param, 0), shape_text(g, value, 1));
+        fail_at(ps, w, CR_EVALUE, "`%s` is %s, its value is %s", text_of(ps, name), shape_text(g, v->param, 0),
+                shape_text(g, value, 1));
     return fits;
 }
 
@@ -220,7 +229,8 @@ static bool parse_value(parser *ps, const token *name, bool assign)
     text_place w;
     if (!e) return false;
     name_kind kind = (name_kind)e->kind;
-    if (kind == NAME_DEFINITION || kind == NAME_FUNCTION) return declare(ps, name, NAME_VARIABLE, 0); /* says what it is */
+    /* says what it is */
+    if (kind == NAME_DEFINITION || kind == NAME_FUNCTION) return declare(ps, name, NAME_VARIABLE, 0);
     bool index = kind == NAME_NONE && assign && is_statement_index(p, name->name);
     if (kind == NAME_NONE && assign && !index) return unknown_name(ps, name, "name", false);
     lang_variable *v = find_variable(p, name->name);
@@ -319,7 +329,8 @@ static bool parse_wrt_item(parser *ps)
     switch ((name_kind)e->kind) {
     case NAME_VARIABLE: w.var = ps->p->variable[e->index].param; break;
     case NAME_INTEGER:
-        fail_token(ps, &name, CR_EARG, "`%s` is an integer; derivatives are with respect to real variables, `let %s : R`", s, s);
+        fail_token(ps, &name, CR_EARG,
+                   "`%s` is an integer; derivatives are with respect to real variables, `let %s : R`", s, s);
         return false;
     case NAME_DEFINITION: case NAME_FUNCTION:
         fail_token(ps, &name, CR_EARG, "`%s` is a %s; derivatives are with respect to variables declared by let", s,
@@ -451,7 +462,8 @@ bool parse_statements(parser *ps)
         case TOK_CHECK: ok = parse_query_statement(ps, LANG_CHECK, &t); break;
         default:
             if (t.kind == TOK_NAME && at(ps, TOK_ASSIGN))
-                return fail_token(ps, &t, CR_ESYNTAX, "a definition begins with def: def %s = ..., a value with let", text_of(ps, &t));
+                return fail_token(ps, &t, CR_ESYNTAX, "a definition begins with def: def %s = ..., a value with let",
+                                  text_of(ps, &t));
             ps->tok = t;
             return unexpected(ps, "a statement: let, def, fun, derive, eval or check");
         }

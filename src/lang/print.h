@@ -125,6 +125,8 @@ tree *pr_broadcast(pr *p, cr_ref r);          /* the scalar that r repeats in ev
 bool pr_is_broadcast(const pr *p, cr_ref r);
 bool pr_gather(pr *p, product *q, cr_ref r, const cr_dim *index, bool top); /* multiplies q by an entry of r */
 
+bool pr_is_used(const pr *p, dim_sym s); /* no index may have that name */
+bool pr_use(pr *p, dim_sym s);
 cr_dim pr_fresh_index(pr *p); /* a symbol that is free; give it back, last first */
 void pr_drop_index(pr *p);
 const char *pr_symbol_name(void *p, dim_sym s); /* for dim_print */

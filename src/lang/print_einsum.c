@@ -475,24 +475,26 @@ static bool assemble(reduction *d, tree **tensor)
 
 bool pr_contract(pr *p, const contraction *c, product *q, tree **tensor, bool *plain)
 {
-    cr_dim at[EINSUM_MAX_LABELS] = {0};
+    cr_dim at[EINSUM_MAX_LABELS] = {0}; /* index of a label that e(j,n) selects */
     product saved = *q;
     *tensor = NULL;
     if (c->n > EINSUM_MAX_LABELS) return false;
     reduction *d = arena_alloc(&p->mem, sizeof *d);
     if (!d) return pr_fail(p, CR_ENOMEM, "out of memory"), false;
     *d = (reduction){.p = p, .c = c, .q = q, .plain = true};
-    uint64_t selectors = 0; /* e(j,n) whose label is summed */
+    uint64_t gone = 0, kept = 0; /* e(j,n) with a summed label goes; with a label of the result it is the only one to have it */
     for (uint32_t i = 0; i < c->n; i++) {
         if (op_of(p->g, c->operand[i]) != CR_OP_ONEHOT) continue;
         uint32_t l = c->label[i][0];
-        if (is_out(d, (int)l) || at[l]) continue;
+        if (at[l]) continue;
         at[l] = attr_of(p->g, c->operand[i], 0);
-        selectors |= 1ull << i;
+        if (is_out(d, (int)l)) kept |= 1ull << i;
+        else gone |= 1ull << i;
     }
+    static const cr_dim runs[EINSUM_MAX_LABELS];
     bool ok = true;
     for (uint32_t i = 0; i < c->n && ok; i++)
-        if (!(selectors >> i & 1)) ok = add_operand(d, i, at);
+        if (!(gone >> i & 1)) ok = add_operand(d, i, kept >> i & 1 ? runs : at);
     ok = ok && reduce(d) && assemble(d, tensor) && !pr_failed(p);
     *plain = d->plain;
     if (!ok) *q = saved;

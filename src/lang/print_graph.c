@@ -7,7 +7,7 @@
 
 /* ---- names of indices -------------------------------------------------------------------------- */
 
-static bool is_used(const pr *p, dim_sym s)
+bool pr_is_used(const pr *p, dim_sym s)
 {
     if (s < p->g->param_cap && p->g->param_by_name[s]) return true;
     for (size_t i = 1; i < p->g->n_fun; i++)
@@ -17,7 +17,7 @@ static bool is_used(const pr *p, dim_sym s)
     return false;
 }
 
-static bool use(pr *p, dim_sym s)
+bool pr_use(pr *p, dim_sym s)
 {
     if (!VEC_RESERVE(p->used, p->used_cap, p->n_used + 1)) return pr_fail(p, CR_ENOMEM, "out of memory"), false;
     p->used[p->n_used++] = s;
@@ -33,7 +33,7 @@ static dim_sym fresh_name(pr *p)
         if (n < sizeof first / sizeof *first) snprintf(text, sizeof text, "%s", first[n]);
         else snprintf(text, sizeof text, "i%u", n - (unsigned)(sizeof first / sizeof *first) + 1);
         dim_sym s = name_intern(p->g->dims, text, strlen(text));
-        if (!s || !is_used(p, s)) return s && use(p, s) ? s : 0;
+        if (!s || !pr_is_used(p, s)) return s && pr_use(p, s) ? s : 0;
     }
 }
 
@@ -73,7 +73,7 @@ static void scan_symbol(void *user, dim_sym s)
     sc->seen[s] = true;
     pr *p = sc->p;
     if (!strchr(name_text(p->g->dims, s), '#')) {
-        sc->ok = use(p, s);
+        sc->ok = pr_use(p, s);
     } else if ((sc->ok = VEC_RESERVE(p->bound, p->bound_cap, p->n_bound + 1))) {
         p->bound[p->n_bound++] = (pr_index){s, 0};
     }
@@ -94,6 +94,10 @@ bool pr_begin(pr *p, cr_graph *g, cr_ref root, lang_form form)
         if (nd->op == CR_OP_BIND)
             for (unsigned k = 1; k < 4; k++) dim_symbols(g->dims, attr[k], scan_symbol, &sc);
     }
+    size_t n_bound = p->n_bound; /* sizes of other expressions keep their names too, so that the text can be read again */
+    for (size_t t = 1; t < g->n_types && sc.ok; t++)
+        for (unsigned k = 0; k < g->type[t]->rank; k++) dim_symbols(g->dims, g->type[t]->dim[k], scan_symbol, &sc);
+    p->n_bound = n_bound;
     for (size_t i = p->n_bound; i > 0 && sc.ok; i--) /* outermost has the highest number: it is named first */
         sc.ok = (p->bound[i - 1].name = fresh_name(p)) != 0;
     if (!sc.ok) pr_fail(p, CR_ENOMEM, "out of memory");

@@ -35,7 +35,8 @@ void lang_free(lang_program *p)
 
 /* ---- texts ------------------------------------------------------------------------------------- */
 
-/* Copies a text into the program: functions are read again, and errors show lines of it. Checks what the lexer relies on. */
+/* Copies a text into the program: functions are read again, and errors show lines of it. Checks what the lexer relies
+ * on. */
 static const source *add_source(parser *ps, const char *name, const char *text, size_t n)
 {
     arena *mem = &ps->p->mem;
@@ -61,7 +62,8 @@ static const source *add_source(parser *ps, const char *name, const char *text, 
     src->n = good; /* the error shows the line up to there */
     if (own[good] == '\0') fail_at(ps, (text_place){src, good, good}, CR_ESYNTAX, "a NUL byte; is this a text file?");
     else
-        fail_at(ps, (text_place){src, good, good}, CR_ESYNTAX, "the byte 0x%02X is not UTF-8 text", (unsigned char)own[good]);
+        fail_at(ps, (text_place){src, good, good}, CR_ESYNTAX, "the byte 0x%02X is not UTF-8 text",
+                (unsigned char)own[good]);
     return NULL;
 }
 

@@ -78,6 +78,14 @@ static bool trial_holds(const trial *t)
     return true;
 }
 
+static bool size_given(const prog_needs *n, const exec_env *env, int64_t v)
+{
+    int64_t known;
+    for (size_t i = 0; i < n->n_symbols; i++)
+        if (n->is_size[i] && exec_int(env, n->symbol[i], &known) && known == v) return true;
+    return false;
+}
+
 /* Sizes are small and differ, so that n cannot stand in for m; other integers are drawn from 1..4. Larger ones are tried
  * where these do not fit. */
 static cr_status draw_integers(checker *k, exec_env *env)
@@ -91,8 +99,12 @@ static cr_status draw_integers(checker *k, exec_env *env)
     for (int try = 0; try < SIZE_TRIES && !ok; try++) {
         size_t sizes = 0;
         for (size_t i = 0; i < n->n_symbols; i++) {
-            if (n->is_size[i]) v[i] = size[sizes++ % 4] + try / 4;
-            else v[i] = 1 + (int64_t)random_below(&k->gen, 4 + (uint64_t)try / 8);
+            for (int again = 0; n->is_size[i] && again < 4; again++) { /* the next one that no given size has */
+                v[i] = size[sizes++ % 4] + try / 4;
+                if (!size_given(n, env, v[i])) break;
+            }
+            if (n->is_size[i]) continue;
+            v[i] = 1 + (int64_t)random_below(&k->gen, 4 + (uint64_t)try / 8);
         }
         ok = trial_holds(&t);
     }

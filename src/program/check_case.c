@@ -56,8 +56,8 @@ static void put_subject(const lang_statement *st, strbuf *b)
         sb_putc(b, 'f');
         return;
     }
-    size_t n = (size_t)(end - ++s);
-    bool name = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") >= n;
+    size_t n = (size_t)(end - ++s), word = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+    bool name = word >= n || (word > 0 && s[word] == '(' && memchr(s, ')', n) == s + n - 1); /* f, relu(f) */
     if (!name) sb_putc(b, '(');
     sb_write(b, s, n);
     if (!name) sb_putc(b, ')');
@@ -102,7 +102,8 @@ typedef struct level_numbers {
     exec_array f, d;                  /* value before, formula */
     double *numeric, *error;          /* by entry of d; NaN: not looked at */
     double *left, *right;
-    unsigned char *exists, *unsure;   /* cr_answer; unsure: the differences did not settle */
+    double *noise;                    /* how far rounding may carry the numbers of an entry; see measure_noise */
+    unsigned char *exists;            /* cr_answer */
     bool *on_ray;                     /* a kink was met, or is too near to tell */
     size_t n_x;                       /* entries of the variable; 1 if the query names one */
     double *v, *minus;
@@ -117,7 +118,7 @@ static void numbers_free(level_numbers *q)
     mem_free(q->left);
     mem_free(q->right);
     mem_free(q->exists);
-    mem_free(q->unsure);
+    mem_free(q->noise);
     mem_free(q->on_ray);
     mem_free(q->v);
     mem_free(q->minus);
@@ -136,11 +137,11 @@ static cr_status numbers_init(check_work *w, exec_env *env, const check_level *l
     q->left = mem_alloc(n * sizeof(double));
     q->right = mem_alloc(n * sizeof(double));
     q->exists = mem_alloc(n);
-    q->unsure = mem_zalloc(n, 1);
+    q->noise = mem_zalloc(n, sizeof(double));
     q->on_ray = mem_zalloc(n, sizeof(bool));
     q->v = mem_alloc(n_var * sizeof(double));
     q->minus = mem_alloc(n_var * sizeof(double));
-    if (!q->numeric || !q->error || !q->left || !q->right || !q->exists || !q->unsure || !q->on_ray || !q->v || !q->minus)
+    if (!q->numeric || !q->error || !q->left || !q->right || !q->exists || !q->noise || !q->on_ray || !q->v || !q->minus)
         return prog_oom(w->p);
     for (size_t i = 0; i < n; i++) {
         q->numeric[i] = q->left[i] = q->right[i] = NAN;
@@ -169,7 +170,8 @@ static cr_status decide_direction(check_work *w, exec_env *env, const check_leve
         for (size_t o = 0; o < q->f.n; o++) {
             size_t e = o * q->n_x + c;
             q->on_ray[e] = kink;
-            double r = q->right[e] = factor * up.slope.value[o], lf = q->left[e] = -factor * down.slope.value[o];
+            double r = q->right[e] = factor * up.slope.value[o] + 0.0; /* + 0.0: a slope of -0 is one of 0 */
+            double lf = q->left[e] = -factor * down.slope.value[o] + 0.0;
             double size = fmax(fabs(r), fabs(lf));
             unsigned char state = up.state[o] == 1 || down.state[o] == 1 ? 1 : up.state[o] | down.state[o];
             if (!isfinite(q->f.value[o])) q->exists[e] = CR_NO;
@@ -225,31 +227,92 @@ static double largest(const double *v, size_t n)
     return m;
 }
 
-typedef struct level_scale {
-    double slope;    /* of the derivatives */
-    double rounding; /* what cancellation in f may leave in a derivative whose true value is 0 */
-} level_scale;
+/* What the differences between the numbers of entry e are measured by. */
+static double entry_size(const level_numbers *q, double slope, size_t e)
+{
+    return fmax(fmax(fabs(q->d.value[e]), fabs(q->numeric[e])), 1e-3 * slope);
+}
+
+static bool suspicious(const level_numbers *q, double slope, size_t e)
+{
+    double u = q->d.value[e], tol = 1e-9 * entry_size(q, slope, e);
+    return fabs(u - q->numeric[e]) > tol || fabs(q->left[e] - q->right[e]) > tol || fabs(u - q->left[e]) > tol;
+}
+
+/* x nudged by an ulp or so, signs by turns. */
+static void nudge(const exec_array *x, unsigned turn, double *to)
+{
+    for (size_t i = 0; i < x->n; i++) {
+        double step = 0x1p-51 * (x->value[i] != 0 ? x->value[i] : 1);
+        to[i] = x->value[i] + ((i + turn) * 2654435761u >> 16 & 1 ? step : -step);
+    }
+}
+
+/* Where a derivative is 0 by cancellation (that of sum(softmax(x))), formula and numbers are both rounding errors and need
+ * not agree; where it is only small (through fifty sigmoids), they must. What tells the two apart: noise changes wholly
+ * when x moves by an ulp, a value does not. Measured for the entries that look wrong, never larger than rounding can be. */
+static cr_status measure_noise(check_work *w, exec_env *env, const check_level *l, level_numbers *q, double slope)
+{
+    enum { TURNS = 3 };
+    cr_graph *g = w->p->g;
+    error err = {0};
+    exec_array x = {0}, moved = {0};
+    const exec_array *now = exec_value(env, l->w->var);
+    cr_status s = exec_array_init(&x, now->rank, now->dim, &err) && exec_array_init(&moved, now->rank, now->dim, &err)
+                      ? CR_OK : prog_oom(w->p);
+    if (s == CR_OK) memcpy(x.value, now->value, x.n * sizeof *x.value);
+    double most = 1e-13 * fmax(1, largest(q->f.value, q->f.n));
+    for (unsigned turn = 0; turn < TURNS && s == CR_OK; turn++) {
+        exec_array d = {0};
+        nudge(&x, turn, moved.value);
+        s = exec_bind(env, l->w->var, &moved);
+        if (s == CR_OK) s = exec_eval(g, env, l->d, &d);
+        for (size_t e = 0; s == CR_OK && e < d.n; e++) {
+            if (!suspicious(q, slope, e)) continue;
+            double off = fabs(d.value[e] - q->d.value[e]);
+            if (off > q->noise[e]) q->noise[e] = off;
+            size_t c = e % q->n_x, entry = c;
+            numeric_method m = q->error[e] < 0 ? NUMERIC_COMPLEX : NUMERIC_DIFFERENCES;
+            numeric_slope n;
+            if (l->w->n_index && !entry_of(g, env, l->w, x.dim, &entry)) continue;
+            memset(q->v, 0, x.n * sizeof *q->v);
+            double factor = check_direction(g, l->w, x.dim, entry, w->flags, q->v);
+            if ((s = numeric_along(g, env, l->f, l->w->var, q->v, &m, &n)) == CR_OK)
+                off = fabs(factor * n.value[e / q->n_x] - q->numeric[e]);
+            if (off > q->noise[e]) q->noise[e] = off;
+            numeric_free(&n);
+        }
+        exec_array_free(&d);
+    }
+    for (size_t e = 0; e < q->d.n; e++) q->noise[e] = fmin(8 * q->noise[e], most);
+    if (s == CR_OK) s = exec_bind(env, l->w->var, &x);
+    exec_array_free(&x);
+    exec_array_free(&moved);
+    err_clear(&err);
+    return s;
+}
 
 /* Fills the answers of entry e; `ratio` is |difference| / tolerance, larger for the graver verdicts. */
-static void judge(const check_work *w, const level_numbers *q, const level_scale *scale, size_t e, cr_check_entry *out,
-                  double *ratio)
+static void judge(const check_work *w, const level_numbers *q, double slope, size_t e, cr_check_entry *out, double *ratio)
 {
-    double u = q->d.value[e], v = q->numeric[e], size = fmax(fmax(fabs(u), fabs(v)), 1e-3 * scale->slope);
+    double u = q->d.value[e], v = q->numeric[e], size = entry_size(q, slope, e), noise = q->noise[e];
     bool complex_step = q->error[e] < 0;
-    double tol = complex_step ? 1e-9 * size : fmax(1e-6 * size, 10 * q->error[e]);
-    tol += scale->rounding;
+    double tol = (complex_step ? 1e-9 * size : fmax(1e-6 * size, 10 * q->error[e])) + noise;
     out->exists = w->decide ? q->exists[e] : CR_YES;
     out->left = q->left[e];
     out->right = q->right[e];
-    bool settled = isfinite(v) && (complex_step || q->error[e] <= 1e-4 * size + scale->rounding);
+    if (out->exists == CR_NO && fabs(out->left - out->right) <= noise) out->exists = CR_YES;
+    double least = 1e-12 * largest(q->f.value, q->f.n); /* what differences cannot resolve anyway */
+    bool settled = isfinite(v) && (complex_step || q->error[e] <= 1e-4 * size + least);
     bool close = isfinite(u) && settled && fabs(u - v) <= tol;
-    if (w->decide && q->exists[e] == CR_YES && isfinite(q->left[e])) { /* the series stands above the differences */
+    if (w->decide && out->exists == CR_YES && isfinite(q->left[e])) {
+        /* The series stands above differences, whose steps may cross a kink nearby; a complex step must agree too. */
         double exact = (q->left[e] + q->right[e]) / 2;
-        bool same = isfinite(u) && fabs(u - exact) <= 1e-9 * fmax(size, fabs(exact)) + scale->rounding;
-        close = same && (close || q->on_ray[e] || !settled);
+        bool same = isfinite(u) && fabs(u - exact) <= 1e-9 * fmax(size, fabs(exact)) + noise;
+        close = same && (close || !complex_step || q->on_ray[e]);
         settled = true;
         v = exact;
-    } else if (w->decide && q->exists[e] == CR_UNDECIDED && complex_step && close && !q->on_ray[e]) {
+    } else if (w->decide && out->exists == CR_UNDECIDED && complex_step && close && !q->on_ray[e]) {
         out->exists = CR_YES; /* analytic, and finite: no series needed */
     }
     out->formula = u;
@@ -283,14 +346,16 @@ static bool keep_arrays(check_work *w, const level_numbers *q, cr_check_case *c)
 static cr_status judge_level(check_work *w, exec_env *env, const check_level *l, level_numbers *q, cr_check_case *c,
                              double *ratio, bool *unreliable)
 {
-    const exec_array *x = exec_value(env, l->w->var);
-    level_scale scale = {fmax(largest(q->d.value, q->d.n), largest(q->numeric, q->d.n)), 0};
-    scale.rounding = 1e-12 * largest(q->f.value, q->f.n) / fmax(1, largest(x->value, x->n)) + 1e-15;
+    double slope = fmax(largest(q->d.value, q->d.n), largest(q->numeric, q->d.n));
+    bool any = false;
+    for (size_t e = 0; e < q->d.n && !any; e++) any = suspicious(q, slope, e);
+    cr_status s = any ? measure_noise(w, env, l, q, slope) : CR_OK;
+    if (s != CR_OK) return s;
     for (size_t e = 0; e < q->d.n; e++) {
         if (isnan(q->numeric[e]) && q->exists[e] == CR_UNDECIDED && q->n_x > CHECK_MAX_DIRECTIONS) continue; /* left out */
         cr_check_entry one = {.order = l->order};
         double r;
-        judge(w, q, &scale, e, &one, &r);
+        judge(w, q, slope, e, &one, &r);
         q->numeric[e] = one.numeric;
         bool bad = !isfinite(one.formula) || !isfinite(one.numeric) || one.agrees == CR_UNDECIDED;
         if (bad && !q->on_ray[e]) *unreliable = true;

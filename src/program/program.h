@@ -20,7 +20,7 @@ struct cr_program {
     size_t n_values, value_cap;
 };
 
-/* Appends to a list whose capacity follows from its length (powers of two); false: out of memory. */
+/* Appends to a growable list; false: out of memory, the list as before. */
 #define LIST_PUSH(list, n, cap, item) (VEC_RESERVE((list), (cap), (n) + 1) ? ((list)[(n)++] = (item), true) : false)
 
 /* ---- results ---------------------------------------------------------------------------------- */

@@ -1,0 +1,2 @@
+fun f(x, y) = f(y, x)
+eval f(1, 2)

@@ -1,0 +1,5 @@
+let x : R, w[1..N] : R, b[1..N] : R
+fun sigma : R -> R
+def o[0] = x
+def s[i] = w[i]*o[i-1] + b[i]   for i in 1..N
+derive o[N] wrt w[1]

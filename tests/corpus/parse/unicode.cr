@@ -1,0 +1,2 @@
+let σ : R^n  # greek
+	derive σ·σ wrt σ
