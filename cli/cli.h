@@ -76,8 +76,8 @@ int fail_with(session *s, int exit_status, const char *fmt, ...) CLI_PRINTF(3, 4
 
 json_t *json_document(const options *o); /* schema, version, command, inputs */
 void json_set_error(json_t *doc, const char *message, unsigned line, unsigned column);
-json_t *json_text(const char *s); /* null for NULL; bytes that are not UTF-8 become '?' */
-json_t *json_size(const char *s); /* a number if the text is one */
+json_t *json_text(const char *s);         /* null for NULL; bytes that are not UTF-8 become '?' */
+json_t *json_size(const char *s);         /* a number if the text is one */
 json_t *json_array_of(const cr_array *a); /* nested lists; null where not finite */
 json_t *json_finite(double v);            /* null where not finite */
 json_t *json_answer(cr_answer a);
@@ -94,7 +94,8 @@ void term_put(ink colour, const char *s);
 void term_printf(ink colour, const char *fmt, ...) CLI_PRINTF(2, 3);
 void term_query(const char *query, bool first); /* heading of a result; an empty line between two */
 void term_label(const char *label);             /* start of an indented line */
-void term_lines(ink colour, const char *text, unsigned indent); /* text whose further lines are indented, newline added */
+void term_lines(ink colour, const char *text,
+                unsigned indent); /* text whose further lines are indented, newline added */
 void term_array(const cr_array *a, unsigned indent);
 void number_text(double v, char out[32]); /* shortest that reads back */
 

@@ -28,7 +28,8 @@ static json_t *entry_json(const cr_check_entry *e, bool sides)
     json_object_set_new(j, "exists", json_answer(e->exists));
     json_object_set_new(j, "formula_agrees", json_answer(e->agrees));
     if (sides)
-        json_object_set_new(j, "one_sided", json_pack("{s:o, s:o}", "left", json_finite(e->left), "right", json_finite(e->right)));
+        json_object_set_new(j, "one_sided",
+                            json_pack("{s:o, s:o}", "left", json_finite(e->left), "right", json_finite(e->right)));
     return j;
 }
 
@@ -38,9 +39,10 @@ static void put_case(json_t *to, const cr_check_case *c)
     json_object_set_new(to, "numeric", json_array_of(&c->numeric));
     json_object_set_new(to, "worst", json_text(c->worst.name));
     json_object_set_new(to, "worst_entry", entry_json(&c->worst, c->left.value != NULL));
-    json_object_set_new(to, "one_sided", c->left.value ? json_pack("{s:o, s:o}", "left", json_array_of(&c->left), "right",
-                                                                   json_array_of(&c->right))
-                                                       : json_null());
+    json_object_set_new(
+        to, "one_sided",
+        c->left.value ? json_pack("{s:o, s:o}", "left", json_array_of(&c->left), "right", json_array_of(&c->right))
+                      : json_null());
     if (c->n_index) json_object_set_new(to, "indices", named_json(c->index, c->n_index, true));
 }
 
@@ -94,9 +96,11 @@ static void print_entry(const cr_check *k, const cr_check_entry *e)
     term_label("");
     printf("%s%s: ", e->name, order_text(e->order));
     if (e->exists == CR_NO) {
-        if (isnan(e->left) && isnan(e->right)) puts("does not exist: no value there");
-        else printf("does not exist: %s from the left, %s from the right\n", isnan(e->left) ? "none" : l,
-                    isnan(e->right) ? "none" : r);
+        if (isnan(e->left) && isnan(e->right))
+            puts("does not exist: no value there");
+        else
+            printf("does not exist: %s from the left, %s from the right\n", isnan(e->left) ? "none" : l,
+                   isnan(e->right) ? "none" : r);
     } else if (e->agrees == CR_UNDECIDED) {
         printf("undecided%s; the formula gives %s", k->near_kink ? ", within rounding of a kink" : "", u);
         if (isfinite(e->left) && isfinite(e->right)) printf(", from the left %s, from the right %s", l, r);
@@ -114,10 +118,14 @@ static void print_verdict(const cr_check *k)
 {
     ink colour = k->agrees == CR_YES ? INK_GOOD : k->agrees == CR_NO ? INK_BAD : INK_UNSURE;
     fputs("    ", stdout);
-    if (k->exists == CR_NO) term_put(colour, "does not exist");
-    else if (k->agrees == CR_NO) term_put(colour, k->given ? "exists, but the formula gives another value" : "disagrees");
-    else if (k->agrees == CR_UNDECIDED) term_put(colour, "undecided");
-    else term_put(colour, k->given ? "exists and the formula agrees" : "agrees");
+    if (k->exists == CR_NO)
+        term_put(colour, "does not exist");
+    else if (k->agrees == CR_NO)
+        term_put(colour, k->given ? "exists, but the formula gives another value" : "disagrees");
+    else if (k->agrees == CR_UNDECIDED)
+        term_put(colour, "undecided");
+    else
+        term_put(colour, k->given ? "exists and the formula agrees" : "agrees");
 }
 
 static void print_point(const cr_check *k)
@@ -142,7 +150,9 @@ static void print_check(const cr_check *k, bool quiet, bool first)
     term_query(k->query, first);
     print_verdict(k);
     printf("%s%zu %s", k->given ? ": " : " at ", k->given ? k->n_entries : k->n_points,
-           k->given ? k->n_entries == 1 ? "entry" : "entries" : k->n_points == 1 ? "random point" : "random points");
+           k->given           ? k->n_entries == 1 ? "entry" : "entries"
+           : k->n_points == 1 ? "random point"
+                              : "random points");
     if (!k->given) printf(", %zu entries", k->n_entries);
     if (fine) printf(", largest difference %.1e at %s", fabs(w->formula - w->numeric), w->name);
     printf(" (%s)\n", k->method);

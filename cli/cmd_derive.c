@@ -3,10 +3,10 @@
 
 #include <string.h>
 
-static const struct {
-    unsigned bit;
-    const char *name, *comment; /* what starts a comment in that language */
-} formats[] = {{CR_TEXT, "text", "# "}, {CR_UNICODE, "unicode", "# "}, {CR_LATEX, "latex", "% "}, {CR_NUMPY, "numpy", "# "}};
+static const char *format_name(unsigned bit)
+{
+    return bit == CR_TEXT ? "text" : bit == CR_UNICODE ? "unicode" : bit == CR_LATEX ? "latex" : "numpy";
+}
 
 static const char *form_of(const cr_derivation *d, unsigned bit)
 {
@@ -22,7 +22,8 @@ static const char *condition_of(const cr_condition *c, unsigned bit)
 
 static json_t *result_json(const options *o, const cr_derivation *d)
 {
-    json_t *r = json_object(), *shape = json_array(), *index = json_array(), *assumes = json_array(), *defined = json_array();
+    json_t *r = json_object(), *shape = json_array(), *index = json_array(), *assumes = json_array(),
+           *defined = json_array();
     json_object_set_new(r, "query", json_text(d->query));
     json_object_set_new(r, "text", json_text(d->text));
     json_object_set_new(r, "unicode", json_text(d->unicode));
@@ -32,14 +33,14 @@ static json_t *result_json(const options *o, const cr_derivation *d)
     for (size_t i = 0; i < d->rank; i++) json_array_append_new(shape, json_size(d->shape[i]));
     for (size_t i = 0; i < d->n_free; i++) {
         const cr_index_range *f = &d->free_index[i];
-        json_array_append_new(index, json_pack("{s:o, s:o, s:o}", "name", json_text(f->name), "from", json_size(f->from),
-                                               "to", json_size(f->to)));
+        json_array_append_new(index, json_pack("{s:o, s:o, s:o}", "name", json_text(f->name), "from",
+                                               json_size(f->from), "to", json_size(f->to)));
     }
     for (size_t i = 0; i < d->n_assumes; i++) json_array_append_new(assumes, json_text(d->assumes[i]));
     for (size_t i = 0; i < d->n_defined; i++) {
         const cr_condition *c = &d->defined[i];
-        json_array_append_new(defined, json_pack("{s:o, s:o, s:s}", "text", json_text(c->text), "latex", json_text(c->latex),
-                                                 "kind", c->sufficient ? "sufficient" : "exact"));
+        json_array_append_new(defined, json_pack("{s:o, s:o, s:s}", "text", json_text(c->text), "latex",
+                                                 json_text(c->latex), "kind", c->sufficient ? "sufficient" : "exact"));
     }
     json_object_set_new(r, "shape", shape);
     json_object_set_new(r, "free_indices", index);
@@ -70,7 +71,8 @@ static void print_sides(const cr_derivation *d, unsigned bit)
     }
     if (d->rank) {
         term_label("shape");
-        for (size_t i = 0; i < d->rank; i++) printf("%s%s", i ? bit == CR_UNICODE ? " \xc3\x97 " : " x " : "", d->shape[i]);
+        for (size_t i = 0; i < d->rank; i++)
+            printf("%s%s", i ? bit == CR_UNICODE ? " \xc3\x97 " : " x " : "", d->shape[i]);
         putchar('\n');
     }
     for (size_t i = 0; i < d->n_assumes; i++) {
@@ -115,28 +117,30 @@ static void print_report(const cr_derivation *d, unsigned bit, bool first)
 }
 
 /* LaTeX and NumPy: what one would paste, all else as comments of that language. */
-static void print_source(const cr_derivation *d, unsigned bit, const char *comment, bool first)
+static void print_source(const cr_derivation *d, unsigned bit, bool first)
 {
+    const char *comment = bit == CR_LATEX ? "% " : "# ";
     if (!first) putchar('\n');
     printf("%s%s\n", comment, d->query);
     for (size_t i = 0; i < d->n_defined; i++)
-        printf("%sdefined %swhere %s\n", comment, d->defined[i].sufficient ? "at least " : "", condition_of(&d->defined[i], bit));
+        printf("%sdefined %swhere %s\n", comment, d->defined[i].sufficient ? "at least " : "",
+               condition_of(&d->defined[i], bit));
     for (size_t i = 0; i < d->n_assumes; i++) printf("%sassumes %s\n", comment, d->assumes[i]);
     for (size_t i = 0; i < d->n_steps; i++)
-        printf("%s%zu. %s: %s\n", comment, i + 1, d->step[i].rule, bit == CR_LATEX ? d->step[i].latex : d->step[i].text);
+        printf("%s%zu. %s: %s\n", comment, i + 1, d->step[i].rule,
+               bit == CR_LATEX ? d->step[i].latex : d->step[i].text);
     term_lines(INK_PLAIN, form_of(d, bit), 0);
 }
 
-static void print_many(const options *o, const cr_derivation *d, const unsigned *bit, size_t n, bool first)
+/* Several formats: one line of the report for each. */
+static void print_many(const cr_derivation *d, const unsigned *bit, size_t n, bool first)
 {
-    (void)o;
     term_query(d->query, first);
     for (size_t i = 0; i < n; i++) {
-        for (size_t k = 0; k < sizeof formats / sizeof *formats; k++)
-            if (formats[k].bit == bit[i]) term_label(formats[k].name);
+        term_label(format_name(bit[i]));
         term_lines(INK_RESULT, form_of(d, bit[i]), 13);
     }
-    print_defined(d, bit[0] == CR_NUMPY ? CR_TEXT : bit[0]);
+    print_defined(d, bit[0]);
     print_sides(d, bit[0]);
     print_steps(d, bit[0]);
 }
@@ -146,9 +150,9 @@ static void print_result(const options *o, const cr_derivation *d, const unsigne
     if (o->quiet) {
         for (size_t i = 0; i < n; i++) term_lines(INK_PLAIN, form_of(d, bit[i]), 0);
     } else if (n > 1) {
-        print_many(o, d, bit, n, first);
+        print_many(d, bit, n, first);
     } else if (*bit & (CR_LATEX | CR_NUMPY)) {
-        print_source(d, *bit, *bit == CR_LATEX ? "% " : "# ", first);
+        print_source(d, *bit, first);
     } else {
         print_report(d, *bit, first);
     }

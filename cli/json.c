@@ -30,17 +30,32 @@ json_t *json_size(const char *s)
     return end != s && !*end && !errno ? json_integer(v) : json_text(s);
 }
 
-json_t *json_finite(double v) { return isfinite(v) ? json_real(v) : json_null(); }
+json_t *json_finite(double v)
+{
+    return isfinite(v) ? json_real(v) : json_null();
+}
 
-json_t *json_answer(cr_answer a) { return a == CR_UNDECIDED ? json_null() : json_boolean(a == CR_YES); }
+json_t *json_answer(cr_answer a)
+{
+    return a == CR_UNDECIDED ? json_null() : json_boolean(a == CR_YES);
+}
 
 /* ---- arrays ----------------------------------------------------------------------------------- */
 
 typedef json_t *(*entry_json)(double v);
 
-static json_t *entry_bool(double v) { return json_boolean(v != 0); }
-static json_t *entry_sign(double v) { return isnan(v) ? json_null() : json_integer((v > 0) - (v < 0)); }
-static json_t *entry_log10(double v) { return json_finite(log10(fabs(v))); }
+static json_t *entry_bool(double v)
+{
+    return json_boolean(v != 0);
+}
+static json_t *entry_sign(double v)
+{
+    return isnan(v) ? json_null() : json_integer((v > 0) - (v < 0));
+}
+static json_t *entry_log10(double v)
+{
+    return json_finite(log10(fabs(v)));
+}
 static json_t *entry_nonfinite(double v)
 {
     return isfinite(v) ? json_null() : json_string(isnan(v) ? "nan" : v > 0 ? "inf" : "-inf");
@@ -60,7 +75,10 @@ static json_t *array_json(const cr_array *a, entry_json entry)
     return at ? nested(a, 0, &at, entry) : json_null();
 }
 
-json_t *json_array_of(const cr_array *a) { return array_json(a, a->boolean ? entry_bool : json_finite); }
+json_t *json_array_of(const cr_array *a)
+{
+    return array_json(a, a->boolean ? entry_bool : json_finite);
+}
 
 void json_put_value(json_t *to, const cr_array *a)
 {
@@ -145,8 +163,10 @@ bool json_write(const json_t *doc, const char *path, char *message, size_t size)
     FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
     bool ok = f && dump(doc, f);
     int why = errno;
-    if (f) ok &= fchmod(fd, 0644) == 0 && fclose(f) == 0;
-    else if (fd >= 0) close(fd);
+    if (f)
+        ok &= fchmod(fd, 0644) == 0 && fclose(f) == 0;
+    else if (fd >= 0)
+        close(fd);
     if (ok && rename(temp, path) != 0) {
         ok = false;
         why = errno;

@@ -35,9 +35,11 @@ static int unknown_command(options *o, const char *typed, const char *json)
         snprintf(o->message, sizeof o->message, "'%s' is not available in this version", typed);
         return misuse(o, json);
     }
-    if (near) snprintf(o->message, sizeof o->message, "unknown command '%s'; did you mean %s?", typed, near);
-    else snprintf(o->message, sizeof o->message, "unknown %s '%.100s'; see chainrule --help",
-                  typed[0] == '-' ? "option" : "command", typed);
+    if (near)
+        snprintf(o->message, sizeof o->message, "unknown command '%s'; did you mean %s?", typed, near);
+    else
+        snprintf(o->message, sizeof o->message, "unknown %s '%.100s'; see chainrule --help",
+                 typed[0] == '-' ? "option" : "command", typed);
     return misuse(o, json);
 }
 
@@ -54,8 +56,10 @@ static int run(const struct command *c, options *o, int argc, char **argv)
     o->name = c->name;
     if (!options_parse(o, argc, argv)) return misuse(o, options_json(argc, argv));
     if (o->help || o->version) {
-        if (o->help) options_help(stdout, c->bit);
-        else printf("chainrule %s\n", cr_version());
+        if (o->help)
+            options_help(stdout, c->bit);
+        else
+            printf("chainrule %s\n", cr_version());
         return EXIT_DONE;
     }
     session s;

@@ -49,14 +49,20 @@ static bool words(options *o, const char *s, bool (*word)(options *o, const char
     }
 }
 
-static bool is_word(const char *s, size_t n, const char *word) { return strlen(word) == n && !strncmp(s, word, n); }
+static bool is_word(const char *s, size_t n, const char *word)
+{
+    return strlen(word) == n && !strncmp(s, word, n);
+}
 
 static bool format_word(options *o, const char *s, size_t n)
 {
-    static const struct { const char *name; unsigned bit; } table[] = {
-        {"text", CR_TEXT}, {"unicode", CR_UNICODE}, {"latex", CR_LATEX}, {"numpy", CR_NUMPY}};
-    if (is_word(s, n, "c")) return usage(o, "--format c is not available in this version: the C emitter comes with the "
-                                            "runtime");
+    static const struct {
+        const char *name;
+        unsigned bit;
+    } table[] = {{"text", CR_TEXT}, {"unicode", CR_UNICODE}, {"latex", CR_LATEX}, {"numpy", CR_NUMPY}};
+    if (is_word(s, n, "c"))
+        return usage(o, "--format c is not available in this version: the C emitter comes with the "
+                        "runtime");
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         if (!is_word(s, n, table[i].name)) continue;
         for (size_t k = 0; k < o->n_formats; k++)
@@ -91,8 +97,24 @@ static bool precision(options *o, const char *s)
 /* ---- the table -------------------------------------------------------------------------------- */
 
 typedef enum option_id {
-    O_EXPR, O_LET, O_WRT, O_FORMAT, O_FORM, O_STEPS, O_DEPTH, O_AT, O_SET, O_POINTS, O_SEED,
-    O_JSON, O_QUIET, O_THREADS, O_PRECISION, O_DETERMINISTIC, O_HELP, O_VERSION
+    O_EXPR,
+    O_LET,
+    O_WRT,
+    O_FORMAT,
+    O_FORM,
+    O_STEPS,
+    O_DEPTH,
+    O_AT,
+    O_SET,
+    O_POINTS,
+    O_SEED,
+    O_JSON,
+    O_QUIET,
+    O_THREADS,
+    O_PRECISION,
+    O_DETERMINISTIC,
+    O_HELP,
+    O_VERSION
 } option_id;
 
 static const struct option_row {
@@ -105,7 +127,8 @@ static const struct option_row {
     {O_LET, "--let", "DECLS", CMD_ALL, "declarations, as after `let`: \"x : R^n, W : R^{m x n}\""},
     {O_WRT, "--wrt", "VARS", CMD_ALL, "with respect to: \"x[j]\", \"W\", \"x, x\" for the second derivative"},
     {O_FORMAT, "--format", "LIST", CMD_DERIVE, "text, unicode, latex, numpy"},
-    {O_FORM, "--form", "FORM", CMD_DERIVE | CMD_CHECK, "auto, component or matrix; gradient: (G + G')/2 for symmetric variables"},
+    {O_FORM, "--form", "FORM", CMD_DERIVE | CMD_CHECK,
+     "auto, component or matrix; gradient: (G + G')/2 for symmetric variables"},
     {O_STEPS, "--steps", NULL, CMD_DERIVE, "the derivation, rule by rule"},
     {O_DEPTH, "--depth", "N", CMD_DERIVE, "give a symbolic depth the value N"},
     {O_AT, "--at", "VALUES", CMD_EVAL | CMD_CHECK, "\"x = [1,2]; k = 3\", or a file values.npz"},
@@ -126,20 +149,37 @@ static bool take(options *o, const struct option_row *r, const char *v)
 {
     uint64_t n;
     switch (r->id) {
-    case O_EXPR: o->expr = v; return true;
-    case O_WRT: o->wrt = v; return true;
-    case O_JSON: o->json = v; return true;
-    case O_LET: return append(o, r->name, v, &o->let);
-    case O_AT: return append(o, r->name, v, &o->at);
-    case O_SET: return append(o, r->name, v, &o->set);
-    case O_FORMAT: return words(o, v, format_word);
-    case O_FORM: return words(o, v, form_word);
-    case O_STEPS: return o->steps = true;
-    case O_QUIET: return o->quiet = true;
-    case O_DETERMINISTIC: return o->deterministic = true;
-    case O_HELP: return o->help = true;
-    case O_VERSION: return o->version = true;
-    case O_PRECISION: return precision(o, v);
+    case O_EXPR:
+        o->expr = v;
+        return true;
+    case O_WRT:
+        o->wrt = v;
+        return true;
+    case O_JSON:
+        o->json = v;
+        return true;
+    case O_LET:
+        return append(o, r->name, v, &o->let);
+    case O_AT:
+        return append(o, r->name, v, &o->at);
+    case O_SET:
+        return append(o, r->name, v, &o->set);
+    case O_FORMAT:
+        return words(o, v, format_word);
+    case O_FORM:
+        return words(o, v, form_word);
+    case O_STEPS:
+        return o->steps = true;
+    case O_QUIET:
+        return o->quiet = true;
+    case O_DETERMINISTIC:
+        return o->deterministic = true;
+    case O_HELP:
+        return o->help = true;
+    case O_VERSION:
+        return o->version = true;
+    case O_PRECISION:
+        return precision(o, v);
     case O_DEPTH:
         if (!number(o, r->name, v, 1, 1000000, &n)) return false;
         o->depth = (unsigned long)n;
@@ -152,7 +192,8 @@ static bool take(options *o, const struct option_row *r, const char *v)
         if (!number(o, r->name, v, 1, 4096, &n)) return false;
         o->threads = (unsigned long)n;
         return true;
-    case O_SEED: return o->has_seed = number(o, r->name, v, 0, UINT64_MAX, &o->seed);
+    case O_SEED:
+        return o->has_seed = number(o, r->name, v, 0, UINT64_MAX, &o->seed);
     }
     return false;
 }
@@ -190,6 +231,7 @@ static bool take_argument(options *o, int argc, char **argv, int *i)
 
 static bool consistent(options *o)
 {
+    if ((o->file && !*o->file) || (o->json && !*o->json)) return usage(o, "the name of a file is empty");
     if (!o->file && !o->expr) return usage(o, "%s what? Give FILE.cr, or -e EXPR with --let", o->name);
     if (o->expr && !o->wrt && o->command != CMD_EVAL)
         return usage(o, "%s -e needs --wrt: with respect to what?", o->name);
@@ -205,8 +247,10 @@ bool options_parse(options *o, int argc, char **argv)
         if (!ended && !strcmp(a, "--")) {
             ended = true;
         } else if (!ended && a[0] == '-' && a[1]) {
-            if (!strcmp(a, "-h")) o->help = true;
-            else if (!take_argument(o, argc, argv, &i)) return false;
+            if (!strcmp(a, "-h"))
+                o->help = true;
+            else if (!take_argument(o, argc, argv, &i))
+                return false;
         } else if (o->file) {
             return usage(o, "one file at a time: '%s' and '%s'", o->file, a);
         } else {
@@ -287,14 +331,17 @@ static const char general[] =
 void options_help(FILE *f, unsigned command)
 {
     static const char *const about[] = {
-        [CMD_DERIVE] = "chainrule derive FILE.cr\nchainrule derive [FILE.cr] -e EXPR [--let DECLS] --wrt VARS\n\n"
-                       "The derivatives that the file's `derive` statements ask for, simplified, and where they hold.\n",
-        [CMD_EVAL] = "chainrule eval FILE.cr\nchainrule eval [FILE.cr] -e EXPR [--let DECLS] [--wrt VARS] [--at VALUES]\n\n"
-                     "Values of the file's `eval` statements; if it has none, of its derivatives.\n",
-        [CMD_CHECK] = "chainrule check FILE.cr\nchainrule check [FILE.cr] -e EXPR [--let DECLS] --wrt VARS [--at VALUES]\n\n"
-                      "Every derivative of the file against numbers that do not come from its formula: complex steps or\n"
-                      "differences at random points. At given values: does the derivative exist there, and does the formula\n"
-                      "give it? Exit status 1 if not.\n",
+        [CMD_DERIVE] =
+            "chainrule derive FILE.cr\nchainrule derive [FILE.cr] -e EXPR [--let DECLS] --wrt VARS\n\n"
+            "The derivatives that the file's `derive` statements ask for, simplified, and where they hold.\n",
+        [CMD_EVAL] =
+            "chainrule eval FILE.cr\nchainrule eval [FILE.cr] -e EXPR [--let DECLS] [--wrt VARS] [--at VALUES]\n\n"
+            "Values of the file's `eval` statements; if it has none, of its derivatives.\n",
+        [CMD_CHECK] =
+            "chainrule check FILE.cr\nchainrule check [FILE.cr] -e EXPR [--let DECLS] --wrt VARS [--at VALUES]\n\n"
+            "Every derivative of the file against numbers that do not come from its formula: complex steps or\n"
+            "differences at random points. At given values: does the derivative exist there, and does the formula\n"
+            "give it? Exit status 1 if not.\n",
     };
     if (!command) {
         fputs(general, f);

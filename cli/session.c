@@ -28,8 +28,8 @@ int session_fail(session *s)
     unsigned line, column;
     cr_status status = cr_program_status(s->p);
     cr_program_position(s->p, &line, &column);
-    return report(s, status == CR_ENOMEM || status == CR_EINTERNAL ? EXIT_FAULT : EXIT_INPUT, cr_program_message(s->p), line,
-                  column);
+    return report(s, status == CR_ENOMEM || status == CR_EINTERNAL ? EXIT_FAULT : EXIT_INPUT, cr_program_message(s->p),
+                  line, column);
 }
 
 static cr_status assign(cr_program *p, const char *text)
@@ -43,7 +43,8 @@ static cr_status assign(cr_program *p, const char *text)
 static cr_status read_all(session *s, size_t *first)
 {
     const options *o = s->o;
-    static const cr_query_kind kind[] = {[CMD_DERIVE] = CR_QUERY_DERIVE, [CMD_EVAL] = CR_QUERY_EVAL, [CMD_CHECK] = CR_QUERY_CHECK};
+    static const cr_query_kind kind[] = {
+        [CMD_DERIVE] = CR_QUERY_DERIVE, [CMD_EVAL] = CR_QUERY_EVAL, [CMD_CHECK] = CR_QUERY_CHECK};
     cr_status status = o->file ? cr_program_read(s->p, o->file) : CR_OK;
     for (size_t i = 0; i < o->let.n && status == CR_OK; i++) status = cr_program_declare(s->p, o->let.item[i]);
     *first = o->expr ? cr_program_count(s->p) : 0;
@@ -67,15 +68,15 @@ static int pick(session *s, size_t first)
     for (size_t i = first; i < count; i++) any_eval |= cr_program_kind(s->p, i) == CR_QUERY_EVAL;
     for (size_t i = first; i < count; i++) {
         cr_query_kind k = cr_program_kind(s->p, i);
-        bool wanted = s->o->command == CMD_DERIVE ? k == CR_QUERY_DERIVE
-                    : s->o->command == CMD_CHECK  ? k != CR_QUERY_EVAL
-                                                  : k == (any_eval ? CR_QUERY_EVAL : CR_QUERY_DERIVE);
+        bool wanted = s->o->command == CMD_DERIVE  ? k == CR_QUERY_DERIVE
+                      : s->o->command == CMD_CHECK ? k != CR_QUERY_EVAL
+                                                   : k == (any_eval ? CR_QUERY_EVAL : CR_QUERY_DERIVE);
         if (wanted) s->statement[s->n++] = i;
     }
     if (s->n > 0) return EXIT_DONE;
-    const char *what = s->o->command == CMD_DERIVE  ? "no `derive` statement"
-                     : s->o->command == CMD_EVAL    ? "neither an `eval` nor a `derive` statement"
-                                                    : "neither a `check` nor a `derive` statement";
+    const char *what = s->o->command == CMD_DERIVE ? "no `derive` statement"
+                       : s->o->command == CMD_EVAL ? "neither an `eval` nor a `derive` statement"
+                                                   : "neither a `check` nor a `derive` statement";
     return fail_with(s, EXIT_INPUT, "%s has %s", strcmp(s->o->file, "-") ? s->o->file : "standard input", what);
 }
 
@@ -88,7 +89,8 @@ int session_open(session *s, const options *o)
     size_t first;
     if (read_all(s, &first) != CR_OK) return session_fail(s);
     if (o->has_depth)
-        return fail_with(s, EXIT_INPUT, "--depth: there is no recurrence here, so no symbolic depth to give a value to "
+        return fail_with(s, EXIT_INPUT,
+                         "--depth: there is no recurrence here, so no symbolic depth to give a value to "
                          "(sizes take theirs from --set)");
     return pick(s, first);
 }

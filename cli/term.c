@@ -118,8 +118,10 @@ static void put_axes(const cr_array *a, unsigned axis, const double **at, unsign
         } else {
             put_axes(a, axis + 1, at, indent + 1, width);
             if (i + 1 < n) {
-                if (axis + 1 == a->rank) fputs(", ", stdout);
-                else printf(",\n%*s", (int)indent + 1, "");
+                if (axis + 1 == a->rank)
+                    fputs(", ", stdout);
+                else
+                    printf(",\n%*s", (int)indent + 1, "");
             }
         }
     }

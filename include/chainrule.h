@@ -210,7 +210,8 @@ CR_API void cr_program_clear_error(cr_program *p);
 CR_API cr_status cr_program_read(cr_program *p, const char *path); /* appends a .cr file; "-": standard input */
 CR_API cr_status cr_program_parse(cr_program *p, const char *name, const char *text, size_t n);
 CR_API cr_status cr_program_declare(cr_program *p, const char *text); /* as after `let`: "x : R^n, W : R^{m x n}" */
-CR_API cr_status cr_program_query(cr_program *p, cr_query_kind kind, const char *expr, const char *wrt); /* wrt NULL: none */
+/* As `derive EXPR wrt WRT` in a file would be; wrt NULL: none. */
+CR_API cr_status cr_program_query(cr_program *p, cr_query_kind kind, const char *expr, const char *wrt);
 CR_API cr_status cr_program_assign(cr_program *p, const char *text); /* "x = [1,2]; n = 3"; a later value replaces */
 CR_API cr_status cr_program_load(cr_program *p, const char *path);   /* values by name from a .npz file */
 
@@ -231,7 +232,9 @@ typedef enum cr_form { CR_FORM_AUTO, CR_FORM_COMPONENT, CR_FORM_MATRIX } cr_form
 
 typedef struct cr_index_range { const char *name, *from, *to; } cr_index_range;
 typedef struct cr_condition { const char *text, *unicode, *latex; bool sufficient; } cr_condition;
-typedef struct cr_step { const char *rule, *text, *latex; } cr_step;
+/* One line of the derivation. Inner expressions are named y, u1, u2, ...; dy, du1, ... are their partial derivatives, or
+ * differentials where a whole variable moves. The last step is the result. */
+typedef struct cr_step { const char *rule, *text, *unicode, *latex; } cr_step;
 
 typedef struct cr_derivation {
     const char *query;
@@ -261,8 +264,8 @@ typedef struct cr_array {
     bool boolean;
 } cr_array;
 
-/* Value of statement i in f64: of its expression, or of its derivative if it has `wrt`. CR_EVALUE names every value that
- * is missing. */
+/* Value of statement i in f64: of its expression, or of its derivative if it has `wrt`. CR_EVALUE names every value
+ * that is missing. */
 CR_API cr_status cr_program_eval(cr_program *p, size_t i, cr_array *out);
 CR_API void cr_array_free(cr_array *a);
 

@@ -124,6 +124,7 @@ class Usage(Case):
         self.fails(2, "check", "-e", "x^2", "--let", "x : R", says="--wrt")
         self.fails(2, "derive", "--wrt", "x", "t.cr", says="--wrt")
         self.fails(2, "derive", "a.cr", "b.cr", says="one file")
+        self.fails(2, "derive", "", says="empty")
 
     def test_usage_error_as_json(self):
         r = run("derive", "--frobnicate", "t.cr", "--json", "-")
@@ -156,13 +157,14 @@ class BadInput(Case):
     def test_unknown_names(self):
         self.fails(3, "derive", "-e", "y*2", "--let", "x : R", "--wrt", "x", says="y")
         self.fails(3, "eval", "-e", "x", "--let", "x : R", "--at", "z = 1", says="z")
-        self.fails(3, "eval", "-e", "x", "--let", "x : R", "--at", "x = ", says="--at")
+        self.fails(3, "eval", "-e", "x", "--let", "x : R", "--at", "x = ", says="values:1:")
 
     def test_no_depth(self):
         self.fails(3, "derive", self.file(SHEET), "--depth", "3", says="no recurrence")
 
     def test_json_cannot_be_written(self):
-        r = self.fails(3, "derive", self.file(SHEET), "--json", str(self.dir / "no" / "where.json"), says="cannot write")
+        out = str(self.dir / "no" / "where.json")
+        r = self.fails(3, "derive", self.file(SHEET), "--json", out, says="cannot write")
         self.assertIn("W", r.stdout)
 
 
@@ -174,7 +176,8 @@ class Derive(Case):
         self.assertRegex(d["version"], r"^\d+\.\d+\.\d+$")
         self.assertTrue(d["inputs"]["file"].endswith("t.cr"))
         self.assertEqual([r["query"] for r in d["results"]], SHEET.strip().split("\n")[4:])
-        keys = {"query", "text", "unicode", "latex", "numpy", "c", "shape", "free_indices", "assumes", "defined", "steps"}
+        keys = {"query", "text", "unicode", "latex", "numpy", "c", "shape", "free_indices", "assumes", "defined",
+                "steps"}
         for r in d["results"]:
             self.assertEqual(set(r), keys)
             self.assertIsNone(r["c"])
@@ -197,7 +200,7 @@ class Derive(Case):
             self.assertEqual(r["defined"], [], r["query"])
         for r in (d, f):
             self.assertTrue(r["defined"], r["query"])
-            self.assertEqual({c["kind"] for c in r["defined"]}, {"exact"})
+            self.assertIn("exact", {c["kind"] for c in r["defined"]})
         self.assertIn("sigmoid", e["text"])
         self.assertEqual(g["shape"], ["m", "n"])
         self.assertNotIn("steps", a)
@@ -211,7 +214,8 @@ class Derive(Case):
     def test_assumptions(self):
         d = document("derive", "-e", "x[5]^2", "--let", "x : R^n", "--wrt", "x")["results"][0]
         self.assertEqual(d["assumes"], ["n >= 5"])
-        d = document("derive", "-", stdin="fun s : R -> R\nlet x : R\nderive s(x) wrt x\nderive s(x) wrt x, x\n")["results"]
+        text = "fun s : R -> R\nlet x : R\nderive s(x) wrt x\nderive s(x) wrt x, x\n"
+        d = document("derive", "-", stdin=text)["results"]
         self.assertEqual(d[0]["assumes"], ["s is differentiable"])
         self.assertEqual(d[1]["assumes"], ["s is twice differentiable"])
 
@@ -260,7 +264,8 @@ class Derive(Case):
         self.assertEqual(sorted(p.name for p in self.dir.iterdir()), ["out.json", "t.cr"])
 
     def test_options_of_every_command(self):
-        r = run("derive", self.file(SHEET), "--threads", "2", "--seed=7", "--precision", "f64", "--deterministic", "--quiet")
+        common = ["--threads", "2", "--seed=7", "--precision", "f64", "--deterministic", "--quiet"]
+        r = run("derive", self.file(SHEET), *common)
         self.assertEqual(r.returncode, 0, r.stderr)
 
 
@@ -292,17 +297,22 @@ class Eval(Case):
         self.assertIs(self.value("x > 1", "x : R", "x = 2")["value"], True)
 
     def test_missing_values_are_all_named(self):
-        self.fails(3, "eval", "-e", "W*x + b", "--let", LET, "--at", "b = [1,2]", says=["W in R^{m x n}", "x in R^n", "--at"])
+        self.fails(3, "eval", "-e", "W*x + b", "--let", LET, "--at", "b = [1,2]",
+                   says=["W in R^{m x n}", "x in R^n", "--at"])
         self.fails(3, "eval", "-e", "x + N*k", "--let", "x : R, k : Z, N : Z", "--at", "x = 1", says=["N", "k"])
         self.fails(3, "eval", "-", stdin="fun s : R -> R\neval s(1)\n", says="s is an unknown function")
 
     def test_sizes_disagree(self):
-        self.fails(3, "eval", "-e", "W*x", "--let", LET, "--at", "x = [1,2,3]; W = [1,2;3,4]", says=["W", "x", "3", "2"])
+        self.fails(3, "eval", "-e", "W*x", "--let", LET, "--at", "x = [1,2,3]; W = [1,2;3,4]",
+                   says=["W", "x", "3", "2"])
 
     def test_attributes_are_kept(self):
-        self.fails(3, "eval", "-e", "det(A)", "--let", "A : R^{n x n} symmetric", "--at", "A = [1,2;3,4]", says="symmetric")
-        self.fails(3, "eval", "-e", "det(A)", "--let", "A : R^{n x n} definite", "--at", "A = [1,2;2,1]", says="definite")
-        self.fails(3, "eval", "-e", "sum(x)", "--let", "x : R^n positive", "--at", "x = [1,0]", says="positive")
+        for expr, let, at, word in [("det(A)", "A : R^{n x n} symmetric", "A = [1,2;3,4]", "symmetric"),
+                                    ("det(A)", "A : R^{n x n} definite", "A = [1,2;2,1]", "definite"),
+                                    ("det(A)", "A : R^{n x n} diagonal", "A = [1,2;0,1]", "diagonal"),
+                                    ("det(A)", "A : R^{n x n} invertible", "A = [1,2;2,4]", "invertible"),
+                                    ("sum(x)", "x : R^n positive", "x = [1,0]", "positive")]:
+            self.fails(3, "eval", "-e", expr, "--let", let, "--at", at, says=word)
 
     def test_values_in_the_file_and_set(self):
         path = self.file("let n = 3\nlet x : R^n\nlet k : Z\neval k*sum(x)\n")
@@ -346,7 +356,8 @@ class Check(Case):
             self.assertIs(r["given"], False)
             self.assertEqual(r["points"], 4)
             self.assertGreater(r["entries"], 0)
-            for key in ("value", "sign", "log10_abs", "numeric", "worst", "exists", "one_sided", "method", "on_kink", "near_kink"):
+            for key in ("value", "sign", "log10_abs", "numeric", "worst", "exists", "one_sided", "method", "on_kink",
+                        "near_kink"):
                 self.assertIn(key, r)
         self.assertRegex(d["results"][6]["worst"], r"^W\[\d,\d\]$")
 
@@ -358,10 +369,12 @@ class Check(Case):
     def test_many_functions(self):
         sym = "A : R^{n x n} symmetric, X : R^{n x n} invertible, P : R^{n x n} definite, D : R^{n x n} diagonal, "
         sym += "x : R^n, y : R^n positive, p : R^n"
-        for expr, wrt in [("exp(x)'*y", "x"), ("tr(A*A*A)", "A"), ("x'*A*x", "A"), ("log(det(P))", "P"), ("logdet(P)", "P"),
-                          ("x'*inv(X)*x", "X"), ("tr(D*X)", "D"), ("norm2(x)", "x"), ("sum(log(y))", "y"), ("softmax(x)", "x"),
-                          ("abs(x)'*y", "x"), ("max(x)", "x"), ("x'*A*x", "x, x"), ("sum(x.^3)", "x, x"), ("sum(sqrt(y))", "y"),
-                          ("relu(X*x)", "X"), ("x[k]^2", "x"), ("x[i]*p[i]", "x[j]"), ("A[i,j]", "A[k,l]"), ("norm1(x)", "x")]:
+        for expr, wrt in [("exp(x)'*y", "x"), ("tr(A*A*A)", "A"), ("x'*A*x", "A"), ("log(det(P))", "P"),
+                          ("logdet(P)", "P"), ("x'*inv(X)*x", "X"), ("tr(D*X)", "D"), ("norm2(x)", "x"),
+                          ("sum(log(y))", "y"), ("softmax(x)", "x"), ("abs(x)'*y", "x"), ("max(x)", "x"),
+                          ("x'*A*x", "x, x"), ("sum(x.^3)", "x, x"), ("sum(sqrt(y))", "y"), ("relu(X*x)", "X"),
+                          ("x[k]^2", "x"), ("x[i]*p[i]", "x[j]"), ("A[i,j]", "A[k,l]"), ("norm1(x)", "x"),
+                          ("pinv(X)", "X"), ("sum(softmax(x))", "x"), ("det(X)", "X, X"), ("x'*P*x", "P")]:
             r = self.one(expr, sym, wrt)
             self.assertIs(r["formula_agrees"], True, (expr, wrt, r))
 
@@ -370,7 +383,8 @@ class Check(Case):
         self.assertIs(r["formula_agrees"], True)
 
     def test_unknown_function(self):
-        d = document("check", "-", stdin="fun s : R -> R\nlet x : R^n\nderive sum(s(x)) wrt x\nderive sum(s(x)) wrt x, x\n")
+        text = "fun s : R -> R\nlet x : R^n\nderive sum(s(x)) wrt x\nderive sum(s(x)) wrt x, x\n"
+        d = document("check", "-", stdin=text)
         self.assertTrue(all(r["formula_agrees"] for r in d["results"]))
 
     def test_small_domains(self):
@@ -381,6 +395,10 @@ class Check(Case):
     def test_indices_in_range(self):
         self.assertIs(self.one("x[7]^2", "x : R^n", "x")["formula_agrees"], True)
         self.assertIs(self.one("x[k+2]^2", "x : R^n, k : Z", "x")["formula_agrees"], True)
+        let = ["--let", "x : R^n", "--wrt", "x", "--at"]
+        self.fails(3, "check", "-e", "x[j]", *let, "x = [1,2]; j = 5", says="j = 5 is not in 1..2")
+        self.fails(3, "check", "-e", "x[7]", *let, "n = 3", says="index 7 is not in 1..3")
+        self.fails(3, "check", "-e", "x", *let, "n = 0", says="n = 0 is not positive")
 
     # the three verdicts
 

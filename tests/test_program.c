@@ -46,8 +46,16 @@ static void test_generator(void **state)
 static void test_draws_have_their_attributes(void **state)
 {
     (void)state;
-    static const unsigned bits[] = {0, CR_SYMMETRIC, CR_DIAGONAL, CR_POSITIVE, CR_DEFINITE, CR_INVERTIBLE, CR_PROBABILITY,
-                                    CR_SYMMETRIC | CR_INVERTIBLE, CR_DIAGONAL | CR_INVERTIBLE, CR_DIAGONAL | CR_DEFINITE,
+    static const unsigned bits[] = {0,
+                                    CR_SYMMETRIC,
+                                    CR_DIAGONAL,
+                                    CR_POSITIVE,
+                                    CR_DEFINITE,
+                                    CR_INVERTIBLE,
+                                    CR_PROBABILITY,
+                                    CR_SYMMETRIC | CR_INVERTIBLE,
+                                    CR_DIAGONAL | CR_INVERTIBLE,
+                                    CR_DIAGONAL | CR_DEFINITE,
                                     CR_SYMMETRIC | CR_POSITIVE};
     random_gen r;
     random_seed(&r, 1);
@@ -73,7 +81,8 @@ static void test_stand_in_function(void **state)
     for (uintptr_t f = 0; f < 3; f++)
         for (unsigned k = 0; k < 5; k++)
             for (double z = -2; z <= 2; z += 0.25) {
-                double h = 1e-4, d = (random_function((void *)f, k, z + h) - random_function((void *)f, k, z - h)) / (2 * h);
+                double h = 1e-4,
+                       d = (random_function((void *)f, k, z + h) - random_function((void *)f, k, z - h)) / (2 * h);
                 assert_true(fabs(d - random_function((void *)f, k + 1, z)) < 1e-6);
             }
 }
@@ -116,7 +125,7 @@ static void test_numeric_slopes(void **state)
     slope_of("sqrt(x)", 1e-4, 50, true, 1e-7);
     slope_of("1e-12*x", 3, 1e-12, true, 1e-9);
     slope_of("abs(x)*x", 0.5, 1, false, 1e-10);
-    slope_of("relu(x - 0.01)", 0.011, 1, false, 1e-9);  /* a kink nearer than the first steps */
+    slope_of("relu(x - 0.01)", 0.011, 1, false, 1e-9); /* a kink nearer than the first steps */
     slope_of("max(x, 1)*x^2", 0.9999, 1.9998, false, 1e-7);
     slope_of("if(x > 0, x^2, x)", 2, 4, false, 1e-9);
     slope_of("tanh(x)", 0.3, 1 - tanh(0.3) * tanh(0.3), true, 1e-10);
@@ -133,7 +142,7 @@ static cr_answer judged(const char *text, const char *at, const char *wrong)
     lang_statement other = {0};
     assert_int_equal(lang_expression(p->lang, "wrong", wrong, &other), CR_OK);
     arena mem = {0};
-    check_work w = {.p = p, .st = st, .mem = &mem};
+    check_work w = {.p = p, .st = st, .mem = &mem, .keep_above = -INFINITY};
     check_level l = {st->expr, other.expr, &st->wrt[0], 1, numeric_analytic(p->g, st->expr, st->wrt[0].var)};
     prog_needs n;
     cr_ref roots[] = {st->expr, other.expr, st->wrt[0].var};
@@ -160,17 +169,17 @@ static void test_wrong_formulas_are_found(void **state)
     (void)state;
     const char *square = "let x : R^n\ncheck sum(x.^2) wrt x\n", *at = "x = [1, -2, 0.5]";
     assert_int_equal(judged(square, at, "2*x"), CR_YES);
-    assert_int_equal(judged(square, at, "-2*x"), CR_NO);                    /* signed */
+    assert_int_equal(judged(square, at, "-2*x"), CR_NO); /* signed */
     assert_int_equal(judged(square, at, "2.00001*x"), CR_NO);
     assert_int_equal(judged(square, at, "2*x + 1e-7*ones(n)"), CR_NO);
-    const char *small = "let x : R^n\ncheck 1e-30*sum(x.^2) wrt x\n";       /* no absolute tolerance hides it */
+    const char *small = "let x : R^n\ncheck 1e-30*sum(x.^2) wrt x\n"; /* no absolute tolerance hides it */
     assert_int_equal(judged(small, at, "2e-30*x"), CR_YES);
     assert_int_equal(judged(small, at, "-2e-30*x"), CR_NO);
     assert_int_equal(judged(small, at, "2.001e-30*x"), CR_NO);
     const char *beside = "let x : R^n\ncheck 1e-20*sum(x.^2) + 3 wrt x\n"; /* nor a large value */
     assert_int_equal(judged(beside, at, "2e-20*x"), CR_YES);
     assert_int_equal(judged(beside, at, "-2e-20*x"), CR_NO);
-    const char *cancelled = "let x : R^n\ncheck sum(softmax(x)) wrt x\n";  /* but rounding is no finding */
+    const char *cancelled = "let x : R^n\ncheck sum(softmax(x)) wrt x\n"; /* but rounding is no finding */
     assert_int_equal(judged(cancelled, at, "0*x"), CR_YES);
     assert_int_equal(judged(cancelled, at, "softmax(x) - softmax(x)*sum(softmax(x))"), CR_YES);
     assert_int_equal(judged(cancelled, at, "1e-12*x"), CR_NO);

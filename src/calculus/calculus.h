@@ -17,10 +17,14 @@ typedef struct calc_condition {
     calc_kind kind;
 } calc_condition;
 
+/* One line of a derivation: `name = value`, and by `rule` its derivative `d_name = derivative`. Inner expressions have names
+ * of their own (u1, u2, ...; not those of the user), and so have their derivatives: parameters whose name begins with
+ * CALC_D. For a single entry of a variable d means the partial derivative by it; for a whole variable X it is the
+ * differential, written in dX. The last step has value CR_NONE and gives the result. */
+#define CALC_D "d "
 typedef struct calc_step {
-    char *rule;   /* "chain rule", "derivative of sigmoid", ... */
-    char *text;   /* in the language */
-    char *latex;
+    const char *rule; /* "chain rule, derivative of sigmoid"; static */
+    cr_ref name, value, d_name, derivative;
 } calc_step;
 
 enum { CALC_STEPS = 1, CALC_CONDITIONS = 2, CALC_FORM_GRADIENT = 4 /* (G+G')/2 for symmetric variables */ };

@@ -47,30 +47,34 @@ cr_ref calc_partial(cr_graph *g, cr_ref y, const calc_wrt *w, bool gradient)
 cr_status calc_derive(cr_graph *g, cr_ref y, unsigned n, const calc_wrt *wrt, unsigned flags, calc_result *out)
 {
     memset(out, 0, sizeof *out);
-    cr_ref d = y;
-    bool ok = valid(g, y);
-    for (unsigned i = 0; i < n && ok; i++) {
-        /* From the second derivative on the formula so far holds nearby, so its simplified form may be asked. */
-        cr_ref asked = i && flags & CALC_CONDITIONS ? cr_simplify(g, d) : d;
-        if (flags & CALC_CONDITIONS) ok = asked && calc_conditions(g, asked, &wrt[i], i + 1 < n, out) == CR_OK;
-        if (ok && flags & CALC_STEPS) ok = calc_steps(g, d, &wrt[i], out) == CR_OK;
-        if (ok) d = calc_partial(g, d, &wrt[i], flags & CALC_FORM_GRADIENT);
-        ok = ok && d != CR_NONE;
+    cr_ref *d = mem_alloc((n + 1) * sizeof *d); /* d[i]: the derivative by the first i variables */
+    if (!d) {
+        graph_fail(g, CR_ENOMEM, "out of memory");
+        return CR_ENOMEM;
     }
-    out->exact = d;
-    if (ok) out->simple = cr_simplify(g, d);
-    if (out->simple) return CR_OK;
+    d[0] = y;
+    bool ok = valid(g, y);
+    for (unsigned i = 0; i < n && ok; i++) ok = (d[i + 1] = calc_partial(g, d[i], &wrt[i], flags & CALC_FORM_GRADIENT)) != CR_NONE;
+    cr_ref simple = ok ? cr_simplify(g, d[n]) : CR_NONE;
+    ok = simple != CR_NONE;
+    out->exact = ok ? d[n] : CR_NONE;
+    /* The derivative comes first: products keep the order in which they are first written, and that is to be its own. */
+    for (unsigned i = 0; i < n && ok && flags & CALC_CONDITIONS; i++) {
+        /* From the second derivative on the formula so far holds nearby, so its simplified form may be asked. */
+        cr_ref asked = i ? cr_simplify(g, d[i]) : d[0];
+        ok = asked && calc_conditions(g, asked, &wrt[i], i + 1 < n, out) == CR_OK;
+    }
+    for (unsigned i = 0; i < n && ok && flags & CALC_STEPS; i++) ok = calc_steps(g, i ? cr_simplify(g, d[i]) : d[0], &wrt[i], out) == CR_OK;
+    if (ok && flags & CALC_STEPS) ok = calc_step_add(g, out, (calc_step){.rule = "result", .derivative = simple}) == CR_OK;
+    if (ok) out->simple = simple;
+    mem_free(d);
+    if (ok) return CR_OK;
     if (g->err.status == CR_OK) graph_fail(g, CR_EARG, "an invalid expression");
     return g->err.status;
 }
 
 void calc_result_free(calc_result *r)
 {
-    for (size_t i = 0; i < r->n_steps; i++) {
-        mem_free(r->step[i].rule);
-        mem_free(r->step[i].text);
-        mem_free(r->step[i].latex);
-    }
     mem_free(r->step);
     mem_free(r->condition);
     memset(r, 0, sizeof *r);

@@ -13,6 +13,10 @@ cr_ref calc_direction(cr_graph *g, const calc_wrt *w);
  * further, so that it must hold nearby too. */
 cr_status calc_conditions(cr_graph *g, cr_ref y, const calc_wrt *w, bool again, calc_result *out);
 /* Appends the derivation of d y / d w, rule by rule. */
+cr_status calc_step_add(cr_graph *g, calc_result *out, calc_step step);
 cr_status calc_steps(cr_graph *g, cr_ref y, const calc_wrt *w, calc_result *out);
+
+/* f(z)[i] = f(z[i]) and no other rewrite: the expression as the query means it. */
+cr_ref calc_pushed(cr_graph *g, cr_ref y);
 
 #endif

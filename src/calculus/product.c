@@ -1,4 +1,5 @@
 /* Products over the reals: flattening, powers, inverses, deltas, distribution. */
+#include "calculus/derive.h"
 #include "calculus/simplify.h"
 
 #include <math.h>
@@ -553,6 +554,19 @@ static bool renormalise(simp *s, product *p)
     product_read(s->g, r, p);
     p->coef = coef;
     return true;
+}
+
+cr_ref calc_pushed(cr_graph *g, cr_ref y)
+{
+    simp s = {.g = g};
+    product p;
+    if (!valid(g, y) || op_of(g, y) != CR_OP_EINSUM) return y;
+    product_read(g, y, &p);
+    for (int round = 0; round < 32 && push_selection(&s, &p); round++)
+        if (!renormalise(&s, &p)) break;
+    mem_free(s.sign);
+    mem_free(s.merge);
+    return g->err.status == CR_OK ? product_build(g, &p) : CR_NONE;
 }
 
 cr_ref product_simplify(simp *s, product *p)

@@ -126,6 +126,37 @@ static cr_ref decide_by_sign(simp *s, cr_ref r)
     return r;
 }
 
+typedef struct symbol_list {
+    dim_sym s[8];
+    unsigned n;
+} symbol_list;
+
+static void list_symbol(void *user, dim_sym s)
+{
+    symbol_list *l = user;
+    if (l->n < 8) l->s[l->n] = s;
+    l->n++;
+}
+
+/* j-1 <= n-1 is j <= n: a comparison of integers solved for its first symbol. */
+static cr_ref solve_comparison(cr_graph *g, cr_ref r)
+{
+    cr_dim a, b, rest;
+    int64_t c;
+    symbol_list l = {.n = 0};
+    cr_op op = op_of(g, r);
+    if (!is_scalar(g, r) || !as_dim(g, in_of(g, r, 0), &a) || !as_dim(g, in_of(g, r, 1), &b)) return r;
+    cr_dim d = dim_sub(g->dims, b, a);
+    dim_symbols(g->dims, d, list_symbol, &l);
+    for (unsigned i = 0; i < l.n && l.n <= 8; i++) {
+        if (!dim_linear_in(g->dims, d, l.s[i], &c, &rest) || (c != 1 && c != -1)) continue;
+        cr_ref s = cr_int(g, dim_symbol(g->dims, l.s[i]));
+        cr_ref other = cr_int(g, c == 1 ? dim_sub(g->dims, dim_const(g->dims, 0), rest) : rest);
+        return c == 1 ? cr_map2(g, op, other, s) : cr_map2(g, op, s, other);
+    }
+    return r;
+}
+
 /* A broadcast condition that is constant. */
 static bool constant_condition(const cr_graph *g, cr_ref r, bool *value)
 {
@@ -397,6 +428,7 @@ static cr_ref simplify_node(simp *s, cr_ref r)
         case CR_OP_LT: case CR_OP_LE: case CR_OP_EQ: case CR_OP_NE:
             r = decide_by_sign(s, r);
             if (r == before) r = zero_test(s, r);
+            if (r == before) r = solve_comparison(g, r);
             break;
         case CR_OP_ALLR: case CR_OP_ANYR:
             if (constant_condition(g, n->word[0], &yes) && shape_of(g, r)->rank == 0) r = cr_bool(g, yes);

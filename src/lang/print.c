@@ -204,6 +204,10 @@ static bool put_latex_name(strbuf *b, const char *s)
 
 static bool put_name(renderer *w, const char *s)
 {
+    if (!strncmp(s, CALC_D, strlen(CALC_D))) { /* derivative of a name, in a derivation */
+        sb_puts(w->b, w->format == LANG_LATEX ? "\\mathrm{d}" : "d");
+        s += strlen(CALC_D);
+    }
     if (w->format == LANG_LATEX) return put_latex_name(w->b, s);
     const char *letter = w->format == LANG_UNICODE ? look_up(greek, s, strlen(s)) : NULL;
     sb_puts(w->b, letter ? letter : s);

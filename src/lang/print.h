@@ -82,6 +82,8 @@ typedef struct pr {
     size_t n_used, used_cap;
     pr_index *bound;
     size_t n_bound, bound_cap;
+    bool *selects; /* by ref below n_selects: e(i,n) enters it other than through a scalar */
+    size_t n_selects;
     unsigned depth;
     size_t n_trees;
 } pr;
@@ -145,6 +147,7 @@ typedef struct contraction {
 bool pr_contract(pr *p, const contraction *c, product *q, tree **tensor, bool *plain);
 tree *pr_einsum(pr *p, cr_ref r);  /* matrix form, NULL if there is none */
 tree *pr_einsum_entry(pr *p, cr_ref r, const cr_dim *index, bool top);
+bool pr_selects(const pr *p, cr_ref r);        /* e(i,n) enters it other than through a scalar: indices say it best */
 bool pr_einsum_selects(const pr *p, cr_ref r); /* has an operand e(i,n) */
 bool pr_einsum_sums(const pr *p, cr_ref r);    /* is a contraction, not only an element-wise or outer product */
 tree *pr_kron(pr *p, cr_ref r);    /* r a RESHAPE; NULL if it is no Kronecker product */

@@ -516,6 +516,7 @@ static void split_labels(pr *p, const einsum_view *v, const uint32_t **label)
 bool pr_einsum_selects(const pr *p, cr_ref r)
 {
     const cr_node *nd = node(p->g, r);
+    if (nd->op != CR_OP_EINSUM) return nd->op == CR_OP_ONEHOT;
     for (uint32_t i = 0; i < nd->n_in; i++)
         if (op_of(p->g, nd->word[i]) == CR_OP_ONEHOT) return true;
     return false;
@@ -534,7 +535,7 @@ tree *pr_einsum(pr *p, cr_ref r)
     einsum_view v;
     einsum_read(p->g, r, &v);
     if (v.rank > 2 || v.n > EINSUM_MAX_LABELS) return NULL;
-    if (v.rank == 0 && (p->form == LANG_COMPONENT || (p->form == LANG_AUTO && pr_einsum_selects(p, r)))) return NULL;
+    if (v.rank == 0 && (p->form == LANG_COMPONENT || (p->form == LANG_AUTO && pr_selects(p, r)))) return NULL;
     const uint32_t *label[EINSUM_MAX_LABELS];
     split_labels(p, &v, label);
     contraction c = {v.n, v.operand, label, v.size, v.rank, {0, 1}, false};
@@ -595,6 +596,7 @@ static bool group(pr *p, product *q, const contraction *all, uint64_t members, c
         if (!(members >> i & 1)) continue;
         operand[c.n] = all->operand[i];
         label[c.n++] = all->label[i];
+        if (p->form == LANG_AUTO && !is_scalar(p->g, all->operand[i]) && pr_selects(p, all->operand[i])) matrix = false;
         for (unsigned k = 0; k < shape_of(p->g, all->operand[i])->rank && matrix; k++) {
             uint32_t l = all->label[i][k];
             unsigned o = 0;

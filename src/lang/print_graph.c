@@ -94,6 +94,15 @@ bool pr_begin(pr *p, cr_graph *g, cr_ref root, lang_form form)
         if (nd->op == CR_OP_BIND)
             for (unsigned k = 1; k < 4; k++) dim_symbols(g->dims, attr[k], scan_symbol, &sc);
     }
+    p->n_selects = (size_t)root + 1;
+    p->selects = mem_zalloc(p->n_selects, sizeof *p->selects);
+    sc.ok = sc.ok && p->selects;
+    for (size_t i = 0; i < n && sc.ok; i++) {
+        const cr_node *nd = node(g, cone[i]);
+        bool *at = &p->selects[cone[i]];
+        *at = nd->op == CR_OP_ONEHOT;
+        for (uint32_t k = 0; k < nd->n_in && !*at; k++) *at = p->selects[nd->word[k]] && !is_scalar(g, nd->word[k]);
+    }
     size_t n_bound = p->n_bound; /* sizes of other expressions keep their names too, so that the text can be read again */
     for (size_t t = 1; t < g->n_types && sc.ok; t++)
         for (unsigned k = 0; k < g->type[t]->rank; k++) dim_symbols(g->dims, g->type[t]->dim[k], scan_symbol, &sc);
@@ -110,9 +119,12 @@ void pr_end(pr *p)
 {
     arena_free(&p->mem);
     mem_free(p->memo);
+    mem_free(p->selects);
     mem_free(p->used);
     mem_free(p->bound);
 }
+
+bool pr_selects(const pr *p, cr_ref r) { return r < p->n_selects ? p->selects[r] : pr_einsum_selects(p, r); }
 
 /* ---- pieces ------------------------------------------------------------------------------------ */
 

@@ -190,10 +190,54 @@ static bool is_symmetric(const tree *t)
     return t->kind == T_NUMBER || (t->kind == T_CALL && (t->op == CR_OP_IDENTITY || t->op == CR_OP_EINSUM));
 }
 
+static bool tree_equal(const tree *a, const tree *b, unsigned depth)
+{
+    if (a == b) return true;
+    if (depth == 0 || a->kind != b->kind || a->op != b->op || a->order != b->order || a->n != b->n) return false;
+    switch (a->kind) {
+    case T_NAME: case T_CALL:
+        if (strcmp(a->name, b->name)) return false;
+        break;
+    case T_NUMBER:
+        if (a->number != b->number) return false;
+        break;
+    case T_DIM:
+        if (a->dim != b->dim) return false;
+        break;
+    case T_ADD:
+        if (memcmp(a->minus, b->minus, a->n)) return false;
+        break;
+    default: break;
+    }
+    for (uint32_t i = 0; i < a->n; i++)
+        if (!tree_equal(a->kid[i], b->kid[i], depth - 1)) return false;
+    return true;
+}
+
+/* A + A': with every term the sum has its transpose. */
+static bool is_symmetric_sum(const tree *t)
+{
+    enum { TERMS = 8, DEPTH = 8 };
+    if (t->kind != T_ADD || t->n > TERMS) return false;
+    for (uint32_t i = 0; i < t->n; i++) {
+        const tree *a = t->kid[i];
+        bool found = is_symmetric(a);
+        for (uint32_t k = 0; k < t->n && !found; k++) {
+            const tree *b = t->kid[k];
+            if (t->minus[i] != t->minus[k]) continue;
+            found = (a->kind == T_TRANSPOSE && tree_equal(a->kid[0], b, DEPTH)) ||
+                    (b->kind == T_TRANSPOSE && tree_equal(b->kid[0], a, DEPTH));
+        }
+        if (!found) return false;
+    }
+    return true;
+}
+
 tree *tree_transpose(pr *p, tree *a)
 {
     if (!a) return NULL;
     if (a->kind == T_TRANSPOSE) return a->kid[0];
+    if (is_symmetric_sum(a)) return a;
     if (is_symmetric(a)) return a;
     if (a->kind == T_NEG) return tree_neg(p, tree_transpose(p, a->kid[0]));
     return tree_1(p, T_TRANSPOSE, a);
@@ -275,10 +319,25 @@ static tree *multiply(pr *p, tree *number, const tree_list *l, tree *last)
     return t;
 }
 
+static bool is_delta(const tree *t) { return t->kind == T_CALL && t->op != CR_OP_CALL && !strcmp(t->name, "delta"); }
+
+/* delta(i,j)*x[k]: as one writes it. */
+static void deltas_first(tree_list *l)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < l->n; i++) {
+        if (!is_delta(l->t[i])) continue;
+        tree *t = l->t[i];
+        memmove(l->t + n + 1, l->t + n, (i - n) * sizeof *l->t);
+        l->t[n++] = t;
+    }
+}
+
 tree *product_tree(pr *p, product *q, tree *tensor)
 {
     if (pr_failed(p)) return NULL;
     double c = fabs(q->coefficient), a = 1, b = 1;
+    deltas_first(&q->num);
     tree *top = NULL, *bottom = NULL;
     bool empty = q->num.n == 0 && !tensor;
     if (tensor && tensor->kind == T_NEG) {

@@ -5,17 +5,19 @@
 
 /* ---- einsum ------------------------------------------------------------------------------------- */
 
-/* Gathers the operands of v but number `but`, with labels renamed by `to`; returns how many. */
-static uint32_t others(const cr_graph *g, const einsum_view *v, uint32_t but, const uint8_t *to, cr_ref *in, uint8_t *label,
-                       unsigned *n_label)
+/* Gathers the operands of v with labels renamed by `to`, number `at` replaced by the tangent `by` (its k leading axes are
+ * labels 0..k-1), or left out if that is CR_NONE; returns how many. */
+static uint32_t gather(const cr_graph *g, const einsum_view *v, uint32_t at, cr_ref by, unsigned k, const uint8_t *to, cr_ref *in,
+                       uint8_t *label, unsigned *n_label)
 {
     uint32_t n = 0;
     const uint32_t *l = v->labels;
     for (uint32_t i = 0; i < v->n; i++) {
         unsigned rank = shape_of(g, v->operand[i])->rank;
-        if (i != but) {
-            in[n++] = v->operand[i];
-            for (unsigned k = 0; k < rank; k++) label[(*n_label)++] = to[l[k]];
+        if (i != at || by) {
+            in[n++] = i == at ? by : v->operand[i];
+            for (unsigned a = 0; i == at && a < k; a++) label[(*n_label)++] = (uint8_t)a;
+            for (unsigned a = 0; a < rank; a++) label[(*n_label)++] = to[l[a]];
         }
         l += rank;
     }
@@ -58,7 +60,7 @@ static cr_ref einsum_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigne
     in[0] = ybar;
     for (unsigned a = 0; a < k; a++) label[n_label++] = (uint8_t)a;
     for (unsigned a = 0; a < v.rank; a++) label[n_label++] = to[a];
-    unsigned n = 1 + others(g, &v, i, to, in + 1, label, &n_label);
+    unsigned n = 1 + gather(g, &v, i, CR_NONE, k, to, in + 1, label, &n_label);
     for (unsigned t = 0; t < n_twin; t++) {
         in[n++] = cr_identity(g, shape[twin[t].first]);
         label[n_label++] = twin[t].first;
@@ -73,13 +75,11 @@ static cr_ref einsum_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)
     einsum_view v;
     einsum_read(g, y, &v);
     cr_ref sum = CR_NONE;
-    const uint32_t *xl = v.labels;
     uint8_t to[EINSUM_MAX_LABELS];
     if (v.n_labels + k > EINSUM_MAX_LABELS || v.rank + k > CR_MAX_RANK)
         return graph_fail(g, CR_ELIMIT, "more than %d indices in a product", EINSUM_MAX_LABELS);
     for (unsigned l = 0; l < EINSUM_MAX_LABELS; l++) to[l] = (uint8_t)(l + k);
     for (uint32_t i = 0; i < v.n; i++) {
-        unsigned r = shape_of(g, v.operand[i])->rank;
         if (xdot[i]) {
             cr_ref in[EINSUM_MAX_LABELS + 1];
             uint8_t label[(EINSUM_MAX_LABELS + 2) * CR_MAX_RANK];
@@ -87,13 +87,9 @@ static cr_ref einsum_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)
             unsigned n_label = 0;
             memcpy(shape, shape_of(g, xdot[i])->dim, k * sizeof *shape);
             memcpy(shape + k, shape_of(g, y)->dim, v.rank * sizeof *shape);
-            in[0] = xdot[i];
-            for (unsigned a = 0; a < k; a++) label[n_label++] = (uint8_t)a;
-            for (unsigned a = 0; a < r; a++) label[n_label++] = to[xl[a]];
-            unsigned n = 1 + others(g, &v, i, to, in + 1, label, &n_label);
+            unsigned n = gather(g, &v, i, xdot[i], k, to, in, label, &n_label);
             sum = add_up(g, sum, cr_einsum(g, n, in, label, v.rank + k, shape));
         }
-        xl += r;
     }
     return sum;
 }

@@ -68,16 +68,16 @@ cr_ref op_tile(cr_graph *g, cr_ref a, unsigned k, const cr_dim *dim)
     return cr_map2(g, CR_OP_EQ, op_tile(g, cr_select(g, a, one, zero), k, dim), cr_const(g, 1));
 }
 
-/* t[K, S] .* f[S], in either order of writing: the cotangent or tangent comes first. */
-static cr_ref scale(cr_graph *g, cr_ref t, cr_ref f, unsigned k)
+/* t[K, S] .* f[S], written in the order of the chain rule: a cotangent comes before the local derivative, a tangent behind. */
+static cr_ref scale(cr_graph *g, cr_ref t, cr_ref f, unsigned k, bool tangent)
 {
     if (!valid(g, t) || !valid(g, f)) return CR_NONE;
     const cr_shape *s = shape_of(g, t);
     uint8_t label[2 * CR_MAX_RANK];
     unsigned n = 0;
-    for (unsigned i = 0; i < s->rank; i++) label[n++] = (uint8_t)i;
-    for (unsigned i = k; i < s->rank; i++) label[n++] = (uint8_t)i;
-    return cr_einsum(g, 2, (cr_ref[]){t, f}, label, s->rank, s->dim);
+    for (unsigned i = tangent ? k : 0; i < s->rank; i++) label[n++] = (uint8_t)i;
+    for (unsigned i = tangent ? 0 : k; i < s->rank; i++) label[n++] = (uint8_t)i;
+    return cr_einsum(g, 2, tangent ? (cr_ref[]){f, t} : (cr_ref[]){t, f}, label, s->rank, s->dim);
 }
 
 cr_ref op_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k)
@@ -86,7 +86,7 @@ cr_ref op_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k)
     if (op->vjp) return op->vjp(g, y, i, ybar, k);
     if (!op->partial) return CR_NONE;
     cr_ref d = op->partial(g, y, i);
-    return d ? scale(g, ybar, d, k) : CR_NONE;
+    return d ? scale(g, ybar, d, k, false) : CR_NONE;
 }
 
 cr_ref op_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)
@@ -98,7 +98,7 @@ cr_ref op_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)
     for (uint32_t i = 0; i < node(g, y)->n_in; i++) {
         cr_ref d = xdot[i] ? op->partial(g, y, i) : CR_NONE;
         if (!d) continue;
-        cr_ref term = scale(g, xdot[i], d, k);
+        cr_ref term = scale(g, xdot[i], d, k, true);
         sum = sum ? cr_add(g, sum, term) : term;
     }
     return sum;

@@ -1,4 +1,5 @@
-/* Statement -> verdict: points are drawn or taken as given, free indices run, and every case is judged by check_case. */
+/* Statement -> verdict: points are drawn or taken as given, free indices run, and every case is judged by check_case.
+ */
 #include "program/program.h"
 
 #include <math.h>
@@ -59,23 +60,42 @@ static bool trial_dim(const trial *t, cr_dim d, int64_t *v)
     return dim_eval(t->k->w.p->g->dims, d, trial_value, (void *)t, v, &missing);
 }
 
-/* Every size positive and every index in range? An index that contains a free one is looked at when that has a value. */
-static bool trial_holds(const trial *t)
+/* Says in b that d, which is `value`, should be in 1..size (size 0: at least 1). */
+static void put_fault(const checker *k, const char *what, cr_dim d, int64_t value, int64_t size, strbuf *b)
 {
-    const prog_needs *n = &t->k->needs;
-    const cr_graph *g = t->k->w.p->g;
-    const lang_statement *st = t->k->w.st;
-    int64_t v, size, from, to;
-    for (size_t i = 0; i < n->n_params; i++) {
-        const cr_shape *s = shape_of(g, n->param[i]);
-        for (unsigned a = 0; a < s->rank; a++)
-            if (trial_dim(t, s->dim[a], &v) && v < 1) return false;
+    int64_t number;
+    sb_puts(b, what);
+    dim_print(k->w.p->g->dims, d, b, NULL, NULL);
+    if (!dim_value(k->w.p->g->dims, d, &number)) sb_printf(b, " = %lld", (long long)value);
+    if (size > 0)
+        sb_printf(b, " is not in 1..%lld", (long long)size);
+    else
+        sb_puts(b, " is not positive");
+}
+
+/* Is a size not positive, or an index out of range? Then b says which. An index that contains a free one is looked at
+ * when that has a value. */
+static bool trial_fails(const trial *t, strbuf *b)
+{
+    const checker *k = t->k;
+    const prog_needs *n = &k->needs;
+    const lang_statement *st = k->w.st;
+    int64_t v, size;
+    for (size_t i = 0; i < n->n_params && b->n == 0; i++) {
+        const cr_shape *s = shape_of(k->w.p->g, n->param[i]);
+        for (unsigned a = 0; a < s->rank && b->n == 0; a++)
+            if (trial_dim(t, s->dim[a], &v) && v < 1) put_fault(k, "the size ", s->dim[a], v, 0, b);
     }
-    for (size_t i = 0; i < n->n_entries; i++)
-        if (trial_dim(t, n->entry[i].index, &v) && trial_dim(t, n->entry[i].size, &size) && (v < 1 || v > size)) return false;
-    for (size_t i = 0; i < st->n_free; i++)
-        if (trial_dim(t, st->free_index[i].from, &from) && trial_dim(t, st->free_index[i].to, &to) && from > to) return false;
-    return true;
+    for (size_t i = 0; i < n->n_entries && b->n == 0; i++)
+        if (trial_dim(t, n->entry[i].index, &v) && trial_dim(t, n->entry[i].size, &size) && (v < 1 || v > size))
+            put_fault(k, "the index ", n->entry[i].index, v, size, b);
+    for (size_t i = 0; i < st->n_free && b->n == 0; i++) {
+        const lang_free_index *f = &st->free_index[i];
+        if (trial_dim(t, f->from, &v) && trial_dim(t, f->to, &size) && v > size)
+            sb_printf(b, "%s runs over %lld..%lld, which is empty", name_text(k->w.p->g->dims, f->name), (long long)v,
+                      (long long)size);
+    }
+    return b->n > 0 || b->status != CR_OK;
 }
 
 static bool size_given(const prog_needs *n, const exec_env *env, int64_t v)
@@ -86,8 +106,8 @@ static bool size_given(const prog_needs *n, const exec_env *env, int64_t v)
     return false;
 }
 
-/* Sizes are small and differ, so that n cannot stand in for m; other integers are drawn from 1..4. Larger ones are tried
- * where these do not fit. */
+/* Sizes are small and differ, so that n cannot stand in for m; other integers are drawn from 1..4. Larger ones are
+ * tried where these do not fit. */
 static cr_status draw_integers(checker *k, exec_env *env)
 {
     static const int64_t size[] = {3, 2, 4, 5};
@@ -95,6 +115,8 @@ static cr_status draw_integers(checker *k, exec_env *env)
     int64_t *v = mem_zalloc(n->n_symbols, sizeof *v), known;
     if (!v) return prog_oom(k->w.p);
     trial t = {k, env, v};
+    strbuf fault;
+    sb_init(&fault);
     bool ok = false;
     for (int try = 0; try < SIZE_TRIES && !ok; try++) {
         size_t sizes = 0;
@@ -106,13 +128,18 @@ static cr_status draw_integers(checker *k, exec_env *env)
             if (n->is_size[i]) continue;
             v[i] = 1 + (int64_t)random_below(&k->gen, 4 + (uint64_t)try / 8);
         }
-        ok = trial_holds(&t);
+        sb_free(&fault);
+        sb_init(&fault);
+        ok = !trial_fails(&t, &fault);
     }
-    cr_status s = CR_OK;
-    if (!ok) {
-        graph_fail(k->w.p->g, s = CR_EVALUE, "no sizes found for which every index in `%s` is in range; give them with "
-                   "--at", k->w.st->query);
+    cr_status s = fault.status;
+    if (s != CR_OK) {
+        prog_oom(k->w.p);
+    } else if (!ok) {
+        s = CR_EVALUE;
+        graph_fail(k->w.p->g, s, "`%s` has no point here: %s", k->w.st->query, sb_str(&fault));
     }
+    sb_free(&fault);
     for (size_t i = 0; i < n->n_symbols && s == CR_OK; i++)
         if (!exec_int(env, n->symbol[i], &known)) s = exec_bind_int(env, n->symbol[i], v[i]);
     mem_free(v);
@@ -154,9 +181,9 @@ static cr_status draw_point(checker *k, exec_env *env, int try)
     cr_status s = values_bind(k->w.p, &k->needs, env, &open);
     if (s == CR_OK) s = draw_integers(k, env);
     for (size_t i = 0; i < k->needs.n_params && s == CR_OK; i++) {
-        random_kind kind = try < 10 ? RANDOM_NORMAL
-                         : try < 50 ? (random_kind)(try % RANDOM_KINDS)
-                                    : (random_kind)random_below(&k->gen, RANDOM_KINDS);
+        random_kind kind = try < 10   ? RANDOM_NORMAL
+                           : try < 50 ? (random_kind)(try % RANDOM_KINDS)
+                                      : (random_kind)random_below(&k->gen, RANDOM_KINDS);
         if (!exec_value(env, k->needs.param[i])) s = draw_parameter(k, env, k->needs.param[i], kind);
     }
     for (size_t i = 0; i < k->needs.n_unknown && s == CR_OK; i++)
@@ -199,7 +226,8 @@ static bool indices_in_range(const checker *k, const exec_env *env)
     int64_t v, size;
     for (size_t i = 0; i < k->needs.n_entries; i++) {
         const need_entry *e = &k->needs.entry[i];
-        if (values_dim(k->w.p->g, env, e->index, &v) && values_dim(k->w.p->g, env, e->size, &size) && (v < 1 || v > size))
+        if (values_dim(k->w.p->g, env, e->index, &v) && values_dim(k->w.p->g, env, e->size, &size) &&
+            (v < 1 || v > size))
             return false;
     }
     return true;
@@ -227,8 +255,10 @@ static cr_status run_case(checker *k, exec_env *env, const int64_t *value, bool 
     cr_check_case c = {0};
     double ratio;
     cr_status s = CR_OK;
-    for (size_t i = 0; i < k->w.st->n_free && s == CR_OK; i++) s = exec_bind_int(env, k->w.st->free_index[i].name, value[i]);
+    for (size_t i = 0; i < k->w.st->n_free && s == CR_OK; i++)
+        s = exec_bind_int(env, k->w.st->free_index[i].name, value[i]);
     if (s != CR_OK || !indices_in_range(k, env)) return s;
+    k->w.keep_above = k->given ? -INFINITY : k->worst_ratio;
     s = check_case(&k->w, env, k->n_levels, k->level, &c, &ratio, unreliable);
     if (s != CR_OK || (*unreliable && !k->given)) return s;
     if (k->given || ratio > k->worst_ratio) {
@@ -303,7 +333,8 @@ static cr_ref first_non_finite(checker *k, exec_env *env)
     cr_ref *cone = graph_cone(g, 1, &k->w.st->expr, &n), found = CR_NONE;
     for (size_t i = 0; i < n && !found; i++) {
         exec_array a = {0};
-        if (exec_eval(g, env, cone[i], &a) != CR_OK) cr_graph_clear_error(g); /* inside a binder: has no value by itself */
+        if (exec_eval(g, env, cone[i], &a) != CR_OK)
+            cr_graph_clear_error(g); /* inside a binder: has no value by itself */
         for (size_t e = 0; e < a.n && !found; e++)
             if (!isfinite(a.value[e])) found = cone[i];
         exec_array_free(&a);
@@ -401,8 +432,10 @@ static cr_status look_at_values(checker *k)
 
 static const char *method_text(const check_work *w)
 {
-    if (w->decide && w->used[2]) return w->used[1] ? "one-sided series and central differences"
-                                                   : w->used[0] ? "one-sided series and complex step" : "one-sided series";
+    if (w->decide && w->used[2])
+        return w->used[1]   ? "one-sided series and central differences"
+               : w->used[0] ? "one-sided series and complex step"
+                            : "one-sided series";
     return !w->used[1] ? "complex step" : w->used[0] ? "complex step and central differences" : "central differences";
 }
 
@@ -463,7 +496,9 @@ cr_status cr_program_check(cr_program *p, size_t i, const cr_check_options *o, c
     mem_free(k.level);
     mem_free(k.cases);
     mem_free(k.w.finding);
-    if (s == CR_OK) *out = &r->out;
-    else cr_check_free(&r->out);
+    if (s == CR_OK)
+        *out = &r->out;
+    else
+        cr_check_free(&r->out);
     return s;
 }

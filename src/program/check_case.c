@@ -99,13 +99,13 @@ static const char *entry_name(check_work *w, const exec_env *env, const check_le
 /* ---- the numbers of one level ----------------------------------------------------------------- */
 
 typedef struct level_numbers {
-    exec_array f, d;                  /* value before, formula */
-    double *numeric, *error;          /* by entry of d; NaN: not looked at */
+    exec_array f, d;         /* value before, formula */
+    double *numeric, *error; /* by entry of d; NaN: not looked at */
     double *left, *right;
-    double *noise;                    /* how far rounding may carry the numbers of an entry; see measure_noise */
-    unsigned char *exists;            /* cr_answer */
-    bool *on_ray;                     /* a kink was met, or is too near to tell */
-    size_t n_x;                       /* entries of the variable; 1 if the query names one */
+    double *noise;         /* how far rounding may carry the numbers of an entry; see measure_noise */
+    unsigned char *exists; /* cr_answer */
+    bool *on_ray;          /* a kink was met, or is too near to tell */
+    size_t n_x;            /* entries of the variable; 1 if the query names one */
     double *v, *minus;
 } level_numbers;
 
@@ -141,7 +141,8 @@ static cr_status numbers_init(check_work *w, exec_env *env, const check_level *l
     q->on_ray = mem_zalloc(n, sizeof(bool));
     q->v = mem_alloc(n_var * sizeof(double));
     q->minus = mem_alloc(n_var * sizeof(double));
-    if (!q->numeric || !q->error || !q->left || !q->right || !q->exists || !q->noise || !q->on_ray || !q->v || !q->minus)
+    if (!q->numeric || !q->error || !q->left || !q->right || !q->exists || !q->noise || !q->on_ray || !q->v ||
+        !q->minus)
         return prog_oom(w->p);
     for (size_t i = 0; i < n; i++) {
         q->numeric[i] = q->left[i] = q->right[i] = NAN;
@@ -174,10 +175,14 @@ static cr_status decide_direction(check_work *w, exec_env *env, const check_leve
             double lf = q->left[e] = -factor * down.slope.value[o] + 0.0;
             double size = fmax(fabs(r), fabs(lf));
             unsigned char state = up.state[o] == 1 || down.state[o] == 1 ? 1 : up.state[o] | down.state[o];
-            if (!isfinite(q->f.value[o])) q->exists[e] = CR_NO;
-            else if (near || state == 2) q->exists[e] = CR_UNDECIDED;
-            else if (state == 1 || !isfinite(size)) q->exists[e] = CR_NO;
-            else q->exists[e] = fabs(r - lf) <= 1e-9 * size ? CR_YES : CR_NO;
+            if (!isfinite(q->f.value[o]))
+                q->exists[e] = CR_NO;
+            else if (near || state == 2)
+                q->exists[e] = CR_UNDECIDED;
+            else if (state == 1 || !isfinite(size))
+                q->exists[e] = CR_NO;
+            else
+                q->exists[e] = fabs(r - lf) <= 1e-9 * size ? CR_YES : CR_NO;
         }
         w->used[2] = true;
     }
@@ -186,8 +191,8 @@ static cr_status decide_direction(check_work *w, exec_env *env, const check_leve
     return s;
 }
 
-static cr_status one_direction(check_work *w, exec_env *env, const check_level *l, level_numbers *q, size_t c, size_t entry,
-                               check_case_counts *count)
+static cr_status one_direction(check_work *w, exec_env *env, const check_level *l, level_numbers *q, size_t c,
+                               size_t entry, check_case_counts *count)
 {
     const exec_array *x = exec_value(env, l->w->var);
     memset(q->v, 0, x->n * sizeof *q->v);
@@ -248,9 +253,10 @@ static void nudge(const exec_array *x, unsigned turn, double *to)
     }
 }
 
-/* Where a derivative is 0 by cancellation (that of sum(softmax(x))), formula and numbers are both rounding errors and need
- * not agree; where it is only small (through fifty sigmoids), they must. What tells the two apart: noise changes wholly
- * when x moves by an ulp, a value does not. Measured for the entries that look wrong, never larger than rounding can be. */
+/* Where a derivative is 0 by cancellation (that of sum(softmax(x))), formula and numbers are both rounding errors and
+ * need not agree; where it is only small (through fifty sigmoids), they must. What tells the two apart: noise changes
+ * wholly when x moves by an ulp, a value does not. Measured for the entries that look wrong, never larger than rounding
+ * can be. */
 static cr_status measure_noise(check_work *w, exec_env *env, const check_level *l, level_numbers *q, double slope)
 {
     enum { TURNS = 3 };
@@ -259,7 +265,8 @@ static cr_status measure_noise(check_work *w, exec_env *env, const check_level *
     exec_array x = {0}, moved = {0};
     const exec_array *now = exec_value(env, l->w->var);
     cr_status s = exec_array_init(&x, now->rank, now->dim, &err) && exec_array_init(&moved, now->rank, now->dim, &err)
-                      ? CR_OK : prog_oom(w->p);
+                      ? CR_OK
+                      : prog_oom(w->p);
     if (s == CR_OK) memcpy(x.value, now->value, x.n * sizeof *x.value);
     double most = 1e-13 * fmax(1, largest(q->f.value, q->f.n));
     for (unsigned turn = 0; turn < TURNS && s == CR_OK; turn++) {
@@ -293,7 +300,8 @@ static cr_status measure_noise(check_work *w, exec_env *env, const check_level *
 }
 
 /* Fills the answers of entry e; `ratio` is |difference| / tolerance, larger for the graver verdicts. */
-static void judge(const check_work *w, const level_numbers *q, double slope, size_t e, cr_check_entry *out, double *ratio)
+static void judge(const check_work *w, const level_numbers *q, double slope, size_t e, cr_check_entry *out,
+                  double *ratio)
 {
     double u = q->d.value[e], v = q->numeric[e], size = entry_size(q, slope, e), noise = q->noise[e];
     bool complex_step = q->error[e] < 0;
@@ -318,10 +326,14 @@ static void judge(const check_work *w, const level_numbers *q, double slope, siz
     out->formula = u;
     out->numeric = v;
     out->tolerance = tol;
-    if (out->exists == CR_NO) out->agrees = CR_NO, *ratio = 1e12;
-    else if (out->exists == CR_UNDECIDED || !settled) out->agrees = CR_UNDECIDED, *ratio = 1e9;
-    else if (!close) out->agrees = CR_NO, *ratio = 1e10 + (isfinite(u) ? fmin(fabs(u - v) / tol, 1e9) : 1e9);
-    else out->agrees = CR_YES, *ratio = tol > 0 ? fmin(fabs(u - v) / tol, 1) : 0;
+    if (out->exists == CR_NO)
+        out->agrees = CR_NO, *ratio = 1e12;
+    else if (out->exists == CR_UNDECIDED || !settled)
+        out->agrees = CR_UNDECIDED, *ratio = 1e9;
+    else if (!close)
+        out->agrees = CR_NO, *ratio = 1e10 + (isfinite(u) ? fmin(fabs(u - v) / tol, 1e9) : 1e9);
+    else
+        out->agrees = CR_YES, *ratio = tol > 0 ? fmin(fabs(u - v) / tol, 1) : 0;
 }
 
 static void worse(cr_answer *all, cr_answer one)
@@ -352,7 +364,8 @@ static cr_status judge_level(check_work *w, exec_env *env, const check_level *l,
     cr_status s = any ? measure_noise(w, env, l, q, slope) : CR_OK;
     if (s != CR_OK) return s;
     for (size_t e = 0; e < q->d.n; e++) {
-        if (isnan(q->numeric[e]) && q->exists[e] == CR_UNDECIDED && q->n_x > CHECK_MAX_DIRECTIONS) continue; /* left out */
+        if (isnan(q->numeric[e]) && q->exists[e] == CR_UNDECIDED && q->n_x > CHECK_MAX_DIRECTIONS)
+            continue; /* left out */
         cr_check_entry one = {.order = l->order};
         double r;
         judge(w, q, slope, e, &one, &r);
@@ -390,7 +403,7 @@ static cr_status check_one_level(check_work *w, exec_env *env, const check_level
     for (size_t k = 0; s == CR_OK && k < q.n_x; k += stride)
         s = one_direction(w, env, l, &q, k, l->w->n_index ? entry : k, &count);
     if (s == CR_OK) s = judge_level(w, env, l, &q, c, ratio, unreliable);
-    if (s == CR_OK && last && !keep_arrays(w, &q, c)) s = prog_oom(w->p);
+    if (s == CR_OK && last && *ratio > w->keep_above && !keep_arrays(w, &q, c)) s = prog_oom(w->p);
     c->on_kink += count.on;
     c->near_kink += count.near;
     numbers_free(&q);

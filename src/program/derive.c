@@ -19,7 +19,8 @@ cr_ref prog_exact(cr_program *p, const lang_statement *st, size_t order, unsigne
 {
     if (order == 0) return st->expr;
     calc_result r = {0};
-    cr_status s = calc_derive(p->g, st->expr, (unsigned)order, st->wrt, flags & CR_GRADIENT ? CALC_FORM_GRADIENT : 0, &r);
+    cr_status s =
+        calc_derive(p->g, st->expr, (unsigned)order, st->wrt, flags & CR_GRADIENT ? CALC_FORM_GRADIENT : 0, &r);
     cr_ref exact = s == CR_OK ? r.exact : CR_NONE;
     calc_result_free(&r);
     return exact;
@@ -97,25 +98,52 @@ static bool put_conditions(cr_program *p, derivation *d, const calc_result *r, u
     for (size_t i = 0; i < r->n_conditions; i++) {
         cr_ref a = r->condition[i].cond;
         c[i] = (cr_condition){.sufficient = r->condition[i].kind == COND_SUFFICIENT};
-        if (!(c[i].text = printed(p, &d->mem, a, LANG_TEXT, LANG_AUTO))) return false;
-        if (flags & CR_UNICODE && !(c[i].unicode = printed(p, &d->mem, a, LANG_UNICODE, LANG_AUTO))) return false;
-        if (flags & CR_LATEX && !(c[i].latex = printed(p, &d->mem, a, LANG_LATEX, LANG_AUTO))) return false;
+        if (!(c[i].text = printed(p, &d->mem, a, LANG_TEXT, LANG_COMPONENT))) return false;
+        if (flags & CR_UNICODE && !(c[i].unicode = printed(p, &d->mem, a, LANG_UNICODE, LANG_COMPONENT))) return false;
+        if (flags & CR_LATEX && !(c[i].latex = printed(p, &d->mem, a, LANG_LATEX, LANG_COMPONENT))) return false;
     }
     d->out.n_defined = r->n_conditions;
     d->out.defined = c;
     return true;
 }
 
-static bool put_steps(cr_program *p, derivation *d, const calc_result *r)
+/* `u1 = W*x + b, du1 = W*dx`; the result alone for the last step. */
+static bool print_step(cr_program *p, const calc_step *s, lang_format format, lang_form form, strbuf *b)
+{
+    static const char *const gap[] = {[LANG_TEXT] = ",  ", [LANG_UNICODE] = ",  ", [LANG_LATEX] = ", \\quad "};
+    if (s->value) {
+        if (lang_print(p->g, s->name, format, form, b) != CR_OK) return false;
+        sb_puts(b, " = ");
+        if (lang_print(p->g, s->value, format, form, b) != CR_OK) return false;
+        sb_puts(b, gap[format]);
+        if (lang_print(p->g, s->d_name, format, form, b) != CR_OK) return false;
+        sb_puts(b, " = ");
+    }
+    return lang_print(p->g, s->derivative, format, form, b) == CR_OK;
+}
+
+static const char *step_text(cr_program *p, arena *mem, const calc_step *s, lang_format format, lang_form form)
+{
+    strbuf b;
+    sb_init(&b);
+    const char *text = print_step(p, s, format, form, &b) && b.status == CR_OK ? result_text(mem, sb_str(&b)) : NULL;
+    sb_free(&b);
+    if (!text && cr_graph_status(p->g) == CR_OK) prog_oom(p);
+    return text;
+}
+
+static bool put_steps(cr_program *p, derivation *d, const calc_result *r, cr_form form)
 {
     cr_step *s = arena_alloc(&d->mem, r->n_steps * sizeof *s + 1);
     if (!s) return prog_oom(p), false;
+    lang_form f = form == CR_FORM_COMPONENT ? LANG_COMPONENT : form == CR_FORM_MATRIX ? LANG_MATRIX : LANG_AUTO;
     for (size_t i = 0; i < r->n_steps; i++) {
         const calc_step *from = &r->step[i];
         s[i].rule = result_text(&d->mem, from->rule);
-        s[i].text = result_text(&d->mem, from->text);
-        s[i].latex = result_text(&d->mem, from->latex);
-        if (!s[i].rule || !s[i].text || !s[i].latex) return prog_oom(p), false;
+        s[i].text = step_text(p, &d->mem, from, LANG_TEXT, f);
+        s[i].unicode = step_text(p, &d->mem, from, LANG_UNICODE, f);
+        s[i].latex = step_text(p, &d->mem, from, LANG_LATEX, f);
+        if (!s[i].rule || !s[i].text || !s[i].unicode || !s[i].latex) return false;
     }
     d->out.n_steps = r->n_steps;
     d->out.step = s;
@@ -148,15 +176,18 @@ cr_status cr_program_derive(cr_program *p, size_t i, unsigned flags, cr_form for
     }
     derivation *d = mem_zalloc(1, sizeof *d);
     if (!d) return prog_oom(p);
-    unsigned how = CALC_CONDITIONS | (flags & CR_STEPS ? CALC_STEPS : 0) | (flags & CR_GRADIENT ? CALC_FORM_GRADIENT : 0);
+    unsigned how =
+        CALC_CONDITIONS | (flags & CR_STEPS ? CALC_STEPS : 0) | (flags & CR_GRADIENT ? CALC_FORM_GRADIENT : 0);
     calc_result r = {0};
     cr_status s = calc_derive(p->g, st->expr, (unsigned)st->n_wrt, st->wrt, how, &r);
     if (s == CR_OK && !(d->out.query = result_text(&d->mem, st->query))) s = prog_oom(p);
     if (s == CR_OK && !(put_forms(p, d, st, &r, flags, form) && put_shape(p, d, st, r.exact) &&
-                        put_conditions(p, d, &r, flags) && put_steps(p, d, &r) && put_assumptions(p, d, st, r.exact)))
+                        put_conditions(p, d, &r, flags) && put_steps(p, d, &r, form) && put_assumptions(p, d, st, r.exact)))
         s = cr_graph_status(p->g);
     calc_result_free(&r);
-    if (s == CR_OK) *out = &d->out;
-    else cr_derivation_free(&d->out);
+    if (s == CR_OK)
+        *out = &d->out;
+    else
+        cr_derivation_free(&d->out);
     return s;
 }

@@ -3,7 +3,10 @@
 
 #include <string.h>
 
-bool needs_is_bound(const cr_graph *g, dim_sym s) { return name_text(g->dims, s)[0] == '#'; }
+bool needs_is_bound(const cr_graph *g, dim_sym s)
+{
+    return name_text(g->dims, s)[0] == '#';
+}
 
 void needs_free(prog_needs *n)
 {
@@ -123,9 +126,13 @@ static void add_cone(collector *c, unsigned n_roots, const cr_ref *roots, cr_ref
             last = v->type;
         }
         switch ((cr_op)v->op) {
-        case CR_OP_PARAM: add_param(c, r); break;
+        case CR_OP_PARAM:
+            add_param(c, r);
+            break;
         case CR_OP_INT:
-        case CR_OP_MATPOW: add_symbols(c, attr_of(g, r, 0), false); break;
+        case CR_OP_MATPOW:
+            add_symbols(c, attr_of(g, r, 0), false);
+            break;
         case CR_OP_ONEHOT:
             add_symbols(c, attr_of(g, r, 0), false);
             add_entry(c, attr_of(g, r, 0), shape_of(g, r)->dim[0]);
@@ -134,8 +141,11 @@ static void add_cone(collector *c, unsigned n_roots, const cr_ref *roots, cr_ref
             add_symbols(c, attr_of(g, r, 2), false);
             add_symbols(c, attr_of(g, r, 3), false);
             break;
-        case CR_OP_CALL: add_call(c, attr_of(g, r, 0), attr_of(g, r, 1)); break;
-        default: break;
+        case CR_OP_CALL:
+            add_call(c, attr_of(g, r, 0), attr_of(g, r, 1));
+            break;
+        default:
+            break;
         }
     }
     mem_free(cone);
@@ -205,7 +215,8 @@ static bool provable(prover *q, cr_dim d, size_t from)
 static void entry_sentence(prover *q, const need_entry *e, strbuf *b)
 {
     dim_table *t = q->p->g->dims;
-    bool low = provable(q, dim_sub(t, e->index, dim_const(t, 1)), 0), high = provable(q, dim_sub(t, e->size, e->index), 0);
+    bool low = provable(q, dim_sub(t, e->index, dim_const(t, 1)), 0),
+         high = provable(q, dim_sub(t, e->size, e->index), 0);
     int64_t v;
     if (low && high) return;
     if (low && dim_value(t, e->index, &v)) { /* n >= 5 reads better than 5 <= n */
@@ -228,9 +239,12 @@ static void function_sentence(const prover *q, size_t i, strbuf *b)
     unsigned k = q->n->order[i];
     if (k == 0) return;
     sb_puts(b, name_text(q->p->g->dims, q->p->g->fun[q->n->unknown[i]].name));
-    if (k == 1) sb_puts(b, " is differentiable");
-    else if (k == 2) sb_puts(b, " is twice differentiable");
-    else sb_printf(b, " is %u times differentiable", k);
+    if (k == 1)
+        sb_puts(b, " is differentiable");
+    else if (k == 2)
+        sb_puts(b, " is twice differentiable");
+    else
+        sb_printf(b, " is %u times differentiable", k);
 }
 
 cr_status needs_assumptions(cr_program *p, const lang_statement *st, const prog_needs *n, arena *mem, size_t *count,
@@ -244,8 +258,10 @@ cr_status needs_assumptions(cr_program *p, const lang_statement *st, const prog_
     for (size_t i = 0; i < n->n_entries + n->n_unknown; i++) {
         strbuf b;
         sb_init(&b);
-        if (i < n->n_entries) entry_sentence(&q, &n->entry[i], &b);
-        else function_sentence(&q, i - n->n_entries, &b);
+        if (i < n->n_entries)
+            entry_sentence(&q, &n->entry[i], &b);
+        else
+            function_sentence(&q, i - n->n_entries, &b);
         bool said = b.n == 0;
         for (size_t k = 0; k < *count && !said; k++) said = !strcmp(list[k], sb_str(&b));
         if (said && b.status == CR_OK) {

@@ -16,9 +16,12 @@ static bool node_analytic(cr_graph *g, cr_ref r, const bool *dep, unsigned depth
 {
     const cr_node *v = node(g, r);
     switch ((cr_op)v->op) {
-    case CR_OP_PARAM: return true;
-    case CR_OP_SELECT: return !dep[v->word[0]];
-    case CR_OP_BIND: return attr_of(g, r, 0) <= CR_BIND_STACK;
+    case CR_OP_PARAM:
+        return true;
+    case CR_OP_SELECT:
+        return !dep[v->word[0]];
+    case CR_OP_BIND:
+        return attr_of(g, r, 0) <= CR_BIND_STACK;
     case CR_OP_CALL: {
         const cr_function *f = &g->fun[attr_of(g, r, 0)];
         return f->body && depth < MAX_CALL_DEPTH && analytic(g, f->body, f->arg, depth + 1);
@@ -48,7 +51,10 @@ static bool analytic(cr_graph *g, cr_ref root, cr_ref var, unsigned depth)
     return yes;
 }
 
-bool numeric_analytic(cr_graph *g, cr_ref a, cr_ref param) { return analytic(g, a, param, 0); }
+bool numeric_analytic(cr_graph *g, cr_ref a, cr_ref param)
+{
+    return analytic(g, a, param, 0);
+}
 
 /* ---- both methods ----------------------------------------------------------------------------- */
 
@@ -155,8 +161,10 @@ static cr_status sweep(cr_graph *g, exec_env *env, cr_ref a, cr_ref param, const
         }
         for (size_t i = 0; s == CR_OK && i < up.n; i++) {
             double d = (up.value[i] - down.value[i]) / (2 * h);
-            if (isfinite(d)) tableau_add(&(*table)[i], d, 0x1p-53 * fmax(fabs(up.value[i]), fabs(down.value[i])) / h);
-            else (*table)[i].depth = 0; /* outside the domain: start afresh closer by */
+            if (isfinite(d))
+                tableau_add(&(*table)[i], d, 0x1p-53 * fmax(fabs(up.value[i]), fabs(down.value[i])) / h);
+            else
+                (*table)[i].depth = 0; /* outside the domain: start afresh closer by */
         }
         exec_array_free(&up);
         exec_array_free(&down);

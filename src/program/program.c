@@ -29,10 +29,22 @@ void cr_program_free(cr_program *p)
     mem_free(p);
 }
 
-cr_graph *cr_program_graph(cr_program *p) { return p->g; }
-cr_status cr_program_status(const cr_program *p) { return cr_graph_status(p->g); }
-const char *cr_program_message(const cr_program *p) { return cr_graph_message(p->g); }
-void cr_program_clear_error(cr_program *p) { cr_graph_clear_error(p->g); }
+cr_graph *cr_program_graph(cr_program *p)
+{
+    return p->g;
+}
+cr_status cr_program_status(const cr_program *p)
+{
+    return cr_graph_status(p->g);
+}
+const char *cr_program_message(const cr_program *p)
+{
+    return cr_graph_message(p->g);
+}
+void cr_program_clear_error(cr_program *p)
+{
+    cr_graph_clear_error(p->g);
+}
 
 cr_status prog_oom(cr_program *p)
 {
@@ -84,7 +96,10 @@ cr_status cr_program_parse(cr_program *p, const char *name, const char *text, si
     return lang_parse(p->lang, name, text, n);
 }
 
-cr_status cr_program_declare(cr_program *p, const char *text) { return lang_declare(p->lang, "--let", text); }
+cr_status cr_program_declare(cr_program *p, const char *text)
+{
+    return lang_declare(p->lang, "--let", text);
+}
 
 cr_status cr_program_query(cr_program *p, cr_query_kind kind, const char *expr, const char *wrt)
 {
@@ -92,7 +107,10 @@ cr_status cr_program_query(cr_program *p, cr_query_kind kind, const char *expr, 
     return lang_query(p->lang, of[kind], expr, wrt);
 }
 
-cr_status cr_program_assign(cr_program *p, const char *text) { return lang_assign(p->lang, "--at", text); }
+cr_status cr_program_assign(cr_program *p, const char *text)
+{
+    return lang_assign(p->lang, "values", text);
+}
 
 /* Takes the array. Names that the program does not know are left alone: a file may hold more than one formula needs. */
 static cr_status keep_value(void *user, const char *name, exec_array *a)
@@ -123,7 +141,10 @@ cr_status cr_program_load(cr_program *p, const char *path)
 
 /* ---- statements ------------------------------------------------------------------------------- */
 
-size_t cr_program_count(const cr_program *p) { return lang_n_statements(p->lang); }
+size_t cr_program_count(const cr_program *p)
+{
+    return lang_n_statements(p->lang);
+}
 
 cr_query_kind cr_program_kind(const cr_program *p, size_t i)
 {
@@ -131,7 +152,10 @@ cr_query_kind cr_program_kind(const cr_program *p, size_t i)
     return k == LANG_DERIVE ? CR_QUERY_DERIVE : k == LANG_EVAL ? CR_QUERY_EVAL : CR_QUERY_CHECK;
 }
 
-const char *cr_program_query_text(const cr_program *p, size_t i) { return lang_statement_at(p->lang, i)->query; }
+const char *cr_program_query_text(const cr_program *p, size_t i)
+{
+    return lang_statement_at(p->lang, i)->query;
+}
 
 const lang_statement *prog_statement(cr_program *p, size_t i)
 {

@@ -1,7 +1,7 @@
 /* Room program: the statements of a text turned into results, for the command line and for other callers.
  *
- * One statement at a time: its needs (needs.c: which values, what it assumes), its values (values.c), then derive.c, eval.c
- * or check.c. Nothing here prints. */
+ * One statement at a time: its needs (needs.c: which values, what it assumes), its values (values.c), then derive.c,
+ * eval.c or check.c. Nothing here prints. */
 #ifndef CR_PROGRAM_H
 #define CR_PROGRAM_H
 
@@ -46,15 +46,16 @@ typedef struct prog_needs {
     dim_sym *symbol; /* integers: sizes first found first; neither free nor bound indices */
     bool *is_size;   /* by symbol: appears in the shape of a parameter */
     size_t n_symbols, symbol_cap, is_size_cap;
-    cr_fun *unknown;    /* functions without a body ... */
-    unsigned *order;    /* ... and the highest derivative that is called */
+    cr_fun *unknown; /* functions without a body ... */
+    unsigned *order; /* ... and the highest derivative that is called */
     size_t n_unknown, unknown_cap, order_cap;
     need_entry *entry;
     size_t n_entries, entry_cap;
 } prog_needs;
 
 /* Needs of the roots (at most a few; `wrt` variables count only if they are roots) and of the statement's indices. */
-cr_status needs_collect(cr_program *p, const lang_statement *st, unsigned n_roots, const cr_ref *roots, prog_needs *out);
+cr_status needs_collect(cr_program *p, const lang_statement *st, unsigned n_roots, const cr_ref *roots,
+                        prog_needs *out);
 void needs_free(prog_needs *n);
 /* Symbols whose names begin so are bound inside an expression, never asked for. */
 bool needs_is_bound(const cr_graph *g, dim_sym s);
@@ -102,7 +103,8 @@ typedef enum numeric_method { NUMERIC_COMPLEX, NUMERIC_DIFFERENCES } numeric_met
 
 /* Is a analytic in param where it has a value: no kink, jump or comparison on the way, no function without a body? */
 bool numeric_analytic(cr_graph *g, cr_ref a, cr_ref param);
-/* Derivative of a along v (as many entries as param's value): value[i] and an estimate of its error, for each entry of a.
+/* Derivative of a along v (as many entries as param's value): value[i] and an estimate of its error, for each entry of
+ * a.
  * `*method` is what is asked for and what was used. The environment is as before on return. */
 typedef struct numeric_slope {
     size_t n;
@@ -117,8 +119,9 @@ void numeric_free(numeric_slope *s);
 /* The derivative of order `order` of a statement, as it is run. CR_GRADIENT in flags. */
 cr_ref prog_exact(cr_program *p, const lang_statement *st, size_t order, unsigned flags);
 
-/* How entry `c` of variable w moves, as a direction of w->var: v has the variable's entries. Returns the factor that the
- * slope along v must be multiplied by to give the entry of the derivative; 0: the entry cannot move, its derivative is 0. */
+/* How entry `c` of variable w moves, as a direction of w->var: v has the variable's entries. Returns the factor that
+ * the slope along v must be multiplied by to give the entry of the derivative; 0: the entry cannot move, its derivative
+ * is 0. */
 double check_direction(cr_graph *g, const calc_wrt *w, const int64_t *dim, size_t c, unsigned flags, double *v);
 
 /* One level of the chain: f is the derivative before, d the derivative by w. Both have values under env. */
@@ -139,7 +142,8 @@ typedef struct check_work {
     cr_check_entry *finding;
     size_t n_findings, finding_cap;
     size_t n_entries;
-    bool used[3]; /* methods: complex step, differences, series */
+    double keep_above; /* the arrays of a case are kept if its ratio is larger */
+    bool used[3];      /* methods: complex step, differences, series */
 } check_work;
 /* Element operations on a kink, and within rounding of one, at one point. */
 typedef struct check_case_counts {
@@ -147,8 +151,8 @@ typedef struct check_case_counts {
 } check_case_counts;
 enum { CHECK_MAX_FINDINGS = 100, CHECK_MAX_DIRECTIONS = 512, CHECK_MAX_CASES = 64 };
 
-/* All levels at the values of env. `c` is filled (arrays in w->mem). CR_OK with *unreliable set if the numbers could not be
- * had there (no value, or differences that do not settle). */
+/* All levels at the values of env. `c` is filled (arrays in w->mem). CR_OK with *unreliable set if the numbers could
+ * not be had there (no value, or differences that do not settle). */
 cr_status check_case(check_work *w, exec_env *env, size_t n_levels, const check_level *level, cr_check_case *c,
                      double *ratio, bool *unreliable);
 

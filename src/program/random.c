@@ -3,7 +3,10 @@
 
 #include <math.h>
 
-static uint64_t rotl(uint64_t x, int k) { return (x << k) | (x >> (64 - k)); }
+static uint64_t rotl(uint64_t x, int k)
+{
+    return (x << k) | (x >> (64 - k));
+}
 
 void random_seed(random_gen *r, uint64_t seed)
 {
@@ -28,9 +31,15 @@ uint64_t random_u64(random_gen *r)
     return out;
 }
 
-double random_unit(random_gen *r) { return ((double)(random_u64(r) >> 12) + 0.5) * 0x1p-52; }
+double random_unit(random_gen *r)
+{
+    return ((double)(random_u64(r) >> 12) + 0.5) * 0x1p-52;
+}
 
-uint64_t random_below(random_gen *r, uint64_t n) { return random_u64(r) % n; } /* n is small: the bias is below 2^-32 */
+uint64_t random_below(random_gen *r, uint64_t n)
+{
+    return random_u64(r) % n;
+} /* n is small: the bias is below 2^-32 */
 
 double random_normal(random_gen *r)
 {
@@ -54,10 +63,14 @@ static double draw(random_gen *r, unsigned attributes, random_kind kind)
 {
     if (attributes & CR_POSITIVE) kind = kind == RANDOM_NORMAL ? RANDOM_POSITIVE : kind;
     switch (kind) {
-    case RANDOM_POSITIVE: return fabs(random_normal(r)) + 0.05;
-    case RANDOM_UNIT: return random_unit(r);
-    case RANDOM_LARGE: return 1 + 4 * random_unit(r);
-    default: return random_normal(r);
+    case RANDOM_POSITIVE:
+        return fabs(random_normal(r)) + 0.05;
+    case RANDOM_UNIT:
+        return random_unit(r);
+    case RANDOM_LARGE:
+        return 1 + 4 * random_unit(r);
+    default:
+        return random_normal(r);
     }
 }
 

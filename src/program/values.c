@@ -55,7 +55,8 @@ static const char *broken_attribute(unsigned bits, const exec_array *a, double *
     for (int64_t i = 0; i < n; i++) {
         for (int64_t j = 0; j < i; j++) {
             double u = a->value[i * n + j], v = a->value[j * n + i];
-            if ((bits & (CR_SYMMETRIC | CR_DEFINITE)) && !(fabs(u - v) <= 1e-12 * (fabs(u) + fabs(v)))) return "symmetric";
+            if ((bits & (CR_SYMMETRIC | CR_DEFINITE)) && !(fabs(u - v) <= 1e-12 * (fabs(u) + fabs(v))))
+                return "symmetric";
             if ((bits & CR_DIAGONAL) && (u != 0 || v != 0)) return "diagonal";
         }
     }
@@ -65,7 +66,10 @@ static const char *broken_attribute(unsigned bits, const exec_array *a, double *
     return NULL;
 }
 
-static const char *param_name(const cr_graph *g, cr_ref param) { return name_text(g->dims, attr_of(g, param, 0)); }
+static const char *param_name(const cr_graph *g, cr_ref param)
+{
+    return name_text(g->dims, attr_of(g, param, 0));
+}
 
 cr_status values_attributes(cr_graph *g, cr_ref param, const exec_array *a)
 {
@@ -85,7 +89,10 @@ cr_status values_attributes(cr_graph *g, cr_ref param, const exec_array *a)
 
 /* ---- binding ---------------------------------------------------------------------------------- */
 
-static bool int_of(void *user, dim_sym s, int64_t *v) { return exec_int(user, s, v); }
+static bool int_of(void *user, dim_sym s, int64_t *v)
+{
+    return exec_int(user, s, v);
+}
 
 bool values_dim(const cr_graph *g, const exec_env *env, cr_dim d, int64_t *v)
 {
@@ -224,8 +231,8 @@ cr_status values_missing(cr_program *p, const lang_statement *st, const prog_nee
     cr_status s = CR_OK;
     if (b.n) {
         s = CR_EVALUE;
-        graph_fail(p->g, s, "no value for %s; give it with --at \"%s = %s; ...\" or --at values.npz", sb_str(&b), example,
-                   array ? "[1, 2]" : "2");
+        graph_fail(p->g, s, "no value for %s; give it with --at \"%s = %s; ...\" or --at values.npz", sb_str(&b),
+                   example, array ? "[1, 2]" : "2");
     } else if (n->n_unknown) {
         s = CR_EVALUE;
         const char *name = name_text(p->g->dims, p->g->fun[n->unknown[0]].name);
