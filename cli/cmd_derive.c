@@ -101,7 +101,7 @@ static void print_steps(const cr_derivation *d, unsigned bit)
         term_label(i ? "" : "steps");
         term_printf(INK_LABEL, "%2zu. ", i + 1);
         printf("%s\n%17s", s->rule, "");
-        term_lines(INK_PLAIN, bit == CR_LATEX ? s->latex : s->text, 17);
+        term_lines(INK_PLAIN, bit == CR_UNICODE ? s->unicode : bit == CR_LATEX ? s->latex : s->text, 17);
     }
 }
 

@@ -32,11 +32,15 @@ int session_fail(session *s)
                   line, column);
 }
 
-static cr_status assign(cr_program *p, const char *text)
+static bool is_file(const char *text)
 {
     size_t n = strlen(text);
-    bool file = (n > 4 && !strcmp(text + n - 4, ".npz")) || !strchr(text, '=');
-    return file ? cr_program_load(p, text) : cr_program_assign(p, text);
+    return (n > 4 && !strcmp(text + n - 4, ".npz")) || !strchr(text, '=');
+}
+
+static cr_status assign(cr_program *p, const char *text)
+{
+    return is_file(text) ? cr_program_load(p, text) : cr_program_assign(p, text);
 }
 
 /* Everything the options name, in the order in which one would write it into a file. */
@@ -48,12 +52,17 @@ static cr_status read_all(session *s, size_t *first)
     cr_status status = o->file ? cr_program_read(s->p, o->file) : CR_OK;
     for (size_t i = 0; i < o->let.n && status == CR_OK; i++) status = cr_program_declare(s->p, o->let.item[i]);
     *first = o->expr ? cr_program_count(s->p) : 0;
+    /* A printed result with free indices is evaluated by giving them: -e "x[j]*delta(i, 1)" --at "i = 1; j = 2; ..." */
+    bool define = o->command == CMD_EVAL && o->expr && !o->wrt;
+    for (size_t i = 0; i < o->at.n && define && status == CR_OK; i++)
+        if (!is_file(o->at.item[i])) status = cr_program_define(s->p, o->at.item[i]);
     if (o->expr && status == CR_OK) {
         cr_query_kind k = o->command == CMD_EVAL && o->wrt ? CR_QUERY_DERIVE : kind[o->command];
         status = cr_program_query(s->p, k, o->expr, o->wrt);
     }
     for (size_t i = 0; i < o->set.n && status == CR_OK; i++) status = cr_program_assign(s->p, o->set.item[i]);
-    for (size_t i = 0; i < o->at.n && status == CR_OK; i++) status = assign(s->p, o->at.item[i]);
+    for (size_t i = 0; i < o->at.n && status == CR_OK; i++)
+        if (!define || is_file(o->at.item[i])) status = assign(s->p, o->at.item[i]);
     return status;
 }
 

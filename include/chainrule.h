@@ -213,6 +213,7 @@ CR_API cr_status cr_program_declare(cr_program *p, const char *text); /* as afte
 /* As `derive EXPR wrt WRT` in a file would be; wrt NULL: none. */
 CR_API cr_status cr_program_query(cr_program *p, cr_query_kind kind, const char *expr, const char *wrt);
 CR_API cr_status cr_program_assign(cr_program *p, const char *text); /* "x = [1,2]; n = 3"; a later value replaces */
+CR_API cr_status cr_program_define(cr_program *p, const char *text); /* the same, and declares names that are not known */
 CR_API cr_status cr_program_load(cr_program *p, const char *path);   /* values by name from a .npz file */
 
 CR_API size_t cr_program_count(const cr_program *p); /* of statements */

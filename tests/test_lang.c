@@ -193,7 +193,7 @@ static void declarations_and_values(void **state)
     assert_int_equal(lang_declare(f->p, "--let", "t : R, T : R^{n x m}"), CR_OK);
     assert_int_equal(lang_query(f->p, LANG_DERIVE, "T[i,j]*t", "T[i,j], t"), CR_OK);
     assert_string_equal(lang_statement_at(f->p, 0)->query, "derive T[i,j]*t wrt T[i,j], t");
-    assert_int_equal(lang_assign(f->p, "--at", "t = 3; v = [3,4]\nn = 2, i = 1"), CR_OK);
+    assert_int_equal(lang_assign(f->p, "--at", "t = 3; v = [3,4]\nn = 2, i = 1", false), CR_OK);
 }
 
 static void printed_ranges_come_back(void **state)

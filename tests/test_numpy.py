@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The NumPy source of derivatives: it runs, has the promised shape, and agrees with central differences of an independent
-implementation of the expression."""
+"""The NumPy source of derivatives: it runs, has the promised shape, and agrees with central differences of an
+independent implementation of the expression."""
 import inspect
 import json
 import math
@@ -51,7 +51,8 @@ CASES = [
     (LAYER, "a'*elu(W*x+b)", "x", lambda x, W, b, a: a @ np.where(W @ x + b > 0, W @ x + b, np.exp(W @ x + b) - 1)),
     (LAYER, "a'*silu(W*x+b)", "x", lambda x, W, b, a: a @ ((W @ x + b) * sigmoid(W @ x + b))),
     (LAYER, "a'*softplus(W*x+b)", "x", lambda x, W, b, a: a @ np.log1p(np.exp(W @ x + b))),
-    (LAYER, "a'*leaky_relu(W*x+b, 0.2)", "x", lambda x, W, b, a: a @ np.where(W @ x + b > 0, W @ x + b, 0.2 * (W @ x + b))),
+    (LAYER, "a'*leaky_relu(W*x+b, 0.2)", "x",
+     lambda x, W, b, a: a @ np.where(W @ x + b > 0, W @ x + b, 0.2 * (W @ x + b))),
     (LAYER, "a'*erf(W*x+b)", "x", lambda x, W, b, a: a @ np.vectorize(math.erf)(W @ x + b)),
     (LAYER, "if(x > 0, x, 2*x)", "x", lambda x, W, b, a: np.where(x > 0, x, 2 * x)),
     (VECTOR, "softmax(x)", "x", softmax),

@@ -44,5 +44,7 @@ void calc_result_free(calc_result *r);
 
 /* Possible signs of the entries of a real expression (SIGN_* bits), from attributes and structure. */
 unsigned calc_sign(cr_graph *g, cr_ref a);
+/* Is the matrix a known to be symmetric: by attribute, or because it is one like A + A' or X'*X? */
+bool calc_is_symmetric(cr_graph *g, cr_ref a);
 
 #endif

@@ -48,6 +48,8 @@ static cr_ref close_binders(scope *s, cr_ref cond, const cr_ref *cone, size_t n)
     return cond;
 }
 
+static bool is_above_zero(const cr_graph *g, cr_ref c) { return op_of(g, c) == CR_OP_LT && is_zero(g, in_of(g, c, 0)); }
+
 static bool add_condition(scope *s, cr_ref cond, calc_kind kind)
 {
     cr_graph *g = s->g;
@@ -56,8 +58,14 @@ static bool add_condition(scope *s, cr_ref cond, calc_kind kind)
     if (op_of(g, cond) == CR_OP_CONST && attr_double(g, cond, 0) != 0) return true; /* holds everywhere */
     if (op_of(g, cond) == CR_OP_AND) /* read one by one */
         return add_condition(s, in_of(g, cond, 0), kind) && add_condition(s, in_of(g, cond, 1), kind);
-    for (size_t i = 0; i < s->out->n_conditions; i++)
-        if (s->out->condition[i].cond == cond) return true;
+    for (size_t i = 0; i < s->out->n_conditions; i++) {
+        calc_condition *c = &s->out->condition[i];
+        if (c->cond == cond || (is_above_zero(g, c->cond) && cond == cr_map2(g, CR_OP_NE, in_of(g, c->cond, 1), in_of(g, c->cond, 0)))) return true;
+        if (is_above_zero(g, cond) && c->cond == cr_map2(g, CR_OP_NE, in_of(g, cond, 1), in_of(g, cond, 0))) { /* the stronger one */
+            *c = (calc_condition){cond, kind};
+            return true;
+        }
+    }
     size_t n = s->out->n_conditions;
     calc_condition *c = mem_realloc(s->out->condition, (n + 1) * sizeof *c);
     if (!c) {
@@ -204,6 +212,31 @@ static cr_ref pair(cr_graph *g, cr_ref c, cr_ref t, unsigned k, unsigned r)
     return cr_einsum(g, 2, (cr_ref[]){c, t}, label, rank, shape);
 }
 
+/* A sum of different one-hots with numbers for indices: some entry is not 0. */
+static bool never_zero(cr_graph *g, cr_ref s)
+{
+    double v;
+    s = cr_simplify(g, s);
+    if (!s) return false;
+    for (uint32_t i = 0; op_of(g, s) == CR_OP_STACK && i < node(g, s)->n_in; i++)
+        if (is_const(g, in_of(g, s, i), &v) && v != 0) return true;
+    if (op_of(g, s) != CR_OP_ADD || cr_rank(g, s) != 1) return false;
+    for (uint32_t i = 0; i < node(g, s)->n_in; i++) {
+        cr_ref t = in_of(g, s, i);
+        bool hot = op_of(g, t) == CR_OP_ONEHOT;
+        int64_t at;
+        if (op_of(g, t) == CR_OP_EINSUM && node(g, t)->n_in == 2)
+            for (uint32_t k = 0; k < 2; k++)
+                if (op_of(g, in_of(g, t, k)) == CR_OP_ONEHOT && op_of(g, in_of(g, t, 1 - k)) == CR_OP_CONST) {
+                    hot = true;
+                    t = in_of(g, t, k);
+                    break;
+                }
+        if (!hot || op_of(g, t) != CR_OP_ONEHOT || !dim_value(g->dims, attr_of(g, t, 0), &at)) return false;
+    }
+    return true; /* equal ones have been added up, and zeros dropped */
+}
+
 /* Does the cone of r hold an operator that jumps? */
 static bool has_jump(cr_graph *g, cr_ref r)
 {
@@ -299,7 +332,8 @@ static bool kink_at_zero(scope *s, cr_ref r, cr_ref z, bool jumps, double slope_
         s->jump_fails = true;
     }
     cr_ref still = any_axes(g, CR_OP_ALLR, cr_map2(g, CR_OP_EQ, a.s, cr_const(g, 0)), a.e);
-    return add_condition(s, cr_map2(g, CR_OP_OR, off, still), exact ? COND_EXACT : COND_SUFFICIENT);
+    if (never_zero(g, a.s)) still = cr_bool(g, false);
+    return add_condition(s, still && cr_rank(g, still) != cr_rank(g, off) ? off : cr_map2(g, CR_OP_OR, off, still), exact ? COND_EXACT : COND_SUFFICIENT);
 }
 
 /* ---- one operator ------------------------------------------------------------------------------------ */

@@ -341,6 +341,17 @@ static bool merge_matrices(simp *s, product *p)
     return false;
 }
 
+/* z where b = 1 + exp(z), else CR_NONE. */
+static cr_ref logistic(const cr_graph *g, cr_ref b)
+{
+    const cr_node *n = node(g, b);
+    double v;
+    if (n->op != CR_OP_ADD || n->n_in != 2) return CR_NONE;
+    for (uint32_t i = 0; i < 2; i++)
+        if (is_const(g, n->word[i], &v) && v == 1 && is_op(g, n->word[1 - i], CR_OP_EXP)) return in_of(g, n->word[1 - i], 0);
+    return CR_NONE;
+}
+
 static bool merge_facts(simp *s, product *p)
 {
     cr_graph *g = s->g;
@@ -366,6 +377,33 @@ static bool merge_facts(simp *s, product *p)
                 else p->factor[j] = power(g, b, e + 1);
                 return true;
             }
+        /* exp(z) / (1 + exp(z)) = sigmoid(z) = 1 / (1 + exp(-z)) */
+        cr_ref b = base_of(g, f, &e), z = e < 0 && e == trunc(e) ? logistic(g, b) : CR_NONE;
+        if (z) {
+            unsigned j = 0;
+            while (j < p->n && (!is_op(g, p->factor[j], CR_OP_EXP) || in_of(g, p->factor[j], 0) != z || !same_labels(g, p, i, j))) j++;
+            if (j < p->n) {
+                p->factor[j] = cr_map(g, CR_OP_SIGMOID, z);
+                if (e == -1) drop(p, i);
+                else p->factor[i] = power(g, b, e + 1);
+            } else {
+                cr_ref minus = sum_simplify(s, 1, (cr_ref[]){cr_neg(g, z)});
+                p->factor[i] = minus ? power(g, cr_map(g, CR_OP_SIGMOID, minus), -e) : CR_NONE;
+            }
+            return g->err.status == CR_OK;
+        }
+        /* sigmoid(-z) exp(z) = sigmoid(z) */
+        b = base_of(g, f, &e);
+        if (is_op(g, b, CR_OP_SIGMOID) && e >= 1 && e == trunc(e))
+            for (unsigned j = 0; j < p->n; j++) {
+                if (!is_op(g, p->factor[j], CR_OP_EXP) || !same_labels(g, p, i, j)) continue;
+                cr_ref minus = sum_simplify(s, 1, (cr_ref[]){cr_neg(g, in_of(g, b, 0))});
+                if (minus != in_of(g, p->factor[j], 0)) continue;
+                p->factor[j] = cr_map(g, CR_OP_SIGMOID, minus);
+                if (e == 1) drop(p, i);
+                else p->factor[i] = power(g, b, e - 1);
+                return true;
+            }
         /* probabilities sum to 1 */
         bool probability = (is_op(g, f, CR_OP_PARAM) && attr_of(g, f, 1) & CR_PROBABILITY) || (is_op(g, f, CR_OP_SOFTMAX) && rank_of(g, f) == 1);
         for (unsigned k = 0; k < rank_of(g, f) && probability; k++)
@@ -374,6 +412,13 @@ static bool merge_facts(simp *s, product *p)
             drop(p, i);
             return true;
         }
+        /* v_b I_ab = v_a I_ab */
+        if (is_op(g, f, CR_OP_IDENTITY) && p->label[i][0] != p->label[i][1])
+            for (unsigned j = 0; j < p->n; j++)
+                if (rank_of(g, p->factor[j]) == 1 && p->label[j][0] == p->label[i][1]) {
+                    p->label[j][0] = p->label[i][0];
+                    return true;
+                }
         /* a symmetric factor: its axes in the order of labels */
         if (rank_of(g, f) == 2 && p->label[i][0] > p->label[i][1] && is_symmetric(s, f, 0)) {
             uint8_t t = p->label[i][0];
@@ -542,18 +587,40 @@ static cr_ref distribute(simp *s, const product *p, unsigned i)
     return sum_simplify(s, n->n_in, term);
 }
 
+/* A sum whose axes are all summed over and stand nowhere else is a number of its own: sum(x - mean(x)) = 0. Multiplied out
+ * if that makes it one term. */
+static bool sum_alone(simp *s, product *p, unsigned i, bool *changed)
+{
+    cr_graph *g = s->g;
+    unsigned r = rank_of(g, p->factor[i]);
+    for (unsigned k = 0; k < r; k++)
+        if (p->label[i][k] < p->rank || count_label(g, p, p->label[i][k]) != 1) return true;
+    if (r == 0 || node(g, p->factor[i])->n_in > 12) return true;
+    product q;
+    product_read(g, p->factor[i], &q);
+    for (unsigned k = 0; k < r; k++) q.label[0][k] = (uint8_t)k; /* rank 0: every axis summed */
+    q.rank = 0;
+    q.next = r;
+    cr_ref total = distribute(s, &q, 0);
+    if (!total) return g->err.status == CR_OK;
+    if (is_op(g, total, CR_OP_ADD)) return true;
+    p->factor[i] = total;
+    *changed = true;
+    return true;
+}
+
 /* ---- the whole ------------------------------------------------------------------------------------ */
 
-/* Numbers deltas and views through the builder, which knows them, and reads the result back. */
-static bool renormalise(simp *s, product *p)
+/* Numbers deltas and views through the builder, which knows them, and reads the result back: p without its coefficient. */
+static cr_ref renormalise(simp *s, product *p)
 {
     double coef = p->coef;
     p->coef = 1;
     cr_ref r = product_build(s->g, p);
-    if (!r) return false;
+    if (!r) return CR_NONE;
     product_read(s->g, r, p);
     p->coef = coef;
-    return true;
+    return r;
 }
 
 cr_ref calc_pushed(cr_graph *g, cr_ref y)
@@ -564,8 +631,7 @@ cr_ref calc_pushed(cr_graph *g, cr_ref y)
     product_read(g, y, &p);
     for (int round = 0; round < 32 && push_selection(&s, &p); round++)
         if (!renormalise(&s, &p)) break;
-    mem_free(s.sign);
-    mem_free(s.merge);
+    simp_free(&s);
     return g->err.status == CR_OK ? product_build(g, &p) : CR_NONE;
 }
 
@@ -579,9 +645,9 @@ cr_ref product_simplify(simp *s, product *p)
                 changed = true;
                 i--;
             }
-        if (p->coef == 0) break;
-        if (!renormalise(s, p)) return CR_NONE;
-        if (g->err.status != CR_OK) return CR_NONE;
+        if (p->coef == 0 || p->n == 0) break; /* a number */
+        cr_ref whole = renormalise(s, p);
+        if (!whole || g->err.status != CR_OK) return CR_NONE;
         for (unsigned i = 0; i < p->n && !changed; i++) { /* the builder may have made new numbers and views */
             double v;
             changed = (is_const(g, p->factor[i], &v) && v != 3.14159265358979323846) || (is_op(g, p->factor[i], CR_OP_EINSUM) && may_merge(s, p->factor[i]) && p->n + node(g, p->factor[i])->n_in < PRODUCT_MAX);
@@ -589,6 +655,9 @@ cr_ref product_simplify(simp *s, product *p)
         changed = changed || merge_powers(s, p) || merge_matrices(s, p) || merge_facts(s, p);
         if (changed) continue;
         if (s->small && push_selection(s, p)) continue;
+        for (unsigned i = 0; i < p->n && s->small && !changed; i++)
+            if (is_op(g, p->factor[i], CR_OP_ADD) && !sum_alone(s, p, i, &changed)) return CR_NONE;
+        if (changed) continue;
         for (unsigned i = 0; i < p->n && s->small; i++) {
             if (!is_op(g, p->factor[i], CR_OP_ADD)) continue;
             bool plain = p->n == 1 && rank_of(g, p->factor[i]) == p->rank; /* -(a - b), (A + B)' */
@@ -598,6 +667,7 @@ cr_ref product_simplify(simp *s, product *p)
             cr_ref out = distribute(s, p, i);
             if (out || g->err.status != CR_OK) return out;
         }
+        if (p->coef == 1) return whole;
         break;
     }
     return product_build(g, p);

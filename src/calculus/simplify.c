@@ -37,6 +37,33 @@ double plus_exact(double a, double b)
 
 /* ---- facts --------------------------------------------------------------------------------------- */
 
+/* A symbol that is the size of something is at least 1; `let k : Z` may be anything. */
+static bool size_at_least(void *user, dim_sym sym, int64_t *v)
+{
+    simp *s = user;
+    cr_graph *g = s->g;
+    if (s->size_types != g->n_types) { /* types have been made since: look at the new ones */
+        for (size_t t = s->size_types ? s->size_types : 1; t < g->n_types; t++)
+            for (unsigned a = 0; a < g->type[t]->rank; a++) {
+                dim_sym d;
+                size_t old = s->size_cap;
+                if (!dim_is_symbol(g->dims, g->type[t]->dim[a], &d) || !VEC_RESERVE(s->is_size, s->size_cap, (size_t)d + 1)) continue;
+                if (s->size_cap > old) memset(s->is_size + old, 0, s->size_cap - old);
+                s->is_size[d] = 1;
+            }
+        s->size_types = g->n_types;
+    }
+    *v = 1;
+    return sym < s->size_cap && s->is_size[sym];
+}
+
+void simp_free(simp *s)
+{
+    mem_free(s->sign);
+    mem_free(s->merge);
+    mem_free(s->is_size);
+}
+
 static unsigned sign_at(simp *s, cr_ref r, unsigned depth)
 {
     cr_graph *g = s->g;
@@ -46,7 +73,8 @@ static unsigned sign_at(simp *s, cr_ref r, unsigned depth)
     const op_info *op = op_get((cr_op)n->op);
     unsigned in[64], out = SIGN_ANY;
     if (n->op == CR_OP_INT) {
-        out = SIGN_ANY; /* `let k : Z` may be negative, and a size cannot be told from it here */
+        int64_t least;
+        if (dim_lower_bound(g->dims, n->word[0], size_at_least, s, &least) && least >= 0) out = least > 0 ? SIGN_POS : SIGN_POS | SIGN_ZERO;
     } else if (op->sign) {
         for (uint32_t i = 0; i < n->n_in; i++) in[i] = sign_at(s, n->word[i], depth + 1);
         out = op->sign(g, r, in);
@@ -66,7 +94,7 @@ unsigned calc_sign(cr_graph *g, cr_ref a)
 {
     simp s = {.g = g};
     unsigned out = valid(g, a) ? sign_of(&s, a) : SIGN_ANY;
-    mem_free(s.sign);
+    simp_free(&s);
     return out;
 }
 
@@ -98,6 +126,14 @@ bool is_symmetric(simp *s, cr_ref r, unsigned depth)
     }
     default: return op_get((cr_op)n->op)->kind == KIND_MAP1 && is_symmetric(s, n->word[0], depth + 1);
     }
+}
+
+bool calc_is_symmetric(cr_graph *g, cr_ref a)
+{
+    simp s = {.g = g, .small = true};
+    bool out = valid(g, a) && is_symmetric(&s, a, 0);
+    simp_free(&s);
+    return out;
 }
 
 /* ---- one node ------------------------------------------------------------------------------------ */
@@ -214,10 +250,8 @@ static cr_ref zero_test(simp *s, cr_ref r)
     if (op_of(g, a) == CR_OP_ADD && node(g, a)->n_in == 2)
         for (uint32_t i = 0; i < 2; i++)
             if (split_coefficient(g, in_of(g, a, i), &rest) == -1 && rest) return cr_map2(g, op, in_of(g, a, 1 - i), rest);
-    if (op_of(g, a) == CR_OP_ABS || op_of(g, a) == CR_OP_NORM2) {
-        if (op_of(g, a) == CR_OP_ABS) return cr_map2(g, op, in_of(g, a, 0), cr_const(g, 0));
-        return r;
-    }
+    if (op_of(g, a) == CR_OP_ABS) return cr_map2(g, op, in_of(g, a, 0), cr_const(g, 0));
+    if (op_of(g, a) == CR_OP_SQRT && op == CR_OP_NE) return cr_map2(g, CR_OP_LT, cr_const(g, 0), in_of(g, a, 0)); /* it has a value */
     if (op_of(g, a) == CR_OP_POW && is_const(g, in_of(g, a, 1), &v)) return v > 0 ? cr_map2(g, op, in_of(g, a, 0), cr_const(g, 0)) : r;
     if (op_of(g, a) != CR_OP_EINSUM || !is_scalar(g, a)) return r;
     product p;
@@ -311,6 +345,19 @@ static cr_ref unbroadcast(cr_graph *g, cr_ref r)
     for (unsigned a = 0; a < sh->rank; a++)
         if (used >> a & 1) label[k++] = (uint8_t)a;
     return small ? cr_einsum(g, 1, &small, label, sh->rank, sh->dim) : CR_NONE;
+}
+
+/* all(i, c) for a comparison c that is constant along i is c. */
+static cr_ref reduce_constant_axes(cr_graph *g, cr_ref r)
+{
+    cr_ref c = in_of(g, r, 0);
+    cr_op op = op_of(g, c);
+    if (op != CR_OP_LT && op != CR_OP_LE && op != CR_OP_EQ && op != CR_OP_NE) return r;
+    cr_ref a = in_of(g, c, 0), b = in_of(g, c, 1);
+    unsigned used = used_axes(g, a) | used_axes(g, b);
+    if (used == (1u << cr_rank(g, a)) - 1) return r;
+    c = cr_map2(g, op, drop_axes(g, a, used), drop_axes(g, b, used));
+    return valid(g, c) && cr_rank(g, c) ? cr_reduce(g, op_of(g, r), c, 0) : c;
 }
 
 /* ---- binders ------------------------------------------------------------------------------------- */
@@ -432,6 +479,7 @@ static cr_ref simplify_node(simp *s, cr_ref r)
             break;
         case CR_OP_ALLR: case CR_OP_ANYR:
             if (constant_condition(g, n->word[0], &yes) && shape_of(g, r)->rank == 0) r = cr_bool(g, yes);
+            else if (shape_of(g, r)->rank == 0) r = reduce_constant_axes(g, r);
             break;
         case CR_OP_AND: case CR_OP_OR: /* constants that were broadcast */
             for (uint32_t i = 0; i < 2; i++)
@@ -517,8 +565,7 @@ static cr_status pass(cr_graph *g, unsigned n_roots, const cr_ref *roots, cr_ref
     mem_free(in);
     mem_free(uses);
     mem_free(new_of);
-    mem_free(s.sign);
-    mem_free(s.merge);
+    simp_free(&s);
     mem_free(cone);
     if (!ok && g->err.status == CR_OK) graph_fail(g, CR_ENOMEM, "out of memory");
     return ok ? CR_OK : g->err.status;

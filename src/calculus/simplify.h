@@ -11,6 +11,8 @@ typedef struct simp {
     size_t sign_cap;
     unsigned char *merge; /* by ref: 1 where a result is used once and may be merged into its user */
     size_t merge_cap;
+    unsigned char *is_size; /* by symbol: 1 where it is the size of something, so at least 1 */
+    size_t size_cap, size_types;
     bool small; /* merge shared subexpressions too, look for common factors: what is read, not a network */
 } simp;
 
@@ -35,6 +37,7 @@ cr_ref sum_simplify(simp *s, unsigned n, const cr_ref *terms);
 /* r = coef * rest; rest is CR_NONE for a number. */
 double split_coefficient(cr_graph *g, cr_ref r, cr_ref *rest);
 
+void simp_free(simp *s);
 bool may_merge(const simp *s, cr_ref r); /* may r be flattened into the product or sum that uses it? */
 unsigned sign_of(simp *s, cr_ref r);
 bool is_symmetric(simp *s, cr_ref r, unsigned depth);

@@ -194,6 +194,34 @@ static bool join_choices(simp *s, term_list *l)
 
 /* ---------------------------------------------------------------------------------------------------- */
 
+/* a*e(1,2) + b*e(2,2) = [a, b]: a vector of numeric size whose entries all stand as terms. */
+static cr_ref as_literal(cr_graph *g, size_t n, const cr_ref *term)
+{
+    const cr_shape *s = shape_of(g, n ? term[0] : CR_NONE);
+    int64_t size, at;
+    cr_ref entry[16] = {0};
+    if (s->rank != 1 || !dim_value(g->dims, s->dim[0], &size) || size > 16 || (size_t)size != n) return CR_NONE;
+    for (size_t i = 0; i < n; i++) {
+        product p;
+        product_read(g, term[i], &p);
+        unsigned hot = PRODUCT_MAX;
+        for (unsigned k = 0; k < p.n; k++)
+            for (unsigned a = 0; a < shape_of(g, p.factor[k])->rank; a++)
+                if (p.label[k][a] == 0) hot = hot == PRODUCT_MAX && op_of(g, p.factor[k]) == CR_OP_ONEHOT ? k : PRODUCT_MAX + 1;
+        if (hot >= PRODUCT_MAX || !dim_value(g->dims, attr_of(g, p.factor[hot], 0), &at) || at < 1 || at > size || entry[at - 1]) return CR_NONE;
+        p.n--;
+        memmove(p.factor + hot, p.factor + hot + 1, (p.n - hot) * sizeof *p.factor);
+        memmove(p.label + hot, p.label + hot + 1, (p.n - hot) * sizeof *p.label);
+        p.rank = 0;
+        for (unsigned k = 0; k < p.n; k++) /* summed labels keep their numbers: all are >= 1 */
+            for (unsigned a = 0; a < shape_of(g, p.factor[k])->rank; a++)
+                if (p.label[k][a] == 0) return CR_NONE;
+        entry[at - 1] = product_build(g, &p);
+        if (!entry[at - 1]) return CR_NONE;
+    }
+    return cr_stack(g, (unsigned)n, entry, 1, s->dim);
+}
+
 static void release(term_list *l)
 {
     mem_free(l->rest);
@@ -245,7 +273,9 @@ cr_ref sum_simplify(simp *s, unsigned n, const cr_ref *terms)
             made[i] = product_build(g, &p);
         }
     }
-    if (made) out = l.n ? cr_add_n(g, (unsigned)l.n, made) : cr_full(g, cr_const(g, 0), sh->rank, sh->dim);
+    if (made && (out = as_literal(g, l.n, made))) {
+    } else if (g->err.status != CR_OK) {
+    } else if (made) out = l.n ? cr_add_n(g, (unsigned)l.n, made) : cr_full(g, cr_const(g, 0), sh->rank, sh->dim);
     else if (g->err.status == CR_OK) graph_fail(g, CR_ENOMEM, "out of memory");
     mem_free(made);
     release(&l);

@@ -201,6 +201,11 @@ cr_ref cr_pow(cr_graph *g, cr_ref a, cr_ref b)
     if (is_scalar(g, a) && is_scalar(g, b) && is_const(g, a, &x) && is_const(g, b, &y) && x == trunc(x) && y == trunc(y) &&
         y >= 0 && fabs(pow(x, y)) < 1e15)
         return cr_const(g, pow(x, y));
+    if (is_scalar(g, b) && op_of(g, a) == CR_OP_INT && is_const(g, b, &y) && y == trunc(y) && y >= 2 && y <= 16) { /* n^2 */
+        cr_dim base = attr_of(g, a, 0), d = base;
+        for (int i = 1; i < (int)y && d; i++) d = dim_mul(g->dims, d, base);
+        return cr_int(g, d);
+    }
     return map2(g, CR_OP_POW, "an element-wise power", a, b, CR_REAL);
 }
 

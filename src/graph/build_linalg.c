@@ -177,6 +177,7 @@ cr_ref cr_reduce(cr_graph *g, cr_op op, cr_ref a, unsigned keep)
         default: return graph_fail(g, CR_EARG, "not a reduction");
         }
     }
+    if (boolean && op_of(g, a) == op) a = in_of(g, a, 0); /* all of all is all */
     return graph_node(g, op, graph_type(g, boolean ? CR_BOOL : CR_REAL, keep, s->dim), 1, &a, 1, &keep);
 }
 
@@ -185,7 +186,12 @@ static cr_ref along_axis(cr_graph *g, cr_op op, cr_ref a, unsigned axis)
     if (!valid(g, a)) return CR_NONE;
     if (shape_of(g, a)->dtype != CR_REAL || axis >= shape_of(g, a)->rank)
         return graph_fail(g, CR_ESHAPE, "softmax takes a vector or a matrix, not %s", shape_text(g, a, 0));
-    return graph_node(g, op, node(g, a)->type, 1, &a, 1, &axis);
+    const cr_node *v = node(g, a);
+    if (v->op == CR_OP_EINSUM && v->n_in == 1 && v->n_attr == 2 && v->word[1] == 1 && v->word[2] == 0) { /* of A': along the other axis of A */
+        cr_ref t = along_axis(g, op, v->word[0], 1 - axis);
+        return t ? cr_einsum(g, 1, &t, (uint8_t[]){1, 0}, 2, shape_of(g, a)->dim) : CR_NONE;
+    }
+    return graph_node(g, op, v->type, 1, &a, 1, &axis);
 }
 
 cr_ref cr_softmax(cr_graph *g, cr_ref a, unsigned axis) { return along_axis(g, CR_OP_SOFTMAX, a, axis); }

@@ -271,7 +271,11 @@ static cr_ref finish(cr_graph *g, const draft *d, const cr_dim *shape)
 cr_ref cr_einsum(cr_graph *g, unsigned n, const cr_ref *operands, const uint8_t *labels, unsigned rank,
                  const cr_dim *shape)
 {
-    draft d = {.rank = rank, .n = n};
+    draft d; /* of 1.5 KB only what is read gets written: this is the busiest builder */
+    d.rank = rank;
+    d.n = n;
+    d.selected = 0;
+    memset(d.size, 0, sizeof d.size);
     if (n > MAX_OPERANDS) return graph_fail(g, CR_ELIMIT, "a product of more than %d factors", MAX_OPERANDS);
     if (rank > CR_MAX_RANK) return graph_fail(g, CR_ELIMIT, "a tensor of more than %d axes", CR_MAX_RANK);
     for (unsigned k = 0; k < rank; k++) {

@@ -49,8 +49,9 @@ cr_status lang_declare(lang_program *p, const char *name, const char *text);
 cr_status lang_expression(lang_program *p, const char *name, const char *text, lang_statement *st);
 /* derive -e EXPR --wrt WRT: appends a statement. */
 cr_status lang_query(lang_program *p, lang_kind kind, const char *expr, const char *wrt);
-/* `x = [1,2]; n = 3`: values for declared names (and sizes and free indices); given to the variables of the program. */
-cr_status lang_assign(lang_program *p, const char *name, const char *text);
+/* `x = [1,2]; n = 3`: values for declared names (and sizes and free indices); given to the variables of the program.
+ * declares: a name that is not known is declared by its value, as after `let`; else it is an error. */
+cr_status lang_assign(lang_program *p, const char *name, const char *text, bool declares);
 
 size_t lang_n_statements(const lang_program *p);
 const lang_statement *lang_statement_at(const lang_program *p, size_t i);

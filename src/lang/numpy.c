@@ -122,9 +122,10 @@ const char *py_in(py *w, py_text t, unsigned prec)
 static bool clashes(const char *s)
 {
     static const char *const python[] = {
-        "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif",
-        "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not", "or",
-        "pass", "raise", "return", "try", "while", "with", "yield", "np", "math", "derivative"};
+        "False", "None",     "True",  "and",    "as",   "assert", "async",  "await",    "break",
+        "class", "continue", "def",   "del",    "elif", "else",   "except", "finally",  "for",
+        "from",  "global",   "if",    "import", "in",   "is",     "lambda", "nonlocal", "not",
+        "or",    "pass",     "raise", "return", "try",  "while",  "with",   "yield",    "np"};
     for (size_t i = 0; i < sizeof python / sizeof *python; i++)
         if (!strcmp(s, python[i])) return true;
     for (size_t i = 0; i < PY_HELPERS; i++)
@@ -169,7 +170,8 @@ const char *py_dim(py *w, cr_dim d, unsigned *prec)
     sb_init(&b);
     dim_print(w->g->dims, d, &raw, symbol_name, w);
     for (const char *c = sb_str(&raw); *c; c++) {
-        bool word = c > sb_str(&raw) && (c[-1] == '_' || (c[-1] >= 'a' && c[-1] <= 'z') || (c[-1] >= 'A' && c[-1] <= 'Z') || (c[-1] >= '0' && c[-1] <= '9'));
+        bool word = c > sb_str(&raw) && (c[-1] == '_' || (c[-1] >= 'a' && c[-1] <= 'z') ||
+                                         (c[-1] >= 'A' && c[-1] <= 'Z') || (c[-1] >= '0' && c[-1] <= '9'));
         if (!strncmp(c, "floor(", 6) && !word) c += 4;
         else if (*c == '/') sb_puts(&b, "//");
         else if (*c == '^') sb_puts(&b, "**");
@@ -199,7 +201,8 @@ const char *py_at(py *w, cr_dim index, cr_dim size)
 {
     int64_t v;
     unsigned p1, p2;
-    if (dim_value(w->g->dims, index, &v) && v >= 1) return py_format(w, "%lld", (long long)(v - 1)); /* NumPy checks it */
+    if (dim_value(w->g->dims, index, &v) && v >= 1)
+        return py_format(w, "%lld", (long long)(v - 1)); /* NumPy checks it */
     const char *i = py_dim(w, index, &p1);
     return py_format(w, "%s(%s, %s)", py_use(w, PY_AT), i, py_dim(w, size, &p2));
 }
@@ -234,16 +237,22 @@ const char *py_fresh(py *w, const char *stem)
 
 py_text py_value(py *w, cr_ref r)
 {
-    if (!w->text[r].s && !pr_failed(&w->p)) w->text[r] = py_expression(w, r, ~0ull); /* leaves that are written on demand */
+    if (!w->text[r].s && !pr_failed(&w->p))
+        w->text[r] = py_expression(w, r, ~0ull); /* leaves that are written on demand */
     return w->text[r];
 }
 
 py_text py_broadcast(py *w, py_text t, const cr_shape *s)
 {
-    return t.full || s->rank == 0 ? t : py_make(py_format(w, "np.broadcast_to(%s, %s)", t.s, py_shape(w, s->rank, s->dim)), PY_ATOM, true);
+    return t.full || s->rank == 0
+               ? t
+               : py_make(py_format(w, "np.broadcast_to(%s, %s)", t.s, py_shape(w, s->rank, s->dim)), PY_ATOM, true);
 }
 
-const char *py_whole(py *w, cr_ref r, unsigned prec) { return py_in(w, py_broadcast(w, py_value(w, r), shape_of(w->g, r)), prec); }
+const char *py_whole(py *w, cr_ref r, unsigned prec)
+{
+    return py_in(w, py_broadcast(w, py_value(w, r), shape_of(w->g, r)), prec);
+}
 
 void py_line(py *w, const char *fmt, ...)
 {
@@ -275,8 +284,8 @@ static void scan_symbol(void *user, dim_sym s)
         if (b->w->p.bound[i].symbol == s) b->set |= 1ull << i;
 }
 
-/* What py_block must know of each node: uses, bound symbols, and whether it may not be evaluated ahead of a condition: an
- * entry taken inside a branch of `if` may not exist outside of it. */
+/* What py_block must know of each node: uses, bound symbols, and whether it may not be evaluated ahead of a condition:
+ * an entry taken inside a branch of `if` may not exist outside of it. */
 static bool analyse(py *w, cr_ref root)
 {
     cr_graph *g = w->g;
@@ -308,7 +317,8 @@ static bool analyse(py *w, cr_ref root)
             dim_symbols(g->dims, attr[2], scan_symbol, &b);
             dim_symbols(g->dims, attr[3], scan_symbol, &b);
         }
-        if (nd->op == CR_OP_INT || nd->op == CR_OP_ONEHOT || nd->op == CR_OP_MATPOW) dim_symbols(g->dims, attr[0], scan_symbol, &b);
+        if (nd->op == CR_OP_INT || nd->op == CR_OP_ONEHOT || nd->op == CR_OP_MATPOW)
+            dim_symbols(g->dims, attr[0], scan_symbol, &b);
         w->lazy[r] = w->lazy[r] || (nd->op == CR_OP_ONEHOT && b.symbolic);
         const cr_shape *s = shape_of(g, r);
         for (unsigned k = 0; k < s->rank; k++) dim_symbols(g->dims, s->dim[k], scan_symbol, &b);
@@ -318,7 +328,8 @@ static bool analyse(py *w, cr_ref root)
         cr_ref r = cone[i - 1];
         const cr_node *nd = node(g, r);
         for (uint32_t k = 0; k < nd->n_in; k++)
-            branch[nd->word[k]] = branch[nd->word[k]] || branch[r] || (nd->op == CR_OP_SELECT && k > 0 && shape_of(g, r)->rank == 0);
+            branch[nd->word[k]] =
+                branch[nd->word[k]] || branch[r] || (nd->op == CR_OP_SELECT && k > 0 && shape_of(g, r)->rank == 0);
         w->lazy[r] = w->lazy[r] && branch[r];
     }
     mem_free(branch);
@@ -344,7 +355,8 @@ bool py_block(py *w, cr_ref root, uint64_t scope)
             t = py_make(id, PY_ATOM, t.full);
         }
         w->text[r] = t;
-        if (w->lines.n > PR_MAX_BYTES) pr_fail(&w->p, CR_ELIMIT, "the expression is too long to print: more than 1 MiB");
+        if (w->lines.n > PR_MAX_BYTES)
+            pr_fail(&w->p, CR_ELIMIT, "the expression is too long to print: more than 1 MiB");
     }
     mem_free(cone);
     if (w->lines.status != CR_OK) pr_fail(&w->p, CR_ENOMEM, "out of memory");
@@ -389,13 +401,24 @@ const char *py_known(py *w, cr_fun f, unsigned order)
     const char *name = function_name(w, "_fun_", f, order);
     for (size_t i = 0; i < w->n_known; i++)
         if (w->known[i].f == f && w->known[i].order == order) return name;
-    if (w->in_function && w->p.depth > 64) return pr_fail(&w->p, CR_ELIMIT, "functions that call functions, nested deeper than 64"), NULL;
+    if (w->in_function && w->p.depth > 64)
+        return pr_fail(&w->p, CR_ELIMIT, "functions that call functions, nested deeper than 64"), NULL;
     cr_ref body = w->g->fun[f].body, arg = w->g->fun[f].arg;
     for (unsigned k = 0; k < order && body; k++) body = cr_simplify(w->g, cr_derivative(w->g, body, arg));
-    if (!body || !VEC_RESERVE(w->known, w->known_cap, w->n_known + 1)) return pr_fail(&w->p, CR_ENOMEM, "out of memory"), NULL;
-    py u = {.g = w->g, .helper = w->helper, .symbols = w->symbols, .preamble = w->preamble, .in_function = true, .argument = arg,
-            .unknown = w->unknown, .n_unknown = w->n_unknown, .unknown_cap = w->unknown_cap,
-            .known = w->known, .n_known = w->n_known, .known_cap = w->known_cap};
+    if (!body || !VEC_RESERVE(w->known, w->known_cap, w->n_known + 1))
+        return pr_fail(&w->p, CR_ENOMEM, "out of memory"), NULL;
+    py u = {.g = w->g,
+            .helper = w->helper,
+            .symbols = w->symbols,
+            .preamble = w->preamble,
+            .in_function = true,
+            .argument = arg,
+            .unknown = w->unknown,
+            .n_unknown = w->n_unknown,
+            .unknown_cap = w->unknown_cap,
+            .known = w->known,
+            .n_known = w->n_known,
+            .known_cap = w->known_cap};
     sb_init(&u.lines);
     bool ok = pr_begin(&u.p, w->g, body, LANG_AUTO);
     u.p.depth = w->p.depth + 1;
@@ -408,7 +431,8 @@ const char *py_known(py *w, cr_fun f, unsigned order)
         mem_free(cone);
         const char *value = py_value(&u, body).s;
         sb_printf(w->preamble, "def %s(z):\n%s", name, sb_str(&u.lines));
-        sb_printf(w->preamble, uses ? "    return %s\n\n\n" : "    return np.full(np.shape(z), %s)\n\n\n", value ? value : "");
+        sb_printf(w->preamble, uses ? "    return %s\n\n\n" : "    return np.full(np.shape(z), %s)\n\n\n",
+                  value ? value : "");
     }
     w->unknown = u.unknown, w->n_unknown = u.n_unknown, w->unknown_cap = u.unknown_cap;
     w->known = u.known, w->n_known = u.n_known, w->known_cap = u.known_cap;
@@ -457,7 +481,8 @@ static void plain_sizes(py *w, header *h, strbuf *b)
         bool all = fresh == s->rank && s->rank > 1;
         if (all) {
             sb_puts(b, "    ");
-            for (unsigned k = 0; k < s->rank; k++) sb_printf(b, "%s%s", k ? ", " : "", py_name(w, w->symbols->s[at[k]]));
+            for (unsigned k = 0; k < s->rank; k++)
+                sb_printf(b, "%s%s", k ? ", " : "", py_name(w, w->symbols->s[at[k]]));
             sb_printf(b, " = %s.shape\n", name);
         }
         for (unsigned k = 0; k < s->rank; k++) {
@@ -497,10 +522,13 @@ static bool solve_one(py *w, header *h, strbuf *b)
                 if (!scan.all) continue;
                 const char *minus = py_dim(w, rest, &prec), *name = py_name(w, attr_of(w->g, h->param[j], 0));
                 bool none = !strcmp(minus, "0");
-                const char *top = none ? py_format(w, "%s.shape[%u]", name, k)
-                                       : py_format(w, prec <= PY_NEG ? "%s.shape[%u] - (%s)" : "%s.shape[%u] - %s", name, k, minus);
+                const char *top =
+                    none ? py_format(w, "%s.shape[%u]", name, k)
+                         : py_format(w, prec <= PY_NEG ? "%s.shape[%u] - (%s)" : "%s.shape[%u] - %s", name, k, minus);
                 if (a == 1) sb_printf(b, "    %s = %s\n", py_name(w, w->symbols->s[i]), top);
-                else sb_printf(b, none ? "    %s = %s // %lld\n" : "    %s = (%s) // %lld\n", py_name(w, w->symbols->s[i]), top, (long long)a);
+                else
+                    sb_printf(b, none ? "    %s = %s // %lld\n" : "    %s = (%s) // %lld\n",
+                              py_name(w, w->symbols->s[i]), top, (long long)a);
                 return h->known[i] = true;
             }
         }
@@ -556,7 +584,8 @@ static bool write_function(py *w, cr_ref root, size_t n_free, const lang_free_in
             w->unknown[k] = w->unknown[k - 1];
             w->unknown[k - 1] = swap;
         }
-    for (size_t i = 0; i < w->n_unknown; i++) ARGUMENT("%s", function_name(w, "", w->unknown[i].f, w->unknown[i].order));
+    for (size_t i = 0; i < w->n_unknown; i++)
+        ARGUMENT("%s", function_name(w, "", w->unknown[i].f, w->unknown[i].order));
 #undef ARGUMENT
     for (size_t i = 0; i < h.n_param && h.known; i++) {
         const cr_shape *p = shape_of(g, h.param[i]);
@@ -564,18 +593,21 @@ static bool write_function(py *w, cr_ref root, size_t n_free, const lang_free_in
         if (p->rank == 0) sb_puts(&doc, "a number\n");
         else sb_printf(&doc, "array of shape %s\n", py_shape(w, p->rank, p->dim));
     }
-    for (size_t i = 0; i < n_free; i++) sb_printf(&doc, "    %s: an index, counted from 1\n", py_name(w, free_index[i].name));
+    for (size_t i = 0; i < n_free; i++)
+        sb_printf(&doc, "    %s: an index, counted from 1\n", py_name(w, free_index[i].name));
     for (size_t i = 0; i < h.n_known && h.known; i++)
         if (!h.known[i]) sb_printf(&doc, "    %s: an integer\n", py_name(w, w->symbols->s[i]));
     for (size_t i = 0; i < w->n_unknown; i++)
-        sb_printf(&doc, "    %s: a function that works on arrays\n", function_name(w, "", w->unknown[i].f, w->unknown[i].order));
+        sb_printf(&doc, "    %s: a function that works on arrays\n",
+                  function_name(w, "", w->unknown[i].f, w->unknown[i].order));
 
     bool math = w->helper[PY_ERF] || w->helper[PY_GELU];
     sb_printf(out, "%simport numpy as np\n\n\n", math ? "import math\n\n" : "");
     for (unsigned i = 0; i < PY_HELPERS; i++)
         if (w->helper[i]) sb_printf(out, "%s\n\n", helpers[i].source);
     sb_puts(out, sb_str(w->preamble));
-    if (select) sb_puts(out, "@np.errstate(divide=\"ignore\", invalid=\"ignore\", over=\"ignore\")  # of branches not taken\n");
+    if (select)
+        sb_puts(out, "@np.errstate(divide=\"ignore\", invalid=\"ignore\", over=\"ignore\")  # of branches not taken\n");
     sb_printf(out, "def derivative(%s):\n", sb_str(&arguments));
     if (s->rank) sb_printf(out, "    \"\"\"Array of shape %s.\n", py_shape(w, s->rank, s->dim));
     else sb_puts(out, "    \"\"\"A number, as an array of shape ().\n");
@@ -588,7 +620,8 @@ static bool write_function(py *w, cr_ref root, size_t n_free, const lang_free_in
     sb_puts(out, sb_str(&w->lines));
     sb_printf(out, "    return np.array(%s, dtype=np.float64)\n", value.s);
     w->symbols->n = n_symbols;
-    if (sizes.status || arguments.status || doc.status || w->preamble->status) pr_fail(&w->p, CR_ENOMEM, "out of memory");
+    if (sizes.status || arguments.status || doc.status || w->preamble->status)
+        pr_fail(&w->p, CR_ENOMEM, "out of memory");
     if (out->status == CR_ELIMIT) pr_fail(&w->p, CR_ELIMIT, "the expression is too long to print: more than 1 MiB");
     else if (out->status) pr_fail(&w->p, CR_ENOMEM, "out of memory");
     sb_free(&sizes);

@@ -1,5 +1,5 @@
-/* The NumPy printer, room-internal. A graph is written as straight-line Python, inputs before their nodes; an expression
- * that is used once is written in its place, others get a name. */
+/* The NumPy printer, room-internal. A graph is written as straight-line Python, inputs before their nodes; an
+ * expression that is used once is written in its place, others get a name. */
 #ifndef CR_NUMPY_H
 #define CR_NUMPY_H
 
@@ -17,8 +17,23 @@ typedef struct py_text {
 
 /* Helper functions, written in front when used. */
 typedef enum py_helper {
-    PY_AT, PY_PLACE, PY_DIAGONAL, PY_SIGMOID, PY_DSIGMOID, PY_DTANH, PY_ERF, PY_GELU, PY_SILU, PY_ELU, PY_SELU, PY_LEAKY_RELU,
-    PY_SOFTMAX, PY_LOGSOFTMAX, PY_LOGDET, PY_ADJ, PY_HELPERS
+    PY_AT,
+    PY_PLACE,
+    PY_DIAGONAL,
+    PY_SIGMOID,
+    PY_DSIGMOID,
+    PY_DTANH,
+    PY_ERF,
+    PY_GELU,
+    PY_SILU,
+    PY_ELU,
+    PY_SELU,
+    PY_LEAKY_RELU,
+    PY_SOFTMAX,
+    PY_LOGSOFTMAX,
+    PY_LOGDET,
+    PY_ADJ,
+    PY_HELPERS
 } py_helper;
 
 typedef struct py_symbol_list {

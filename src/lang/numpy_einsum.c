@@ -1,5 +1,5 @@
-/* einsum in NumPy: indexing for e(i,n), `@` for contractions, `*` element by element; np.einsum for what is left. Deltas select,
- * they never multiply: 0 * inf does not appear. */
+/* einsum in NumPy: indexing for e(i,n), `@` for contractions, `*` element by element; np.einsum for what is left.
+ * Deltas select, they never multiply: 0 * inf does not appear. */
 #include "lang/numpy.h"
 
 #include <string.h>
@@ -106,7 +106,8 @@ static bool elementwise(work *k)
         for (unsigned j = i + 1; j < k->n; j++) {
             item *a = &k->it[i], *b = &k->it[j];
             if (a->rank != b->rank || a->rank == 0) continue;
-            bool same = !memcmp(a->label, b->label, a->rank), turned = a->rank == 2 && a->label[0] == b->label[1] && a->label[1] == b->label[0];
+            bool same = !memcmp(a->label, b->label, a->rank),
+                 turned = a->rank == 2 && a->label[0] == b->label[1] && a->label[1] == b->label[0];
             if (!same && !turned) continue;
             const char *right = same ? py_in(k->w, b->t, PY_NEG) : transposed(k, b);
             a->t = py_make(py_format(k->w, "%s * %s", py_in(k->w, a->t, PY_MUL), right), PY_MUL, true);
@@ -140,8 +141,9 @@ static bool sum_out(work *k)
             }
         }
         if (!gone) continue;
-        const char *s = left == 0 ? py_format(k->w, "np.sum(%s)", t->t.s) :
-                        gone == 1 ? py_format(k->w, "np.sum(%s, axis=%s)", t->t.s, axes) : py_format(k->w, "np.sum(%s, axis=(%s))", t->t.s, axes);
+        const char *s = left == 0   ? py_format(k->w, "np.sum(%s)", t->t.s)
+                        : gone == 1 ? py_format(k->w, "np.sum(%s, axis=%s)", t->t.s, axes)
+                                    : py_format(k->w, "np.sum(%s, axis=(%s))", t->t.s, axes);
         t->t = py_make(s, PY_ATOM, true);
         t->rank = left;
         memcpy(t->label, rest, left);
@@ -158,7 +160,8 @@ static bool matrices(work *k)
             if (a->rank != 2 || b->rank != 2) continue;
             for (unsigned s = 0; s < 2; s++) {
                 unsigned l = a->label[s];
-                if (!summed_in_two(k, l) || !has(b, l) || a->label[0] == a->label[1] || b->label[0] == b->label[1]) continue;
+                if (!summed_in_two(k, l) || !has(b, l) || a->label[0] == a->label[1] || b->label[0] == b->label[1])
+                    continue;
                 if (s == 0 && b->label[1] == l) { /* b @ a */
                     item swap = *a;
                     *a = *b;
@@ -183,8 +186,9 @@ static bool scale(work *k)
             item *v = &k->it[i], *a = &k->it[j];
             if (v->rank != 1 || a->rank != 2 || !has(a, v->label[0])) continue;
             bool rows = a->label[0] == v->label[0];
-            const char *s = rows ? py_format(k->w, "%s[:, None] * %s", py_in(k->w, v->t, PY_ATOM), py_in(k->w, a->t, PY_NEG))
-                                 : py_format(k->w, "%s * %s", py_in(k->w, a->t, PY_MUL), py_in(k->w, v->t, PY_NEG));
+            const char *s =
+                rows ? py_format(k->w, "%s[:, None] * %s", py_in(k->w, v->t, PY_ATOM), py_in(k->w, a->t, PY_NEG))
+                     : py_format(k->w, "%s * %s", py_in(k->w, a->t, PY_MUL), py_in(k->w, v->t, PY_NEG));
             a->t = py_make(s, PY_MUL, true);
             drop(k, i);
             return true;
@@ -205,7 +209,8 @@ static void general(work *k)
     bool plain = true;
     for (unsigned i = 0; i < k->n; i++) {
         if (i) spec[n++] = ',';
-        for (unsigned a = 0; a < k->it[i].rank && n < sizeof spec - 2 * CR_MAX_RANK - 6; a++) spec[n++] = letter(k->it[i].label[a]);
+        for (unsigned a = 0; a < k->it[i].rank && n < sizeof spec - 2 * CR_MAX_RANK - 6; a++)
+            spec[n++] = letter(k->it[i].label[a]);
         sb_printf(&b, ", %s", k->it[i].t.s ? k->it[i].t.s : "");
     }
     spec[n++] = '-';
@@ -260,7 +265,8 @@ static void contract(work *k)
         for (unsigned i = 0; i < k->n_out; i++)
             if (has(t, k->out[i])) order = order && at < t->rank && t->label[at++] == k->out[i];
         if (at != t->rank || !order) {
-            if (t->rank == 2 && t->label[0] != t->label[1]) set(t, transposed(k, t), PY_ATOM, 2, t->label[1], t->label[0]);
+            if (t->rank == 2 && t->label[0] != t->label[1])
+                set(t, transposed(k, t), PY_ATOM, 2, t->label[1], t->label[0]);
             else general(k);
         }
     }
@@ -313,7 +319,12 @@ static py_text multiply(py *w, factors *f, const item *tensor)
         n += f->n_num;
     }
     if (tensor) {
-        sb_printf(&b, "%s%s", n ? " * " : "", py_in(w, tensor->t, n ? PY_NEG : f->n_den ? PY_MUL : negative ? PY_MUL : PY_ANY));
+        sb_printf(&b, "%s%s", n ? " * " : "",
+                  py_in(w, tensor->t,
+                        n          ? PY_NEG
+                        : f->n_den ? PY_MUL
+                        : negative ? PY_MUL
+                                   : PY_ANY));
         if (!n && !negative && !f->n_den) prec = tensor->t.prec;
         n++;
     }
@@ -322,7 +333,8 @@ static py_text multiply(py *w, factors *f, const item *tensor)
     if (f->n_den) sb_printf(&b, f->n_den > 1 ? " / (%s)" : " / %s", sb_str(&f->den));
     if (negative) prec = PY_MUL;
     const char *s = py_format(w, negative ? "-%s" : "%s", sb_str(&b));
-    if (b.status != CR_OK || f->num.status != CR_OK || f->den.status != CR_OK) pr_fail(&w->p, CR_ENOMEM, "out of memory");
+    if (b.status != CR_OK || f->num.status != CR_OK || f->den.status != CR_OK)
+        pr_fail(&w->p, CR_ENOMEM, "out of memory");
     sb_free(&b);
     return py_make(s, prec, full);
 }
@@ -339,7 +351,8 @@ py_text py_einsum(py *w, cr_ref r)
     cr_graph *g = w->g;
     einsum_view v;
     einsum_read(g, r, &v);
-    if (v.n > EINSUM_MAX_LABELS) return pr_fail(&w->p, CR_ELIMIT, "a product of too many factors to print"), (py_text){0};
+    if (v.n > EINSUM_MAX_LABELS)
+        return pr_fail(&w->p, CR_ELIMIT, "a product of too many factors to print"), (py_text){0};
     work *k = arena_alloc(&w->p.mem, sizeof *k);
     if (!k) return pr_fail(&w->p, CR_ENOMEM, "out of memory"), (py_text){0};
     *k = (work){.w = w};
@@ -425,7 +438,8 @@ py_text py_einsum(py *w, cr_ref r)
     if (!k->n && v.rank == 2 && n_removed == 1 && removed[0].with != 255 && !f.n_num && !f.n_den) {
         unsigned prec; /* a number times the identity */
         const char *eye = py_format(w, "np.eye(%s)", py_dim(w, v.size[0], &prec));
-        out = f.number == 1 ? py_make(eye, PY_ATOM, true) : py_make(py_format(w, "%s * %s", py_in(w, out, PY_MUL), eye), PY_MUL, true);
+        out = f.number == 1 ? py_make(eye, PY_ATOM, true)
+                            : py_make(py_format(w, "%s * %s", py_in(w, out, PY_MUL), eye), PY_MUL, true);
         n_removed = 0;
         k->n_out = 0;
     }
@@ -443,7 +457,10 @@ py_text py_einsum(py *w, cr_ref r)
                 sb_printf(&index, "%s%s", i ? ", " : "", k->n && has(&k->it[0], k->out[i]) ? ":" : "None");
             }
             const char *shape = py_shape(w, k->n_out, dim);
-            if (carried) out = py_make(py_format(w, "np.broadcast_to(%s[%s], %s)", py_in(w, out, PY_ATOM), sb_str(&index), shape), PY_ATOM, true);
+            if (carried)
+                out =
+                    py_make(py_format(w, "np.broadcast_to(%s[%s], %s)", py_in(w, out, PY_ATOM), sb_str(&index), shape),
+                            PY_ATOM, true);
             else out = py_make(py_format(w, "np.broadcast_to(%s, %s)", out.s, shape), PY_ATOM, true);
             sb_free(&index);
         }
@@ -454,9 +471,13 @@ py_text py_einsum(py *w, cr_ref r)
             if (removed[i].with == 255) {
                 unsigned prec;
                 const char *position = py_at(w, removed[i].index, v.size[axis]);
-                out = py_make(py_format(w, "%s(%s, %u, %s, %s)", py_use(w, PY_PLACE), out.s, axis, position, py_dim(w, v.size[axis], &prec)), PY_ATOM, true);
+                out = py_make(py_format(w, "%s(%s, %u, %s, %s)", py_use(w, PY_PLACE), out.s, axis, position,
+                                        py_dim(w, v.size[axis], &prec)),
+                              PY_ATOM, true);
             } else {
-                out = py_make(py_format(w, "%s(%s, %u, %u)", py_use(w, PY_DIAGONAL), out.s, (unsigned)removed[i].with, axis), PY_ATOM, true);
+                out = py_make(
+                    py_format(w, "%s(%s, %u, %u)", py_use(w, PY_DIAGONAL), out.s, (unsigned)removed[i].with, axis),
+                    PY_ATOM, true);
             }
         }
     if (guard.n) out = py_make(py_format(w, "np.where(%s, %s, 0.0)", sb_str(&guard), out.s), PY_ATOM, out.full);

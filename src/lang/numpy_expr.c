@@ -113,7 +113,8 @@ static py_text stack(py *w, cr_ref r)
     const cr_shape *s = shape_of(w->g, r);
     strbuf b;
     sb_init(&b);
-    for (uint32_t i = 0; i < nd->n_in; i++) sb_printf(&b, "%s%s", i ? ", " : "", py_in(w, py_value(w, nd->word[i]), PY_ANY));
+    for (uint32_t i = 0; i < nd->n_in; i++)
+        sb_printf(&b, "%s%s", i ? ", " : "", py_in(w, py_value(w, nd->word[i]), PY_ANY));
     const char *t = py_format(w, "np.array([%s], dtype=np.float64)", sb_str(&b));
     if (b.status != CR_OK) pr_fail(&w->p, CR_ENOMEM, "out of memory");
     sb_free(&b);
@@ -124,14 +125,14 @@ static py_text stack(py *w, cr_ref r)
 /* A loop; the name of what it leaves. Nodes that depend on the index are written inside. */
 static py_text bind(py *w, cr_ref r, uint64_t scope)
 {
-    static const struct { const char *start, *step; } loop[] = {
-        [CR_BIND_SUM] = {"0.0", "%s + %s"},
-        [CR_BIND_PROD] = {"1.0", "%s * %s"},
-        [CR_BIND_STACK] = {"[]", NULL},
-        [CR_BIND_ALL] = {"True", "np.logical_and(%s, %s)"},
-        [CR_BIND_ANY] = {"False", "np.logical_or(%s, %s)"},
-        [CR_BIND_MAX] = {"-np.inf", "np.maximum(%s, %s)"},
-        [CR_BIND_MIN] = {"np.inf", "np.minimum(%s, %s)"},
+    static const struct { const char *start, *step; bool product; } loop[] = { /* step: total = step(total, body) */
+        [CR_BIND_SUM] = {"0.0", "+", false},
+        [CR_BIND_PROD] = {"1.0", "*", true},
+        [CR_BIND_STACK] = {"[]", NULL, false},
+        [CR_BIND_ALL] = {"True", "np.logical_and", false},
+        [CR_BIND_ANY] = {"False", "np.logical_or", false},
+        [CR_BIND_MAX] = {"-np.inf", "np.maximum", false},
+        [CR_BIND_MIN] = {"np.inf", "np.minimum", false},
     };
     cr_graph *g = w->g;
     cr_bind_kind kind = (cr_bind_kind)attr_of(g, r, 0);
@@ -149,15 +150,14 @@ static py_text bind(py *w, cr_ref r, uint64_t scope)
     py_line(w, "for %s in np.arange(%s, %s):", pr_symbol_name(&w->p, s), lo, hi);
     w->indent++;
     if (!py_block(w, body, inner)) return (py_text){0};
-    if (kind == CR_BIND_STACK) {
+    const char *step = loop[kind].step;
+    if (!step) {
         py_line(w, "%s.append(%s)", total, py_whole(w, body, PY_ANY));
+    } else if (step[1] == '\0') {
+        py_line(w, "%s = %s %s %s", total, total, step,
+                py_in(w, py_value(w, body), loop[kind].product ? PY_NEG : PY_MUL));
     } else {
-        unsigned prec = kind == CR_BIND_PROD ? PY_NEG : kind == CR_BIND_SUM ? PY_MUL : PY_ANY;
-        const char *t = py_in(w, py_value(w, body), prec);
-        if (kind == CR_BIND_SUM) py_line(w, "%s = %s + %s", total, total, t);
-        else if (kind == CR_BIND_PROD) py_line(w, "%s = %s * %s", total, total, t);
-        else py_line(w, kind == CR_BIND_ALL ? "%s = np.logical_and(%s, %s)" : kind == CR_BIND_ANY ? "%s = np.logical_or(%s, %s)" :
-                        kind == CR_BIND_MAX ? "%s = np.maximum(%s, %s)" : "%s = np.minimum(%s, %s)", total, total, t);
+        py_line(w, "%s = %s(%s, %s)", total, step, total, py_in(w, py_value(w, body), PY_ANY));
     }
     w->indent--;
     for (cr_ref i = 1; i <= body; i++)
@@ -177,15 +177,19 @@ py_text py_expression(py *w, cr_ref r, uint64_t scope)
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
         if (maps[i].op == op) {
             if (op_get(op)->kind == KIND_LINALG)
-                return py_make(py_format(w, "%s(%s)", maps[i].name ? maps[i].name : py_use(w, maps[i].helper), py_whole(w, in_of(g, r, 0), PY_ANY)), PY_ATOM, true);
+                return py_make(py_format(w, "%s(%s)", maps[i].name ? maps[i].name : py_use(w, maps[i].helper),
+                                         py_whole(w, in_of(g, r, 0), PY_ANY)),
+                               PY_ATOM, true);
             return function(w, maps[i].name ? maps[i].name : py_use(w, maps[i].helper), r);
         }
     for (size_t i = 0; i < sizeof infix / sizeof *infix; i++)
         if (infix[i].op == op) {
             a = py_value(w, in_of(g, r, 0));
             b = py_value(w, in_of(g, r, 1));
-            if (infix[i].name) return py_make(py_format(w, "%s(%s, %s)", infix[i].name, a.s, b.s), PY_ATOM, a.full || b.full);
-            return py_make(py_format(w, "%s %s %s", py_in(w, a, PY_ADD), infix[i].sign, py_in(w, b, PY_ADD)), PY_COMPARE, a.full || b.full);
+            if (infix[i].name)
+                return py_make(py_format(w, "%s(%s, %s)", infix[i].name, a.s, b.s), PY_ATOM, a.full || b.full);
+            return py_make(py_format(w, "%s %s %s", py_in(w, a, PY_ADD), infix[i].sign, py_in(w, b, PY_ADD)),
+                           PY_COMPARE, a.full || b.full);
         }
     switch (op) {
     case CR_OP_PARAM:
@@ -217,7 +221,9 @@ py_text py_expression(py *w, cr_ref r, uint64_t scope)
         a = py_value(w, in_of(g, r, 1));
         b = py_value(w, in_of(g, r, 2));
         if (s->rank == 0 && !w->in_function)
-            return py_make(py_format(w, "%s if %s else %s", py_in(w, a, PY_COMPARE), py_in(w, c, PY_COMPARE), py_in(w, b, PY_COMPARE)), PY_ANY, true);
+            return py_make(py_format(w, "%s if %s else %s", py_in(w, a, PY_COMPARE), py_in(w, c, PY_COMPARE),
+                                     py_in(w, b, PY_COMPARE)),
+                           PY_ANY, true);
         return py_make(py_format(w, "np.where(%s, %s, %s)", c.s, a.s, b.s), PY_ATOM, c.full || a.full || b.full);
     }
     case CR_OP_STEP:
@@ -238,14 +244,17 @@ py_text py_expression(py *w, cr_ref r, uint64_t scope)
         return reduction(w, r);
     case CR_OP_SOFTMAX: case CR_OP_LOGSOFTMAX:
         t = py_whole(w, in_of(g, r, 0), PY_ANY);
-        return py_make(py_format(w, "%s(%s, %u)", py_use(w, op == CR_OP_SOFTMAX ? PY_SOFTMAX : PY_LOGSOFTMAX), t, attr_of(g, r, 0)), PY_ATOM, true);
+        return py_make(py_format(w, "%s(%s, %u)", py_use(w, op == CR_OP_SOFTMAX ? PY_SOFTMAX : PY_LOGSOFTMAX), t,
+                                 attr_of(g, r, 0)),
+                       PY_ATOM, true);
     case CR_OP_RESHAPE:
         t = py_whole(w, in_of(g, r, 0), PY_ANY);
         return py_make(py_format(w, "np.reshape(%s, %s)", t, py_shape(w, s->rank, s->dim)), PY_ATOM, true);
     case CR_OP_STACK: return stack(w, r);
     case CR_OP_MATPOW:
         t = py_whole(w, in_of(g, r, 0), PY_ANY);
-        return py_make(py_format(w, "np.linalg.matrix_power(%s, %s)", t, py_dim(w, attr_of(g, r, 0), &prec)), PY_ATOM, true);
+        return py_make(py_format(w, "np.linalg.matrix_power(%s, %s)", t, py_dim(w, attr_of(g, r, 0), &prec)), PY_ATOM,
+                       true);
     case CR_OP_CALL: {
         cr_fun f = attr_of(g, r, 0);
         unsigned order = attr_of(g, r, 1);

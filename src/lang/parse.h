@@ -185,7 +185,7 @@ bool parse_function(parser *ps); /* after `fun` */
 
 bool parse_statements(parser *ps);
 bool parse_let_list(parser *ps);    /* x : R^n, W : R^{m x n}, n = 3 */
-bool parse_assignments(parser *ps); /* x = [1,2]; n = 3 */
+bool parse_assignments(parser *ps, bool declares); /* x = [1,2]; n = 3 */
 /* EXPR [wrt ...] from the next token on; wrt, if not NULL, is a text of its own for the variables. Reads twice if a
  * free
  * index was needed before its range was known. `query` is left to the caller. */

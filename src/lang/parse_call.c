@@ -39,6 +39,17 @@ static cr_ref build_diag(parser *ps, const call *c) { return cr_diag(ps->g, c->a
 static cr_ref build_vec(parser *ps, const call *c) { return cr_vec(ps->g, c->arg[0]); }
 static cr_ref build_transpose(parser *ps, const call *c) { return cr_transpose(ps->g, c->arg[0]); }
 static cr_ref build_kron(parser *ps, const call *c) { return cr_kron(ps->g, c->arg[0], c->arg[1]); }
+/* reshape(a, m, n): the entries of a in row-major order. */
+static cr_ref build_reshape(parser *ps, const call *c)
+{
+    cr_dim size[CR_MAX_RANK];
+    for (unsigned i = 1; i < c->n; i++) {
+        if (!as_dim(ps->g, c->arg[i], &size[i - 1]))
+            return graph_fail(ps->g, CR_EARG, "the sizes in reshape must be integers");
+    }
+    return cr_reshape(ps->g, c->arg[0], c->n - 1, size);
+}
+
 static cr_ref build_reduce(parser *ps, const call *c) { return cr_reduce(ps->g, c->f->op, c->arg[0], 0); }
 
 /* On a vector, on a matrix per column: along the first axis either way. */
@@ -149,6 +160,7 @@ static const builtin table[] = {
     {"diag", 1, 1, 0, 0, CR_OP_NONE, 0, build_diag, NULL},
     {"vec", 1, 1, 0, 0, CR_OP_NONE, 0, build_vec, NULL},
     {"kron", 2, 2, 0, 0, CR_OP_NONE, 0, build_kron, NULL},
+    {"reshape", 2, CR_MAX_RANK + 1, 0, 0, CR_OP_NONE, 0, build_reshape, NULL},
     {"transpose", 1, 1, 0, 0, CR_OP_NONE, 0, build_transpose, NULL},
     {"I", 1, 1, INTEGERS, 0, CR_OP_IDENTITY, 0, NULL, build_identity},
     {"iota", 1, 1, INTEGERS, 0, CR_OP_IOTA, 0, NULL, build_iota},

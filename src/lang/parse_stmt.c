@@ -221,8 +221,8 @@ static bool is_statement_index(const lang_program *p, dim_sym s)
     return false;
 }
 
-/* After `name =`. assign: the name must be known, and a value may replace another. */
-static bool parse_value(parser *ps, const token *name, bool assign)
+/* After `name =`. assign: a value may replace another, and the name must be known unless `declares`. */
+static bool parse_value(parser *ps, const token *name, bool assign, bool declares)
 {
     lang_program *p = ps->p;
     const global_name *e = global_of(p, name->name);
@@ -232,7 +232,7 @@ static bool parse_value(parser *ps, const token *name, bool assign)
     /* says what it is */
     if (kind == NAME_DEFINITION || kind == NAME_FUNCTION) return declare(ps, name, NAME_VARIABLE, 0);
     bool index = kind == NAME_NONE && assign && is_statement_index(p, name->name);
-    if (kind == NAME_NONE && assign && !index) return unknown_name(ps, name, "name", false);
+    if (kind == NAME_NONE && assign && !index && !declares) return unknown_name(ps, name, "name", false);
     lang_variable *v = find_variable(p, name->name);
     if (!assign && v && v->has_value) {
         fail_token(ps, name, CR_ENAME, "`%s` has a value already", text_of(ps, name));
@@ -267,14 +267,14 @@ static bool parse_let(parser *ps)
         if (!expect_name(ps, "a name", &name[n])) return false;
         if (at(ps, TOK_LBRACKET)) return no_families(ps, &name[n]);
         n++;
-        if (n == 1 && accept(ps, TOK_ASSIGN)) return parse_value(ps, &name[0], false);
+        if (n == 1 && accept(ps, TOK_ASSIGN)) return parse_value(ps, &name[0], false, true);
     } while (accept(ps, TOK_COMMA));
     if (!expect(ps, TOK_COLON, n == 1 ? "`: type` or `= value`" : "`: type`")) return false;
     declared_type t;
     if (!parse_type(ps, &t)) return false;
     for (unsigned i = 0; i < n; i++)
         if (!declare_variable(ps, &name[i], &t)) return false;
-    return !(n == 1 && accept(ps, TOK_ASSIGN)) || parse_value(ps, &name[0], false);
+    return !(n == 1 && accept(ps, TOK_ASSIGN)) || parse_value(ps, &name[0], false, true);
 }
 
 bool parse_let_list(parser *ps)
@@ -285,14 +285,14 @@ bool parse_let_list(parser *ps)
     return end_of_statement(ps);
 }
 
-bool parse_assignments(parser *ps)
+bool parse_assignments(parser *ps, bool declares)
 {
     while (!at(ps, TOK_END)) {
         if (accept(ps, TOK_NEWLINE) || accept(ps, TOK_SEMICOLON) || accept(ps, TOK_COMMA)) continue;
         token name;
         if (!expect_name(ps, "name = value", &name)) return false;
         if (at(ps, TOK_LBRACKET)) return no_families(ps, &name);
-        if (!expect(ps, TOK_ASSIGN, "`=`") || !parse_value(ps, &name, true)) return false;
+        if (!expect(ps, TOK_ASSIGN, "`=`") || !parse_value(ps, &name, true, declares)) return false;
         if (!at(ps, TOK_COMMA) && !end_of_statement(ps)) return false;
     }
     return true;

@@ -304,10 +304,12 @@ static bool unicode_script(renderer *w, const tree *t, uint32_t from, const spel
 
 static bool is_tall(const char *s)
 {
-    return strstr(s, "\\frac") || strstr(s, "\\sum") || strstr(s, "\\prod") || strstr(s, "\\begin") || strstr(s, "\\left");
+    return strstr(s, "\\frac") || strstr(s, "\\sum") || strstr(s, "\\prod") || strstr(s, "\\begin") ||
+           strstr(s, "\\left");
 }
 
-/* Text from `start` on, which begins with a round bracket, gets its closing one; in LaTeX both as tall as what is inside. */
+/* Text from `start` on, which begins with a round bracket, gets its closing one; in LaTeX both as tall as what is
+ * inside. */
 static void close_bracket(renderer *w, size_t start)
 {
     if (w->b->status != CR_OK) return;
@@ -383,7 +385,8 @@ static void call(renderer *w, const tree *t)
             render(w, t->kid[i], P_ANY);
         }
         sb_putc(w->b, '}');
-    } else if (!(w->format == LANG_UNICODE && (delta || t->op == CR_OP_IDENTITY) && unicode_script(w, t, 0, subscript))) {
+    } else if (!(w->format == LANG_UNICODE && (delta || t->op == CR_OP_IDENTITY) &&
+                 unicode_script(w, t, 0, subscript))) {
         arguments(w, t);
     }
 }
@@ -414,7 +417,8 @@ static void factors(renderer *w, const tree *t, const rule *r)
         if (i == 0 || w->b->status != CR_OK) continue;
         const char *sep = r->sep;
         if (w->format == LANG_LATEX && t->kind == T_MUL) {
-            if (isdigit((unsigned char)w->b->s[start]) || (k->kind == T_DIV && t->kid[i - 1]->kind == T_NUMBER)) sep = " \\cdot ";
+            if (isdigit((unsigned char)w->b->s[start]) || (k->kind == T_DIV && t->kid[i - 1]->kind == T_NUMBER))
+                sep = " \\cdot ";
             else if (!is_short(k) || !is_short(t->kid[i - 1])) sep = " \\, ";
         }
         sb_insert(w->b, start, sep);
@@ -583,7 +587,8 @@ static void render(renderer *w, const tree *t, unsigned place)
     case T_BUILDER: builder(w, t, r); break;
     case T_MATRIX: matrix(w, t, r); break;
     case T_COMPARE: {
-        static const uint8_t token[] = {[CR_OP_LT] = 0, [CR_OP_LE] = 1, [CR_OP_EQ] = 2, [CR_OP_NE] = 3, [GREATER] = 4, [GREATER_EQUAL] = 5};
+        static const uint8_t token[] = {
+            [CR_OP_LT] = 0, [CR_OP_LE] = 1, [CR_OP_EQ] = 2, [CR_OP_NE] = 3, [GREATER] = 4, [GREATER_EQUAL] = 5};
         render(w, t->kid[0], r->first);
         sb_puts(w->b, w->s->compare[token[t->op]]);
         render(w, t->kid[1], r->rest);
@@ -626,7 +631,8 @@ cr_status lang_print(cr_graph *g, cr_ref a, lang_format format, lang_form form, 
         if (out.status == CR_ELIMIT) graph_fail(g, CR_ELIMIT, "the expression is too long to print: more than 1 MiB");
         else if (out.status != CR_OK) graph_fail(g, out.status, "out of memory");
         else sb_write(b, sb_str(&out), out.n);
-        if (out.status == CR_OK && b->status != CR_OK) graph_fail(g, b->status, b->status == CR_ENOMEM ? "out of memory" : "the text is too long");
+        if (out.status == CR_OK && b->status != CR_OK)
+            graph_fail(g, b->status, b->status == CR_ENOMEM ? "out of memory" : "the text is too long");
     } else if (g->err.status == CR_OK) {
         graph_fail(g, CR_EINTERNAL, "the printer gave no text");
     }

@@ -1,37 +1,41 @@
 /* The printers, room-internal. An expression is printed in two stages:
  *
- *   graph ref --(print_graph.c, print_einsum.c)--> layout tree --(print.c, one style table per format)--> text
+ *   graph ref --(print_graph.c, print_einsum.c, print_contract.c)--> layout tree --(print.c, one style table per
+ * format)--> text
  *
- * The tree is what a person would write: sums with signs, products, fractions, indices. It knows nothing of formats, and
- * the styles know nothing of graphs, so that a new format is one table and a new operator one line of print_graph.c. */
+ * The tree is what a person would write: sums with signs, products, fractions, indices. It knows nothing of formats,
+ * and the styles know nothing of graphs, so that a new format is one table and a new operator one line of
+ * print_graph.c. */
 #ifndef CR_PRINT_H
 #define CR_PRINT_H
 
 #include "lang/lang.h"
 
 typedef enum tree_kind {
-    T_NUMBER,    /* .number >= 0, finite */
-    T_NAME,      /* .name */
-    T_DIM,       /* .dim, an integer polynomial */
-    T_CALL,      /* .name of the function, .op its operator if it is one, CR_OP_CALL if it is the user's; .order primes */
-    T_ADD,       /* terms, .minus[i] their signs */
+    T_NUMBER, /* .number >= 0, finite */
+    T_NAME,   /* .name */
+    T_DIM,    /* .dim, an integer polynomial */
+    T_CALL,   /* .name of the function, .op its operator if it is one, CR_OP_CALL if it is the user's; .order primes */
+    T_ADD,    /* terms, .minus[i] their signs */
     T_NEG,
-    T_MUL,       /* factors of a matrix product, scalars first; .op says more, see TREE_CHAIN */
-    T_HADAMARD,  /* factors, element by element */
-    T_DIV,       /* by a scalar */
-    T_HDIV,      /* element by element */
-    T_POW,       /* of a scalar, or of a square matrix */
-    T_HPOW,      /* element by element */
+    T_MUL,      /* factors of a matrix product, scalars first; .op says more, see TREE_CHAIN */
+    T_HADAMARD, /* factors, element by element */
+    T_DIV,      /* by a scalar */
+    T_HDIV,     /* element by element */
+    T_POW,      /* of a scalar, or of a square matrix */
+    T_HPOW,     /* element by element */
     T_TRANSPOSE,
     T_KRON,
-    T_INDEX,     /* base, indices */
-    T_BIG,       /* .op a cr_bind_kind; (index, lo, hi)..., body */
-    T_BUILDER,   /* (index, lo, hi)..., body */
-    T_IF,        /* cond, a, b */
-    T_COMPARE,   /* .op: LT LE EQ NE, or GREATER, GREATER_EQUAL */
-    T_AND, T_OR, T_NOT,
-    T_VECTOR,    /* [a, b]: entries */
-    T_MATRIX,    /* [a, b; c, d]: entries row by row; .order columns */
+    T_INDEX,   /* base, indices */
+    T_BIG,     /* .op a cr_bind_kind; (index, lo, hi)..., body */
+    T_BUILDER, /* (index, lo, hi)..., body */
+    T_IF,      /* cond, a, b */
+    T_COMPARE, /* .op: LT LE EQ NE, or GREATER, GREATER_EQUAL */
+    T_AND,
+    T_OR,
+    T_NOT,
+    T_VECTOR, /* [a, b]: entries */
+    T_MATRIX, /* [a, b; c, d]: entries row by row; .order columns */
     T_KINDS
 } tree_kind;
 
@@ -70,8 +74,8 @@ typedef struct pr_index { /* a bound symbol of the graph, and how it is printed 
     dim_sym symbol, name;
 } pr_index;
 
-/* State of one call of lang_print. Every function that returns a tree returns NULL when the graph's error is set, and takes
- * NULL for an argument then. */
+/* State of one call of lang_print. Every function that returns a tree returns NULL when the graph's error is set, and
+ * takes NULL for an argument then. */
 typedef struct pr {
     cr_graph *g;
     lang_form form;
@@ -113,7 +117,7 @@ bool product_factor(pr *p, product *q, tree *t);  /* takes signs and fractions a
 bool product_divide(pr *p, product *q, tree *t);
 tree *product_tree(pr *p, product *q, tree *tensor); /* times tensor (NULL: none) */
 
-/* ---- expressions (print_graph.c, print_einsum.c) ----------------------------------------------- */
+/* ---- expressions (print_graph.c, print_einsum.c, print_contract.c) ----------------------------------------------- */
 
 tree *pr_fail(pr *p, cr_status status, const char *message); /* NULL */
 bool pr_failed(const pr *p);
@@ -143,7 +147,8 @@ typedef struct contraction {
     uint32_t out[2];
     bool columns; /* n x 1 may be written as a vector */
 } contraction;
-/* As scalars in q and a matrix expression; *tensor is NULL for rank 0. False: there is no such form (or an error is set). */
+/* As scalars in q and a matrix expression; *tensor is NULL for rank 0. False: there is no such form (or an error is
+ * set). */
 bool pr_contract(pr *p, const contraction *c, product *q, tree **tensor, bool *plain);
 tree *pr_einsum(pr *p, cr_ref r);  /* matrix form, NULL if there is none */
 tree *pr_einsum_entry(pr *p, cr_ref r, const cr_dim *index, bool top);

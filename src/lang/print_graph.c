@@ -1,4 +1,5 @@
-/* From expressions to layout trees: every operator but einsum, in matrix form (pr_whole) and entry by entry (pr_entry). */
+/* From expressions to layout trees: every operator but einsum, in matrix form (pr_whole) and entry by entry (pr_entry).
+ */
 #include "lang/print.h"
 
 #include <math.h>
@@ -90,7 +91,8 @@ bool pr_begin(pr *p, cr_graph *g, cr_ref root, lang_form form)
         const cr_shape *s = shape_of(g, cone[i]);
         const uint32_t *attr = nd->word + nd->n_in;
         for (unsigned k = 0; k < s->rank; k++) dim_symbols(g->dims, s->dim[k], scan_symbol, &sc);
-        if (nd->op == CR_OP_INT || nd->op == CR_OP_ONEHOT || nd->op == CR_OP_MATPOW) dim_symbols(g->dims, attr[0], scan_symbol, &sc);
+        if (nd->op == CR_OP_INT || nd->op == CR_OP_ONEHOT || nd->op == CR_OP_MATPOW)
+            dim_symbols(g->dims, attr[0], scan_symbol, &sc);
         if (nd->op == CR_OP_BIND)
             for (unsigned k = 1; k < 4; k++) dim_symbols(g->dims, attr[k], scan_symbol, &sc);
     }
@@ -103,7 +105,8 @@ bool pr_begin(pr *p, cr_graph *g, cr_ref root, lang_form form)
         *at = nd->op == CR_OP_ONEHOT;
         for (uint32_t k = 0; k < nd->n_in && !*at; k++) *at = p->selects[nd->word[k]] && !is_scalar(g, nd->word[k]);
     }
-    size_t n_bound = p->n_bound; /* sizes of other expressions keep their names too, so that the text can be read again */
+    size_t n_bound =
+        p->n_bound; /* sizes of other expressions keep their names too, so that the text can be read again */
     for (size_t t = 1; t < g->n_types && sc.ok; t++)
         for (unsigned k = 0; k < g->type[t]->rank; k++) dim_symbols(g->dims, g->type[t]->dim[k], scan_symbol, &sc);
     p->n_bound = n_bound;
@@ -173,7 +176,8 @@ static bool const_exponent(const pr *p, cr_ref r, double *c)
 /* Greatest care for reading: a constant belongs on the right of a comparison. */
 static tree *comparison(pr *p, cr_op op, tree *a, tree *b)
 {
-    static const unsigned flip[] = {[CR_OP_LT] = GREATER, [CR_OP_LE] = GREATER_EQUAL, [CR_OP_EQ] = CR_OP_EQ, [CR_OP_NE] = CR_OP_NE};
+    static const unsigned flip[] = {
+        [CR_OP_LT] = GREATER, [CR_OP_LE] = GREATER_EQUAL, [CR_OP_EQ] = CR_OP_EQ, [CR_OP_NE] = CR_OP_NE};
     if (!a || !b) return NULL;
     bool number = a->kind == T_NUMBER || (a->kind == T_NEG && a->kid[0]->kind == T_NUMBER);
     return number && b->kind != T_NUMBER ? tree_compare(p, flip[op], b, a) : tree_compare(p, op, a, b);
@@ -184,7 +188,8 @@ static tree *negation(pr *p, tree *a)
     static const unsigned opposite[] = {[CR_OP_LT] = GREATER_EQUAL, [CR_OP_LE] = GREATER, [CR_OP_EQ] = CR_OP_NE,
                                         [CR_OP_NE] = CR_OP_EQ, [GREATER] = CR_OP_LE, [GREATER_EQUAL] = CR_OP_LT};
     if (!a) return NULL;
-    if (a->kind == T_COMPARE && a->op != CR_OP_EQ && a->op != CR_OP_NE) return tree_1(p, T_NOT, a); /* NaN: not (a < b) is not a >= b */
+    if (a->kind == T_COMPARE && a->op != CR_OP_EQ && a->op != CR_OP_NE)
+        return tree_1(p, T_NOT, a); /* NaN: not (a < b) is not a >= b */
     return a->kind == T_COMPARE ? tree_compare(p, opposite[a->op], a->kid[0], a->kid[1]) : tree_1(p, T_NOT, a);
 }
 
@@ -202,11 +207,13 @@ static tree *logic(pr *p, tree_kind kind, tree *a, tree *b)
 }
 
 /* (index, lo, hi)..., body */
-static tree *big(pr *p, tree_kind kind, unsigned op, unsigned n, const cr_dim *symbol, const cr_dim *lo, const cr_dim *hi, tree *body)
+static tree *big(pr *p, tree_kind kind, unsigned op, unsigned n, const cr_dim *symbol, const cr_dim *lo,
+                 const cr_dim *hi, tree *body)
 {
-    tree *kid[3 * CR_MAX_RANK + 1];
+    tree *kid[3 * (CR_MAX_RANK + 1) + 1];
     if (!body) return NULL;
-    if (kind == T_BIG && n == 1 && body->kind == T_BIG && body->op == op && body->n < 3 * CR_MAX_RANK) { /* one sum over i and j */
+    if (kind == T_BIG && n == 1 && body->kind == T_BIG && body->op == op &&
+        body->n < 3 * CR_MAX_RANK) { /* one sum over i and j */
         for (uint32_t k = 0; k < body->n; k++) kid[3 + k] = body->kid[k];
         kid[0] = tree_dim(p, symbol[0]), kid[1] = tree_dim(p, lo[0]), kid[2] = tree_dim(p, hi[0]);
         tree *t = tree_new(p, kind, body->n + 3, kid);
@@ -224,8 +231,14 @@ static tree *big(pr *p, tree_kind kind, unsigned op, unsigned n, const cr_dim *s
     return t;
 }
 
-/* [i=1..m, j=1..n : entry], or all(i=1..m, j=1..n, entry). The axes from `from` on run; those before are given. */
-static tree *over_axes(pr *p, tree_kind kind, unsigned op, cr_ref r, unsigned from, const cr_dim *given, bool top)
+typedef struct binder {
+    cr_dim symbol, lo, hi;
+} binder;
+
+/* [i=1..m, j=1..n : entry], or all(i=1..m, j=1..n, entry). The axes from `from` on run; those before are given. first:
+ * an axis before all of them (NULL: none). */
+static tree *over_axes(pr *p, tree_kind kind, unsigned op, cr_ref r, unsigned from, const cr_dim *given, bool top,
+                       const binder *first)
 {
     const cr_shape *s = shape_of(p->g, r);
     cr_dim index[CR_MAX_RANK], one[CR_MAX_RANK];
@@ -237,12 +250,18 @@ static tree *over_axes(pr *p, tree_kind kind, unsigned op, cr_ref r, unsigned fr
     }
     tree *t = NULL;
     if (made < s->rank) pr_fail(p, CR_ENOMEM, "out of memory");
-    else t = big(p, kind, op, s->rank - from, index + from, one + from, s->dim + from, pr_entry(p, r, index, top));
+    else {
+        cr_dim symbol[CR_MAX_RANK + 1], lo[CR_MAX_RANK + 1], hi[CR_MAX_RANK + 1];
+        unsigned n = 0;
+        if (first) symbol[n] = first->symbol, lo[n] = first->lo, hi[n++] = first->hi;
+        for (unsigned k = from; k < s->rank; k++) symbol[n] = index[k], lo[n] = one[k], hi[n++] = s->dim[k];
+        t = big(p, kind, op, n, symbol, lo, hi, pr_entry(p, r, index, top));
+    }
     while (made-- > from) pr_drop_index(p);
     return t;
 }
 
-tree *pr_builder(pr *p, cr_ref r, bool top) { return over_axes(p, T_BUILDER, 0, r, 0, NULL, top); }
+tree *pr_builder(pr *p, cr_ref r, bool top) { return over_axes(p, T_BUILDER, 0, r, 0, NULL, top, NULL); }
 
 /* ---- operators --------------------------------------------------------------------------------- */
 
@@ -302,9 +321,7 @@ static tree *bind(pr *p, cr_ref r, const cr_dim *index)
         cr_ref picked = graph_subst_symbol(g, body, s, at);
         return picked ? pr_entry(p, picked, index + 1, true) : NULL;
     }
-    unsigned rank = shape_of(g, body)->rank;
-    if (rank == 0) return big(p, T_BUILDER, 0, 1, &symbol, &lo, &hi, pr_whole(p, body));
-    return pr_builder(p, r, true);
+    return over_axes(p, T_BUILDER, 0, body, 0, NULL, true, &(binder){symbol, lo, hi});
 }
 
 static tree *softmax(pr *p, cr_ref r, const cr_dim *index)
@@ -334,9 +351,9 @@ static tree *reduction(pr *p, cr_ref r, const cr_dim *index)
     unsigned keep = attr_of(p->g, r, 0), rank = shape_of(p->g, a)->rank;
     if (keep && !index) return pr_builder(p, r, true);
     if (op == CR_OP_ALLR || op == CR_OP_ANYR)
-        return over_axes(p, T_BIG, op == CR_OP_ALLR ? CR_BIND_ALL : CR_BIND_ANY, a, keep, index, false);
+        return over_axes(p, T_BIG, op == CR_OP_ALLR ? CR_BIND_ALL : CR_BIND_ANY, a, keep, index, false, NULL);
     if (keep == 0 && rank <= 2) return tree_op(p, op, pr_whole(p, a));
-    return tree_op(p, op, over_axes(p, T_BUILDER, 0, a, keep, index, false));
+    return tree_op(p, op, over_axes(p, T_BUILDER, 0, a, keep, index, false, NULL));
 }
 
 static tree *stack(pr *p, cr_ref r, const cr_dim *index)
@@ -379,7 +396,8 @@ static tree *reshape(pr *p, cr_ref r)
     const cr_node *nd = node(g, a);
     if (s->rank == 1 && shape_of(g, a)->rank == 2) { /* vec stacks columns: the rows of the transpose */
         cr_ref t = CR_NONE;
-        if (nd->op == CR_OP_EINSUM && nd->n_in == 1 && nd->n_attr == 2 && nd->word[1] == 1 && nd->word[2] == 0) t = nd->word[0];
+        if (nd->op == CR_OP_EINSUM && nd->n_in == 1 && nd->n_attr == 2 && nd->word[1] == 1 && nd->word[2] == 0)
+            t = nd->word[0];
         tree *arg = t ? pr_whole(p, t) : tree_transpose(p, pr_whole(p, a));
         return tree_call(p, "vec", 1, &arg);
     }
@@ -447,7 +465,8 @@ static tree *operator(pr *p, cr_ref r, const cr_dim *index, bool top)
         return rank ? pr_builder(p, r, true) : pr_einsum_entry(p, r, NULL, true);
     case CR_OP_ADD:
         if (index && !top && !sum_takes_index(p, r)) return tree_index(p, pr_whole(p, r), rank, index);
-        if (index && top && p->form != LANG_COMPONENT && !sum_takes_index(p, r)) return tree_index(p, pr_whole(p, r), rank, index);
+        if (index && top && p->form != LANG_COMPONENT && !sum_takes_index(p, r))
+            return tree_index(p, pr_whole(p, r), rank, index);
         return addition(p, r, index, top);
     case CR_OP_DIV: {
         if (scalar) return pr_gather(p, &q, r, index, false) ? product_tree(p, &q, NULL) : NULL;
@@ -539,7 +558,8 @@ static bool has_builder(const tree *t)
 static bool is_elementwise(cr_op op)
 {
     op_kind k = op_get(op)->kind;
-    return k == KIND_MAP1 || k == KIND_MAP2 || k == KIND_CMP || op == CR_OP_ADD || op == CR_OP_SELECT || op == CR_OP_CALL;
+    return k == KIND_MAP1 || k == KIND_MAP2 || k == KIND_CMP || op == CR_OP_ADD || op == CR_OP_SELECT ||
+           op == CR_OP_CALL;
 }
 
 tree *pr_whole(pr *p, cr_ref r)
@@ -583,7 +603,8 @@ bool pr_gather(pr *p, product *q, cr_ref r, const cr_dim *index, bool top)
     case CR_OP_POW:
         if (const_exponent(p, r, &c) && c < 0) {
             tree *base = argument(p, r, 0, index);
-            ok = product_divide(p, q, c == -0.5 ? tree_op(p, CR_OP_SQRT, base) : power(p, base, tree_number(p, -c), true));
+            ok = product_divide(p, q,
+                                c == -0.5 ? tree_op(p, CR_OP_SQRT, base) : power(p, base, tree_number(p, -c), true));
             break;
         }
         ok = product_factor(p, q, operator(p, r, index, top));
@@ -604,6 +625,8 @@ tree *pr_root(pr *p, cr_ref r)
 {
     unsigned rank = shape_of(p->g, r)->rank;
     bool builder = rank > 2 || (rank > 0 && p->form == LANG_COMPONENT);
-    if (!builder || op_of(p->g, r) == CR_OP_PARAM) return pr_whole(p, r);
+    cr_op op = op_of(p->g, r);
+    bool is_builder = op == CR_OP_BIND && attr_of(p->g, r, 0) == CR_BIND_STACK;
+    if (!builder || op == CR_OP_PARAM || is_builder) return pr_whole(p, r);
     return pr_builder(p, r, true);
 }

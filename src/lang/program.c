@@ -107,10 +107,10 @@ cr_status lang_declare(lang_program *p, const char *name, const char *text)
     return finish(&ps);
 }
 
-cr_status lang_assign(lang_program *p, const char *name, const char *text)
+cr_status lang_assign(lang_program *p, const char *name, const char *text, bool declares)
 {
     parser ps;
-    if (start(&ps, p, name, text, strlen(text))) parse_assignments(&ps);
+    if (start(&ps, p, name, text, strlen(text))) parse_assignments(&ps, declares);
     return finish(&ps);
 }
 

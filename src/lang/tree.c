@@ -27,7 +27,8 @@ tree *tree_new(pr *p, tree_kind kind, uint32_t n, tree *const *kid)
 {
     for (uint32_t i = 0; i < n; i++)
         if (!kid[i]) return NULL;
-    if (++p->n_trees > PR_MAX_TREES) return pr_fail(p, CR_ELIMIT, "the expression is too long to print: more than 1 MiB");
+    if (++p->n_trees > PR_MAX_TREES)
+        return pr_fail(p, CR_ELIMIT, "the expression is too long to print: more than 1 MiB");
     tree *t = take(p, sizeof *t);
     if (!t) return NULL;
     *t = (tree){.kind = (uint8_t)kind, .n = n};
@@ -259,7 +260,8 @@ bool product_factor(pr *p, product *q, tree *t)
         return product_factor(p, q, t->kid[0]);
     case T_NUMBER: {
         double c = q->coefficient * t->number;
-        if (fabs(q->coefficient) != 1 && fabs(t->number) != 1 && c / t->number != q->coefficient) break; /* would round */
+        if (fabs(q->coefficient) != 1 && fabs(t->number) != 1 && c / t->number != q->coefficient)
+            break; /* would round */
         q->coefficient = c;
         return true;
     }

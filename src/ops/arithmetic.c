@@ -182,7 +182,7 @@ static cr_ref pow_regular(cr_graph *g, cr_ref y)
     cr_ref a = in_of(g, y, 0), b = in_of(g, y, 1);
     double c;
     bool integer = is_const(g, b, &c) && c == trunc(c);
-    if (integer && c >= 0) return CR_NONE;
+    if ((integer && c >= 0) || is_op(g, b, CR_OP_IOTA)) return CR_NONE;
     if (integer || is_op(g, b, CR_OP_INT)) return cr_map2(g, CR_OP_NE, a, cr_const(g, 0));
     return greater(g, a, 0);
 }

@@ -44,6 +44,11 @@ static cr_ref stack_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)
 {
     cr_ref sum = CR_NONE;
     const cr_shape *s = shape_of(g, y);
+    if (k == 0 && node(g, y)->n_in <= 64) {
+        cr_ref entry[64], zero = cr_const(g, 0);
+        for (uint32_t i = 0; i < node(g, y)->n_in; i++) entry[i] = xdot[i] ? xdot[i] : zero;
+        return cr_stack(g, node(g, y)->n_in, entry, s->rank, s->dim);
+    }
     for (uint32_t i = 0; i < node(g, y)->n_in; i++) {
         if (!xdot[i]) continue;
         cr_ref in[CR_MAX_RANK + 1] = {xdot[i]};

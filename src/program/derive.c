@@ -91,16 +91,31 @@ static bool put_shape(cr_program *p, derivation *d, const lang_statement *st, cr
     return true;
 }
 
+/* Does a condition speak of single entries: all(i, z[i] != 0), an index? Then it is printed by entries throughout. */
+static bool reads_by_entry(cr_graph *g, cr_ref cond)
+{
+    size_t n;
+    bool found = false;
+    cr_ref *cone = graph_cone(g, 1, &cond, &n);
+    for (size_t i = 0; cone && i < n && !found; i++) {
+        cr_op op = op_of(g, cone[i]);
+        found = op == CR_OP_ONEHOT || op == CR_OP_ALLR || op == CR_OP_ANYR || (op == CR_OP_EQ && cr_rank(g, cone[i]) > 0);
+    }
+    mem_free(cone);
+    return found;
+}
+
 static bool put_conditions(cr_program *p, derivation *d, const calc_result *r, unsigned flags)
 {
     cr_condition *c = arena_alloc(&d->mem, r->n_conditions * sizeof *c + 1);
     if (!c) return prog_oom(p), false;
     for (size_t i = 0; i < r->n_conditions; i++) {
         cr_ref a = r->condition[i].cond;
+        lang_form form = reads_by_entry(p->g, a) ? LANG_COMPONENT : LANG_AUTO;
         c[i] = (cr_condition){.sufficient = r->condition[i].kind == COND_SUFFICIENT};
-        if (!(c[i].text = printed(p, &d->mem, a, LANG_TEXT, LANG_COMPONENT))) return false;
-        if (flags & CR_UNICODE && !(c[i].unicode = printed(p, &d->mem, a, LANG_UNICODE, LANG_COMPONENT))) return false;
-        if (flags & CR_LATEX && !(c[i].latex = printed(p, &d->mem, a, LANG_LATEX, LANG_COMPONENT))) return false;
+        if (!(c[i].text = printed(p, &d->mem, a, LANG_TEXT, form))) return false;
+        if (flags & CR_UNICODE && !(c[i].unicode = printed(p, &d->mem, a, LANG_UNICODE, form))) return false;
+        if (flags & CR_LATEX && !(c[i].latex = printed(p, &d->mem, a, LANG_LATEX, form))) return false;
     }
     d->out.n_defined = r->n_conditions;
     d->out.defined = c;
@@ -181,9 +196,9 @@ cr_status cr_program_derive(cr_program *p, size_t i, unsigned flags, cr_form for
     calc_result r = {0};
     cr_status s = calc_derive(p->g, st->expr, (unsigned)st->n_wrt, st->wrt, how, &r);
     if (s == CR_OK && !(d->out.query = result_text(&d->mem, st->query))) s = prog_oom(p);
-    if (s == CR_OK && !(put_forms(p, d, st, &r, flags, form) && put_shape(p, d, st, r.exact) &&
-                        put_conditions(p, d, &r, flags) && put_steps(p, d, &r, form) && put_assumptions(p, d, st, r.exact)))
-        s = cr_graph_status(p->g);
+    bool ok = s == CR_OK && put_forms(p, d, st, &r, flags, form) && put_shape(p, d, st, r.exact) &&
+              put_conditions(p, d, &r, flags) && put_steps(p, d, &r, form) && put_assumptions(p, d, st, r.exact);
+    if (!ok && s == CR_OK) s = cr_graph_status(p->g);
     calc_result_free(&r);
     if (s == CR_OK)
         *out = &d->out;

@@ -109,8 +109,10 @@ cr_status cr_program_query(cr_program *p, cr_query_kind kind, const char *expr, 
 
 cr_status cr_program_assign(cr_program *p, const char *text)
 {
-    return lang_assign(p->lang, "values", text);
+    return lang_assign(p->lang, "values", text, false);
 }
+
+cr_status cr_program_define(cr_program *p, const char *text) { return lang_assign(p->lang, "values", text, true); }
 
 /* Takes the array. Names that the program does not know are left alone: a file may hold more than one formula needs. */
 static cr_status keep_value(void *user, const char *name, exec_array *a)
