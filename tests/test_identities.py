@@ -309,6 +309,7 @@ class Sizes:
             self.infer(args[1])
             return self.infer(args[0])
         if kind == "^":
+            self.infer(args[1])
             shape = self.infer(args[0])
             self.same(*shape)
             return shape
@@ -423,6 +424,8 @@ class Row:
         shape = s.infer(self.g)
         s.infer(parse(self.wrt))
         x = s.shapes[self.variable]
+        if m := re.search(r"\bn=(\d+)", self.side):  # the row's formula holds for this size only
+            s.same(x[0], s.new(int(m.group(1))))
         if self.second:
             s.same(shape[0], x[0]), s.same(shape[1], x[0])
         elif not self.component:

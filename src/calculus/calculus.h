@@ -44,6 +44,8 @@ void calc_result_free(calc_result *r);
 
 /* Possible signs of the entries of a real expression (SIGN_* bits), from attributes and structure. */
 unsigned calc_sign(cr_graph *g, cr_ref a);
+/* As cr_simplify, for code that runs: what has a stable kernel (sigmoid', tanh') is not written out. */
+cr_ref calc_simplify_stable(cr_graph *g, cr_ref a);
 /* Is the matrix a known to be symmetric: by attribute, or because it is one like A + A' or X'*X? */
 bool calc_is_symmetric(cr_graph *g, cr_ref a);
 

@@ -105,11 +105,15 @@ static unsigned count_label(const cr_graph *g, const product *p, uint8_t l)
     return n;
 }
 
-/* Splices the product q in the place of factor i, whose labels are the axes of q. False: no room. */
-static bool splice(const cr_graph *g, product *p, unsigned i, const product *q)
+/* Splices the product q in the place of factor i, whose labels are the axes of q. An axis along which q is constant stays
+ * as a factor 1, so that a sum over it still counts. False: no room. */
+static bool splice(cr_graph *g, product *p, unsigned i, const product *q)
 {
-    uint8_t to[EINSUM_MAX_LABELS];
-    if (p->n + q->n > PRODUCT_MAX || p->next + (q->next - q->rank) > EINSUM_MAX_LABELS - 8) return false;
+    uint8_t to[EINSUM_MAX_LABELS], ones[CR_MAX_RANK];
+    unsigned n_ones = 0;
+    for (unsigned l = 0; l < q->rank; l++)
+        if (p->label[i][l] >= p->rank && count_label(g, q, (uint8_t)l) == 0) ones[n_ones++] = (uint8_t)l;
+    if (p->n + q->n + n_ones > PRODUCT_MAX || p->next + (q->next - q->rank) > EINSUM_MAX_LABELS - 8) return false;
     for (unsigned l = 0; l < q->next; l++) to[l] = l < q->rank ? p->label[i][l] : (uint8_t)(p->next + l - q->rank);
     unsigned tail = p->n - i - 1;
     memmove(p->factor + i + q->n, p->factor + i + 1, tail * sizeof *p->factor);
@@ -121,6 +125,10 @@ static bool splice(const cr_graph *g, product *p, unsigned i, const product *q)
     p->n += q->n - 1;
     p->next += q->next - q->rank;
     p->coef = times_exact(p->coef, q->coef);
+    for (unsigned j = 0; j < n_ones; j++) {
+        p->factor[p->n] = cr_full(g, cr_const(g, 1), 1, &q->shape[ones[j]]);
+        p->label[p->n++][0] = to[ones[j]];
+    }
     return true;
 }
 

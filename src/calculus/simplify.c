@@ -486,7 +486,7 @@ static cr_ref simplify_node(simp *s, cr_ref r)
                 if (constant_condition(g, n->word[i], &yes)) r = yes == (n->op == CR_OP_AND) ? n->word[1 - i] : n->word[i];
             break;
         default:
-            if (op->simplify) r = op->simplify(g, r);
+            if (op->simplify && !(s->stable && (n->op == CR_OP_DSIGMOID || n->op == CR_OP_DTANH))) r = op->simplify(g, r);
             if (valid(g, r) && r == before && op->kind == KIND_MAP1) r = by_range(s, r);
         }
         if (r == before) return r;
@@ -532,14 +532,14 @@ static void allow_merge(simp *s, cr_ref r)
     s->merge[r] = 1;
 }
 
-static cr_status pass(cr_graph *g, unsigned n_roots, const cr_ref *roots, cr_ref *out)
+static cr_status pass(cr_graph *g, unsigned n_roots, const cr_ref *roots, bool stable, cr_ref *out)
 {
     enum { SMALL = 4000 };
     size_t n;
     cr_ref *cone = graph_cone(g, n_roots, roots, &n);
     if (!cone) return g->err.status;
     cr_ref top = n ? cone[n - 1] : 0;
-    simp s = {.g = g, .small = n <= SMALL};
+    simp s = {.g = g, .small = n <= SMALL, .stable = stable};
     cr_ref *new_of = mem_zalloc((size_t)top + 1, sizeof *new_of), *in = NULL;
     uint32_t *uses = mem_zalloc((size_t)top + 1, sizeof *uses);
     size_t in_cap = 0;
@@ -572,7 +572,7 @@ static cr_status pass(cr_graph *g, unsigned n_roots, const cr_ref *roots, cr_ref
 }
 
 /* Rewrites enable one another: a small expression is passed over until nothing changes. A large one is read by no one: once. */
-cr_status cr_simplify_n(cr_graph *g, unsigned n, const cr_ref *in, cr_ref *out)
+static cr_status simplify_all(cr_graph *g, unsigned n, const cr_ref *in, bool stable, cr_ref *out)
 {
     cr_ref small[8], *last = n <= 8 ? small : mem_alloc(n * sizeof *last);
     if (!last) {
@@ -582,7 +582,7 @@ cr_status cr_simplify_n(cr_graph *g, unsigned n, const cr_ref *in, cr_ref *out)
     memcpy(last, in, n * sizeof *last);
     cr_status st = CR_OK;
     for (int round = 0; round < 6; round++) {
-        st = pass(g, n, last, out);
+        st = pass(g, n, last, stable, out);
         if (st != CR_OK || n > 8 || !memcmp(last, out, n * sizeof *last)) break;
         memcpy(last, out, n * sizeof *last);
     }
@@ -590,8 +590,13 @@ cr_status cr_simplify_n(cr_graph *g, unsigned n, const cr_ref *in, cr_ref *out)
     return st;
 }
 
-cr_ref cr_simplify(cr_graph *g, cr_ref a)
+cr_status cr_simplify_n(cr_graph *g, unsigned n, const cr_ref *in, cr_ref *out) { return simplify_all(g, n, in, false, out); }
+
+static cr_ref simplify_one(cr_graph *g, cr_ref a, bool stable)
 {
     cr_ref out = CR_NONE;
-    return valid(g, a) && cr_simplify_n(g, 1, &a, &out) == CR_OK ? out : CR_NONE;
+    return valid(g, a) && simplify_all(g, 1, &a, stable, &out) == CR_OK ? out : CR_NONE;
 }
+
+cr_ref cr_simplify(cr_graph *g, cr_ref a) { return simplify_one(g, a, false); }
+cr_ref calc_simplify_stable(cr_graph *g, cr_ref a) { return simplify_one(g, a, true); }

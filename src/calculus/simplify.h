@@ -13,6 +13,7 @@ typedef struct simp {
     size_t merge_cap;
     unsigned char *is_size; /* by symbol: 1 where it is the size of something, so at least 1 */
     size_t size_cap, size_types;
+    bool stable; /* keep sigmoid' and tanh' as functions: s(1 - s) loses the tail where s rounds to 1 */
     bool small; /* merge shared subexpressions too, look for common factors: what is read, not a network */
 } simp;
 

@@ -47,6 +47,7 @@ enum { GREATER = CR_OP_COUNT, GREATER_EQUAL }; /* `a > b` is LT(b, a) in the gra
 typedef struct tree tree;
 struct tree {
     uint8_t kind;
+    bool symmetric; /* a matrix equal to its transpose: printed without one */
     uint16_t op;
     uint32_t order;
     uint32_t n;

@@ -305,6 +305,12 @@ static int matrix_matrix(reduction *d)
 /* v_a with a matrix that has a: diag(v)*A; with the identity: diag(v). */
 static int scale(reduction *d)
 {
+    for (unsigned i = 0; i < d->n; i++) /* v_b I_ab = v_a I_ab: one diagonal, not a product of two */
+        for (unsigned j = 0; j < d->n && d->t[i].identity; j++)
+            if (is_vector(&d->t[j]) && d->t[j].l == d->t[i].r && d->t[i].l != d->t[i].r) {
+                d->t[j].l = d->t[i].l;
+                return 1;
+            }
     for (unsigned i = 0; i < d->n; i++) {
         if (!is_vector(&d->t[i])) continue;
         for (int want_identity = 1; want_identity >= 0; want_identity--)

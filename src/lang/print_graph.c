@@ -571,6 +571,7 @@ tree *pr_whole(pr *p, cr_ref r)
     if (t && rank && is_elementwise(op_of(p->g, r)) && has_builder(t)) t = pr_builder(p, r, false);
     p->depth--;
     if (!t) return NULL;
+    if (rank == 2) t->symmetric = calc_is_symmetric(p->g, r);
     size_t old = p->memo_cap;
     if (!VEC_RESERVE(p->memo, p->memo_cap, (size_t)r + 1)) return pr_fail(p, CR_ENOMEM, "out of memory");
     if (p->memo_cap > old) memset(p->memo + old, 0, (p->memo_cap - old) * sizeof *p->memo);

@@ -185,60 +185,16 @@ tree *tree_sum(pr *p, uint32_t n, tree *const *term)
 
 bool tree_is_one(const tree *t) { return t->kind == T_NUMBER && t->number == 1; }
 
-/* I(n), and diag(v) of a vector, which print_einsum.c marks as an einsum. */
+/* I(n), diag(v) of a vector (which print_contract.c marks as an einsum), and what the graph knows to be symmetric. */
 static bool is_symmetric(const tree *t)
 {
-    return t->kind == T_NUMBER || (t->kind == T_CALL && (t->op == CR_OP_IDENTITY || t->op == CR_OP_EINSUM));
-}
-
-static bool tree_equal(const tree *a, const tree *b, unsigned depth)
-{
-    if (a == b) return true;
-    if (depth == 0 || a->kind != b->kind || a->op != b->op || a->order != b->order || a->n != b->n) return false;
-    switch (a->kind) {
-    case T_NAME: case T_CALL:
-        if (strcmp(a->name, b->name)) return false;
-        break;
-    case T_NUMBER:
-        if (a->number != b->number) return false;
-        break;
-    case T_DIM:
-        if (a->dim != b->dim) return false;
-        break;
-    case T_ADD:
-        if (memcmp(a->minus, b->minus, a->n)) return false;
-        break;
-    default: break;
-    }
-    for (uint32_t i = 0; i < a->n; i++)
-        if (!tree_equal(a->kid[i], b->kid[i], depth - 1)) return false;
-    return true;
-}
-
-/* A + A': with every term the sum has its transpose. */
-static bool is_symmetric_sum(const tree *t)
-{
-    enum { TERMS = 8, DEPTH = 8 };
-    if (t->kind != T_ADD || t->n > TERMS) return false;
-    for (uint32_t i = 0; i < t->n; i++) {
-        const tree *a = t->kid[i];
-        bool found = is_symmetric(a);
-        for (uint32_t k = 0; k < t->n && !found; k++) {
-            const tree *b = t->kid[k];
-            if (t->minus[i] != t->minus[k]) continue;
-            found = (a->kind == T_TRANSPOSE && tree_equal(a->kid[0], b, DEPTH)) ||
-                    (b->kind == T_TRANSPOSE && tree_equal(b->kid[0], a, DEPTH));
-        }
-        if (!found) return false;
-    }
-    return true;
+    return t->symmetric || t->kind == T_NUMBER || (t->kind == T_CALL && (t->op == CR_OP_IDENTITY || t->op == CR_OP_EINSUM));
 }
 
 tree *tree_transpose(pr *p, tree *a)
 {
     if (!a) return NULL;
     if (a->kind == T_TRANSPOSE) return a->kid[0];
-    if (is_symmetric_sum(a)) return a;
     if (is_symmetric(a)) return a;
     if (a->kind == T_NEG) return tree_neg(p, tree_transpose(p, a->kid[0]));
     return tree_1(p, T_TRANSPOSE, a);

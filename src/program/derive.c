@@ -60,7 +60,7 @@ static bool put_forms(cr_program *p, derivation *d, const lang_statement *st, co
     if (flags & CR_NUMPY) {
         strbuf b;
         sb_init(&b);
-        cr_status s = lang_print_numpy(p->g, r->simple, st->n_free, st->free_index, &b);
+        cr_status s = lang_print_numpy(p->g, calc_simplify_stable(p->g, r->exact), st->n_free, st->free_index, &b);
         if (s == CR_OK && !(o->numpy = result_buffer(&d->mem, &b))) s = prog_oom(p);
         sb_free(&b);
         if (s != CR_OK) return false;
