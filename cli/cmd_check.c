@@ -95,7 +95,9 @@ static void print_entry(const cr_check *k, const cr_check_entry *e)
     number_text(e->right, r);
     term_label("");
     printf("%s%s: ", e->name, order_text(e->order));
-    if (e->exists == CR_NO) {
+    if (e->joint) {
+        printf("not differentiable as a whole: the slope is %s, the partial derivatives add up to %s\n", r, l);
+    } else if (e->exists == CR_NO) {
         if (isnan(e->left) && isnan(e->right))
             puts("does not exist: no value there");
         else

@@ -280,6 +280,8 @@ typedef struct cr_check_entry {
     double formula, numeric;
     double left, right;   /* one-sided derivatives; NaN where not asked for or undecided */
     double tolerance;     /* of |formula - numeric| */
+    bool joint;           /* the partial derivatives exist, but along the direction in `name` the slope is `right`, where they
+                             add up to `left`: there is no derivative by the variable as a whole */
     unsigned order;       /* 1 .. number of variables in `wrt`: which derivative of the chain this is */
 } cr_check_entry;
 

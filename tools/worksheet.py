@@ -21,20 +21,20 @@ import sys
 
 PROGRAM = os.environ.get("CHAINRULE", "chainrule")
 
-# A formula on display, in a box of the width it needs: one that is too wide for the line is made smaller.
+# \crfit: a formula in the width it needs; one that is too wide for the line is made smaller. \crnote: words at the end
+# of the line, on the next one if there is no room (The TeXbook, chapter 14).
 MACROS = r"""
 \newsavebox{\crbox}
 \newcommand{\crfit}[2]{\sbox{\crbox}{$\displaystyle #2$}%
   \ifdim\wd\crbox>#1\resizebox{#1}{!}{\usebox{\crbox}}\else\usebox{\crbox}\fi}
-\newcommand{\crresult}[1]{\par{\centering\fboxsep=9pt\colorbox{paper}{\color{ink}\crfit{0.9\linewidth}{#1}}\par}}
-\newcommand{\crlabel}[1]{\makebox[6.2em][l]{\small\color{soft}#1}}
-\newcommand{\crline}[2]{\par\hangindent=6.2em\hangafter=1\noindent\crlabel{#1}#2\par}
-\newcommand{\crstep}[4]{\par\vspace{2pt}\noindent\hspace*{6.2em}%
-  \begin{minipage}[t]{\dimexpr\linewidth-6.2em\relax}{\small\color{soft}#1.\enspace #2}\par\vspace{3pt}%
-  \hspace*{1.4em}\crfit{\dimexpr\linewidth-1.4em\relax}{#3}\end{minipage}\par}
-\newcommand{\crverdict}[3]{\par\vspace{3pt}\noindent\hspace*{1.4em}%
-  \begin{minipage}[t]{\dimexpr\linewidth-1.4em\relax}\crfit{\linewidth}{#1}\par\vspace{2pt}%
-  \hspace*{1.4em}\textbf{\color{ink}#2}#3\end{minipage}\par\vspace{3pt}}
+\newcommand{\crresult}[1]{\par\vspace{2pt}{\fboxsep=9pt\noindent\colorbox{paper}{%
+  \makebox[\dimexpr\linewidth-18pt\relax][l]{\crfit{\dimexpr\linewidth-18pt\relax}{#1}}}\par}\vspace{2pt}}
+\newcommand{\crnote}[1]{\unskip\nobreak\hfil\penalty50\hskip2em\hbox{}\nobreak\hfil{\small\color{soft}#1}%
+  \parfillskip=0pt\finalhyphendemerits=0\par}
+\newcommand{\crline}[2]{{\parskip=3pt\par\hangindent=6.2em\hangafter=1\noindent
+  \makebox[6.2em][l]{\small\color{soft}#1}#2\par}}
+\newcommand{\crverdict}[3]{{\parskip=6pt\par\noindent\hspace*{1.6em}\crfit{0.56\linewidth}{#1}%
+  \hfill\makebox[0.38\linewidth][l]{\textbf{\color{ink}#2}#3}\par}}
 """.strip()
 
 
@@ -85,11 +85,11 @@ class Sheet:
 
     # Each of these makes the lines that stand for one command of the template.
 
-    def result(self, k):
+    def result(self, k, what):
         r = self.results[k]
         indices = r",\; ".join(rf"{i['name']} = {symbol(i['from'])}, \dots, {symbol(i['to'])}" for i in r["free_indices"])
         tail = rf" \qquad {{\color{{soft}} {indices}}}" if indices else ""
-        return [rf"\crresult{{{r['latex']}{tail}}}"]
+        return [rf"\crresult{{{what} = {r['latex']}{tail}}}"]
 
     def where(self, k):
         r = self.results[k]
@@ -103,7 +103,7 @@ class Sheet:
             lines.append(rf"\crline{{Well defined}}{{{only} \crfit{{0.75\linewidth}}{{{self.both(exact)}}}}}")
         if sure:
             label = "" if exact else "Well defined"
-            but = "and given by the formula " if exact else ""
+            but = "by the formula " if exact else ""
             lines.append(rf"\crline{{{label}}}{{{but}at least where \crfit{{0.6\linewidth}}{{{self.both(sure)}}}}}")
         return lines
 
@@ -112,9 +112,12 @@ class Sheet:
         return r" \quad\text{and}\quad ".join(conditions)
 
     def steps(self, k):
-        lines = [r"\crline{Derivation}{}\vspace{-\baselineskip}\vspace{-\parskip}"]
-        for n, step in enumerate(self.results[k]["steps"], 1):
-            lines.append(rf"\crstep{{{n}}}{{{plain(step['rule'])}}}{{{step['latex']}}}{{}}")
+        """One line a rule; the last step of the program is the result, which the page has already."""
+        lines = []
+        for step in self.results[k]["steps"][:-1]:
+            label = "" if lines else "Derivation"
+            formula = rf"\crfit{{\dimexpr\linewidth-6.2em\relax}}{{{step['latex']}}}"
+            lines.append(rf"\crline{{{label}}}{{{formula}\crnote{{{plain(step['rule'])}}}}}")
         return lines
 
     def checked(self, k):
@@ -129,17 +132,16 @@ class Sheet:
         query = self.results[k]["query"]
         expr, wrt = re.fullmatch(r"derive (.*) wrt (.*)", query).groups()
         r = chainrule("check", self.path, "-e", expr, "--wrt", wrt, "--at", values)["results"][0]
-        at = r",\quad ".join(f"{n} = {matrix(v)}" for n, v in r["at"].items())
+        at = r",\quad ".join(f"{n} = {matrix(v)}" for n, v in r["at"].items() if isinstance(v, list))
         at += "".join(rf",\quad {n} = {v}" for n, v in r["indices"].items())
         e = r["worst_entry"]
         sides = e["one_sided"]
         if not e["exists"]:
-            words = ("does not exist", rf": ${number(sides['left'])}$ from the left, ${number(sides['right'])}$ from the right")
+            words = "does not exist", rf": ${number(sides['left'])}$ from the left, ${number(sides['right'])}$ from the right"
         elif not e["formula_agrees"]:
-            words = ("exists, but is not what the formula gives",
-                     rf": it is ${number(e['numeric'])}$, the formula gives ${number(e['value'])}$")
+            words = "exists", rf": ${number(e['numeric'])}$, but the formula gives ${number(e['value'])}$"
         else:
-            words = ("exists, and the formula agrees", rf": ${number(e['value'])}$")
+            words = "exists", rf": ${number(e['value'])}$, as the formula says"
         return [rf"\crverdict{{{at}}}{{{words[0]}}}{{{words[1]}}}"]
 
 
@@ -150,7 +152,7 @@ def fill(sheet, template):
         m = re.fullmatch(r"\\(result|where|steps|checked|verdict)\{(\d+)\}(?:\{(.*)\})?", text.strip())
         if not m:
             return [text.replace("@version@", sheet.version)]
-        rest = [m[3]] if m[1] == "verdict" else []
+        rest = [] if m[3] is None else [m[3]]
         return getattr(sheet, m[1])(int(m[2]) - 1, *rest)
 
     return "\n".join(x for text in template.splitlines() for x in line(text)) + "\n"

@@ -263,8 +263,8 @@ static cr_ref select_simplify(cr_graph *g, cr_ref y)
     /* z > 0 ? 1 : 0 is step(z) */
     if (is_const(g, a, &x) && is_const(g, b, &z) && x == 1 && z == 0 && is_op(g, cond, CR_OP_LT) && is_const(g, in_of(g, cond, 0), &v) && v == 0)
         return cr_map(g, CR_OP_STEP, in_of(g, cond, 1));
-    /* a number comes out: z > 0 ? 2 : 0 is 2 step(z) */
-    if (is_const(g, a, &x) && is_const(g, b, &z) && z == 0 && x != 1 && x != 0)
+    /* a number comes out: z > 0 ? 2 : 0 is 2 step(z); but the equal share of a tie stays where it is read, a == b ? 1/2 : 0 */
+    if (is_const(g, a, &x) && is_const(g, b, &z) && z == 0 && x != 1 && x != 0 && !(x == 0.5 && is_op(g, cond, CR_OP_EQ)))
         return times(g, x, cr_select(g, cond, one_like(g, y), b));
     /* n > 0 ? a : 0 for a norm n, which guards a quotient by n: the condition n != 0 is stated apart */
     if (is_const(g, b, &z) && z == 0 && is_op(g, cond, CR_OP_LT) && is_const(g, in_of(g, cond, 0), &v) && v == 0) {

@@ -387,6 +387,50 @@ static cr_status judge_level(check_work *w, exec_env *env, const check_level *l,
     return CR_OK;
 }
 
+/* Partial derivatives may all exist at a kink where x as a whole has none: |x+y| - |x-y| at 0. A derivative is linear in the
+ * direction, so the slopes along some directions v, signs and odd numbers, must be what the partial ones add up to. */
+static cr_status check_joint(check_work *w, exec_env *env, const check_level *l, level_numbers *q, cr_check_case *c, double *ratio)
+{
+    enum { DIRECTIONS = 8 };
+    cr_graph *g = w->p->g;
+    unsigned attributes = attr_of(g, l->w->var, 1);
+    if (attributes & (CR_SYMMETRIC | CR_DIAGONAL) || q->n_x < 2 || q->n_x > CHECK_MAX_DIRECTIONS) return CR_OK;
+    size_t n_y = q->d.n / q->n_x;
+    double size = fmax(largest(q->numeric, q->d.n), 1e-300);
+    for (unsigned turn = 0; turn < DIRECTIONS; turn++) {
+        for (size_t i = 0; i < q->n_x; i++) {
+            uint32_t h = (uint32_t)(i * DIRECTIONS + turn) * 2654435761u;
+            q->v[i] = turn == 0 ? 1 : (h >> 13 & 1 ? 1 : -1) * (turn < 4 ? 1 : 1 + (h >> 20) % 7 / 3.0);
+        }
+        exec_ray ray = {0};
+        cr_status s = exec_one_sided(g, env, l->f, l->w->var, q->v, &ray);
+        for (size_t e = 0; s == CR_OK && e < n_y; e++) {
+            double sum = 0;
+            for (size_t i = 0; i < q->n_x; i++) sum += q->v[i] * q->numeric[e * q->n_x + i];
+            if (ray.state[e] == 2 || !isfinite(sum) || fabs(ray.slope.value[e] - sum) <= 1e-9 * size * (double)q->n_x) continue;
+            strbuf b;
+            sb_init(&b);
+            sb_printf(&b, "%s along [", name_text(g->dims, attr_of(g, l->w->var, 0)));
+            for (size_t i = 0; i < q->n_x && i < 8; i++) sb_printf(&b, "%s%.3g", i ? ", " : "", q->v[i]);
+            sb_puts(&b, q->n_x > 8 ? ", ...]" : "]");
+            cr_check_entry one = {.name = result_buffer(w->mem, &b), .exists = CR_NO, .agrees = CR_NO, .formula = sum,
+                                  .numeric = ray.slope.value[e], .left = sum, .right = ray.slope.value[e], .order = l->order,
+                                  .joint = true};
+            sb_free(&b);
+            c->exists = c->agrees = CR_NO;
+            c->worst = one;
+            *ratio = 1e12;
+            if (!one.name || (w->n_findings < CHECK_MAX_FINDINGS && !LIST_PUSH(w->finding, w->n_findings, w->finding_cap, one)))
+                s = prog_oom(w->p);
+            turn = DIRECTIONS;
+            break;
+        }
+        exec_ray_free(&ray);
+        if (s != CR_OK) return s;
+    }
+    return CR_OK;
+}
+
 static cr_status check_one_level(check_work *w, exec_env *env, const check_level *l, bool last, cr_check_case *c,
                                  double *ratio, bool *unreliable)
 {
@@ -403,6 +447,7 @@ static cr_status check_one_level(check_work *w, exec_env *env, const check_level
     for (size_t k = 0; s == CR_OK && k < q.n_x; k += stride)
         s = one_direction(w, env, l, &q, k, l->w->n_index ? entry : k, &count);
     if (s == CR_OK) s = judge_level(w, env, l, &q, c, ratio, unreliable);
+    if (s == CR_OK && w->decide && !l->w->n_index && count.on && c->exists == CR_YES) s = check_joint(w, env, l, &q, c, ratio);
     if (s == CR_OK && last && *ratio > w->keep_above && !keep_arrays(w, &q, c)) s = prog_oom(w->p);
     c->on_kink += count.on;
     c->near_kink += count.near;
