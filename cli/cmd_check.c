@@ -86,40 +86,46 @@ static const char *order_text(unsigned order)
     return order < 4 ? text[order] : " (higher derivative)";
 }
 
-static void print_entry(const cr_check *k, const cr_check_entry *e)
+/* What was found of one entry; its verdict in `colour`. */
+static void print_finding(const cr_check *k, const cr_check_entry *e, ink colour)
 {
     char u[32], v[32], l[32], r[32];
     number_text(e->formula, u);
     number_text(e->numeric, v);
     number_text(e->left, l);
     number_text(e->right, r);
-    term_label("");
-    printf("%s%s: ", e->name, order_text(e->order));
     if (e->joint) {
-        printf("not differentiable as a whole: the slope is %s, the partial derivatives add up to %s\n", r, l);
+        term_put(colour, "not differentiable as a whole");
+        printf(": the slope is %s, the partial derivatives add up to %s", r, l);
     } else if (e->exists == CR_NO) {
+        term_put(colour, "does not exist");
         if (isnan(e->left) && isnan(e->right))
-            puts("does not exist: no value there");
+            fputs(": no value there", stdout);
         else
-            printf("does not exist: %s from the left, %s from the right\n", isnan(e->left) ? "none" : l,
-                   isnan(e->right) ? "none" : r);
+            printf(": %s from the left, %s from the right", isnan(e->left) ? "none" : l, isnan(e->right) ? "none" : r);
     } else if (e->agrees == CR_UNDECIDED) {
-        printf("undecided%s; the formula gives %s", k->near_kink ? ", within rounding of a kink" : "", u);
+        term_put(colour, "undecided");
+        printf("%s; the formula gives %s", k->near_kink ? ", within rounding of a kink" : "", u);
         if (isfinite(e->left) && isfinite(e->right)) printf(", from the left %s, from the right %s", l, r);
-        putchar('\n');
     } else if (e->agrees == CR_YES) {
-        printf("%s\n", u);
+        term_put(colour, "exists and the formula agrees");
+        printf(": %s", u);
     } else if (k->given) {
-        printf("exists with value %s while the formula gives %s\n", v, u);
+        term_put(colour, "exists");
+        printf(" with value %s while the formula gives %s", v, u);
     } else {
-        printf("the formula gives %s, the numbers %s (tolerance %.1e)\n", u, v, e->tolerance);
+        printf("the formula gives %s, the numbers %s (tolerance %.1e)", u, v, e->tolerance);
     }
+}
+
+static ink verdict_ink(const cr_check *k)
+{
+    return k->agrees == CR_YES ? INK_GOOD : k->agrees == CR_NO ? INK_BAD : INK_UNSURE;
 }
 
 static void print_verdict(const cr_check *k)
 {
-    ink colour = k->agrees == CR_YES ? INK_GOOD : k->agrees == CR_NO ? INK_BAD : INK_UNSURE;
-    fputs("    ", stdout);
+    ink colour = verdict_ink(k);
     if (k->exists == CR_NO)
         term_put(colour, "does not exist");
     else if (k->agrees == CR_NO)
@@ -144,29 +150,53 @@ static void print_point(const cr_check *k)
     }
 }
 
+static void print_summary(const cr_check *k)
+{
+    const cr_check_entry *w = &k->cases[k->worst].worst;
+    double difference = fabs(w->formula - w->numeric);
+    print_verdict(k);
+    fputs(k->given ? ": " : " at ", stdout);
+    if (k->given && k->n_findings > 0 && k->n_findings < k->n_entries) printf("%zu of ", k->n_findings);
+    printf("%zu %s", k->given ? k->n_entries : k->n_points,
+           k->given           ? k->n_entries == 1 ? "entry" : "entries"
+           : k->n_points == 1 ? "random point"
+                              : "random points");
+    if (!k->given) printf(", %zu entries", k->n_entries);
+    if (k->agrees == CR_YES && difference == 0)
+        fputs(", no difference", stdout);
+    else if (k->agrees == CR_YES)
+        printf(", largest difference %.1e at %s", difference, w->name);
+    printf(" (%s)\n", k->method);
+}
+
 static void print_check(const cr_check *k, bool quiet, bool first)
 {
     const cr_check_entry *w = &k->cases[k->worst].worst;
     bool fine = k->agrees == CR_YES;
     if (quiet && fine) return;
     term_query(k->query, first);
-    print_verdict(k);
-    printf("%s%zu %s", k->given ? ": " : " at ", k->given ? k->n_entries : k->n_points,
-           k->given           ? k->n_entries == 1 ? "entry" : "entries"
-           : k->n_points == 1 ? "random point"
-                              : "random points");
-    if (!k->given) printf(", %zu entries", k->n_entries);
-    if (fine) printf(", largest difference %.1e at %s", fabs(w->formula - w->numeric), w->name);
-    printf(" (%s)\n", k->method);
-    for (size_t i = 0; i < k->n_findings && i < SHOWN; i++) print_entry(k, &k->finding[i]);
-    if (k->n_findings > SHOWN) {
-        term_label("");
-        printf("... and %zu more%s\n", k->n_findings - SHOWN, k->n_findings >= 100 ? " or so" : "");
+    fputs("    ", stdout);
+    if (k->given && k->n_entries == 1 && k->n_cases == 1 && k->n_findings <= 1) { /* one number: all on one line */
+        print_finding(k, k->n_findings ? &k->finding[0] : w, verdict_ink(k));
+        printf(" (%s)\n", k->method);
+    } else {
+        print_summary(k);
+        for (size_t i = 0; i < k->n_findings && i < SHOWN; i++) {
+            term_label("");
+            printf("%s%s: ", k->finding[i].name, order_text(k->finding[i].order));
+            print_finding(k, &k->finding[i], INK_PLAIN);
+            putchar('\n');
+        }
+        if (k->n_findings > SHOWN) {
+            term_label("");
+            printf("... and %zu more%s\n", k->n_findings - SHOWN, k->n_findings >= 100 ? " or so" : "");
+        }
     }
-    if (k->given && fine && k->cases[0].formula.n == 1 && k->n_cases == 1) print_entry(k, w);
     if (k->on_kink || k->near_kink) {
         term_label("kinks");
-        printf("%zu element operations on one, %zu within rounding of one\n", k->on_kink, k->near_kink);
+        printf("%zu element%s on one", k->on_kink, k->on_kink == 1 ? "" : "s");
+        if (k->near_kink) printf(", %zu within rounding of one", k->near_kink);
+        putchar('\n');
     }
     if (!fine && !k->given) print_point(k);
 }

@@ -168,8 +168,11 @@ cr_ref case_random_param(op_case *c, const char *name, cr_ref like, unsigned k)
     cr_dim shape[CR_MAX_RANK];
     for (unsigned i = 0; i < k; i++) shape[i] = cr_dim_const(c->g, 2 + (int64_t)i);
     memcpy(shape + k, s->dim, s->rank * sizeof *shape);
-    cr_ref p = cr_param(c->g, name, s->rank + k, shape, 0);
+    char full[64]; /* one name for each shape */
+    snprintf(full, sizeof full, "%s %u", name, (unsigned)graph_type(c->g, CR_REAL, s->rank + k, shape));
+    cr_ref p = cr_param(c->g, full, s->rank + k, shape, 0);
     exec_array a;
+    if (!p) graph_fault(c);
     if (!p || !array_like(c, p, &a)) return CR_NONE;
     for (size_t i = 0; i < a.n; i++) a.value[i] = uniform(c, -1, 1);
     bool ok = case_give(c, p, &a);
@@ -204,7 +207,7 @@ static double greatest(const exec_array *a)
 static bool differences(op_case *c, cr_ref x, const exec_array *x0, size_t n_y, double *jacobian)
 {
     static const double weight[] = {1.0 / 12, -8.0 / 12, 8.0 / 12, -1.0 / 12}, at[] = {-2, -1, 1, 2};
-    const double h = 1.0 / 1024;
+    const double h = 1.0 / 4096;
     exec_array moved;
     if (!array_like(c, x, &moved)) return false;
     memset(jacobian, 0, n_y * x0->n * sizeof *jacobian);
@@ -331,10 +334,8 @@ bool check_gradient(op_case *c)
     bool ok = true;
     for (unsigned i = 0; i < c->n_vars && ok; i++) {
         one_variable o = {.x = c->var[i], .name = name_text(c->g->dims, attr_of(c->g, c->var[i], 0))};
-        char tangent[16];
-        snprintf(tangent, sizeof tangent, "tangent %u", i); /* of a different shape for each variable */
         o.u = case_random_param(c, "cotangent", c->y, 0);
-        o.v = case_random_param(c, tangent, o.x, 0);
+        o.v = case_random_param(c, "tangent", o.x, 0);
         ok = o.u && o.v && case_value(c, o.x, &o.x0) && case_value(c, o.u, &o.uv) && case_value(c, o.v, &o.vv) &&
              check_variable(c, &o, &y);
         exec_array_free(&o.x0);

@@ -27,14 +27,14 @@ MACROS = r"""
 \newsavebox{\crbox}
 \newcommand{\crfit}[2]{\sbox{\crbox}{$\displaystyle #2$}%
   \ifdim\wd\crbox>#1\resizebox{#1}{!}{\usebox{\crbox}}\else\usebox{\crbox}\fi}
-\newcommand{\crresult}[1]{\par\vspace{2pt}{\fboxsep=9pt\noindent\colorbox{paper}{%
-  \makebox[\dimexpr\linewidth-18pt\relax][l]{\crfit{\dimexpr\linewidth-18pt\relax}{#1}}}\par}\vspace{2pt}}
+\newcommand{\crresult}[1]{\par\vspace{2pt}{\fboxsep=7pt\noindent\colorbox{paper}{%
+  \makebox[\dimexpr\linewidth-14pt\relax][l]{\crfit{\dimexpr\linewidth-14pt\relax}{#1}}}\par}\vspace{2pt}}
 \newcommand{\crnote}[1]{\unskip\nobreak\hfil\penalty50\hskip2em\hbox{}\nobreak\hfil{\small\color{soft}#1}%
   \parfillskip=0pt\finalhyphendemerits=0\par}
 \newcommand{\crline}[2]{{\parskip=3pt\par\hangindent=6.2em\hangafter=1\noindent
   \makebox[6.2em][l]{\small\color{soft}#1}#2\par}}
-\newcommand{\crverdict}[3]{{\parskip=6pt\par\noindent\hspace*{1.6em}\crfit{0.56\linewidth}{#1}%
-  \hfill\makebox[0.38\linewidth][l]{\textbf{\color{ink}#2}#3}\par}}
+\newcommand{\crverdict}[3]{{\parskip=6pt\par\noindent\hspace*{1.6em}\crfit{0.57\linewidth}{#1}%
+  \hfill\makebox[0.37\linewidth][l]{\textbf{\color{ink}#2}#3}\par}}
 """.strip()
 
 
@@ -99,11 +99,11 @@ class Sheet:
         sure = [c["latex"] for c in r["defined"] if c["kind"] != "exact"]
         lines = []
         if exact:
-            only = "where" if not sure else "only where"
+            only = "where" if not sure else "exists only where"
             lines.append(rf"\crline{{Well defined}}{{{only} \crfit{{0.75\linewidth}}{{{self.both(exact)}}}}}")
         if sure:
             label = "" if exact else "Well defined"
-            but = "by the formula " if exact else ""
+            but = "is what the formula says " if exact else ""
             lines.append(rf"\crline{{{label}}}{{{but}at least where \crfit{{0.6\linewidth}}{{{self.both(sure)}}}}}")
         return lines
 
@@ -137,7 +137,7 @@ class Sheet:
         e = r["worst_entry"]
         sides = e["one_sided"]
         if not e["exists"]:
-            words = "does not exist", rf": ${number(sides['left'])}$ from the left, ${number(sides['right'])}$ from the right"
+            words = "does not exist", rf": left ${number(sides['left'])}$, right ${number(sides['right'])}$"
         elif not e["formula_agrees"]:
             words = "exists", rf": ${number(e['numeric'])}$, but the formula gives ${number(e['value'])}$"
         else:

@@ -360,6 +360,35 @@ static cr_ref logistic(const cr_graph *g, cr_ref b)
     return CR_NONE;
 }
 
+/* u_a v_a e(i)_a = u[i] v[i], and v_a e(i)_a e(j)_a = v[i] delta(i,j): what an index selects is a number of its own, with a
+ * one-hot of its own. Of several indices a number is preferred. */
+static bool part_selected(cr_graph *g, product *p)
+{
+    int64_t v;
+    if (p->n == PRODUCT_MAX || p->next >= EINSUM_MAX_LABELS - 8) return false;
+    for (unsigned i = 0; i < p->n; i++) {
+        uint8_t l = p->label[i][0];
+        if (!is_op(g, p->factor[i], CR_OP_ONEHOT) || l < p->rank || count_label(g, p, l) < 3) continue;
+        unsigned kept = i, at = PRODUCT_MAX, axis = 0;
+        for (unsigned j = 0; j < p->n; j++) {
+            if (!is_op(g, p->factor[j], CR_OP_ONEHOT) || p->label[j][0] != l) continue;
+            bool number = dim_value(g->dims, attr_of(g, p->factor[j], 0), &v), has = dim_value(g->dims, attr_of(g, p->factor[kept], 0), &v);
+            if (number != has ? number : p->factor[j] < p->factor[kept]) kept = j;
+        }
+        for (unsigned j = 0; j < p->n; j++) /* another index first, else the last operand */
+            for (unsigned k = 0; k < rank_of(g, p->factor[j]); k++) {
+                if (j == kept || p->label[j][k] != l || (at < PRODUCT_MAX && is_op(g, p->factor[at], CR_OP_ONEHOT))) continue;
+                at = j;
+                axis = k;
+            }
+        p->label[at][axis] = (uint8_t)p->next;
+        p->factor[p->n] = p->factor[kept];
+        p->label[p->n++][0] = (uint8_t)p->next++;
+        return true;
+    }
+    return false;
+}
+
 static bool merge_facts(simp *s, product *p)
 {
     cr_graph *g = s->g;
@@ -420,13 +449,19 @@ static bool merge_facts(simp *s, product *p)
             drop(p, i);
             return true;
         }
-        /* v_b I_ab = v_a I_ab */
+        /* v_b I_ab = v_a I_ab, but A_ab I_ab stays */
         if (is_op(g, f, CR_OP_IDENTITY) && p->label[i][0] != p->label[i][1])
-            for (unsigned j = 0; j < p->n; j++)
-                if (rank_of(g, p->factor[j]) == 1 && p->label[j][0] == p->label[i][1]) {
-                    p->label[j][0] = p->label[i][0];
-                    return true;
+            for (unsigned j = 0; j < p->n; j++) {
+                unsigned at = CR_MAX_RANK;
+                bool both = false;
+                for (unsigned k = 0; k < rank_of(g, p->factor[j]); k++) {
+                    if (p->label[j][k] == p->label[i][1]) at = k;
+                    both |= p->label[j][k] == p->label[i][0];
                 }
+                if (j == i || at == CR_MAX_RANK || both) continue;
+                p->label[j][at] = p->label[i][0];
+                return true;
+            }
         /* a symmetric factor: its axes in the order of labels */
         if (rank_of(g, f) == 2 && p->label[i][0] > p->label[i][1] && is_symmetric(s, f, 0)) {
             uint8_t t = p->label[i][0];
@@ -660,7 +695,7 @@ cr_ref product_simplify(simp *s, product *p)
             double v;
             changed = (is_const(g, p->factor[i], &v) && v != 3.14159265358979323846) || (is_op(g, p->factor[i], CR_OP_EINSUM) && may_merge(s, p->factor[i]) && p->n + node(g, p->factor[i])->n_in < PRODUCT_MAX);
         }
-        changed = changed || merge_powers(s, p) || merge_matrices(s, p) || merge_facts(s, p);
+        changed = changed || merge_powers(s, p) || merge_matrices(s, p) || merge_facts(s, p) || part_selected(g, p);
         if (changed) continue;
         if (s->small && push_selection(s, p)) continue;
         for (unsigned i = 0; i < p->n && s->small && !changed; i++)
@@ -674,6 +709,13 @@ cr_ref product_simplify(simp *s, product *p)
             if (!plain && !worth_distributing(s, p, i)) continue;
             cr_ref out = distribute(s, p, i);
             if (out || g->err.status != CR_OK) return out;
+        }
+        if (s->small) { /* equal but for the axes of symmetric factors: one node */
+            double coef = p->coef;
+            p->coef = 1;
+            if (!(whole = turn_symmetric(s, p, 0))) return CR_NONE;
+            product_read(g, whole, p);
+            p->coef = coef;
         }
         if (p->coef == 1) return whole;
         break;

@@ -98,6 +98,32 @@ unsigned calc_sign(cr_graph *g, cr_ref a)
     return out;
 }
 
+/* The axes of a symmetric factor may be swapped: of the nodes that this gives, the oldest. (Only the first TURNED such
+ * factors are tried.) */
+cr_ref turn_symmetric(simp *s, const product *p, unsigned depth)
+{
+    enum { TURNED = 4 };
+    cr_graph *g = s->g;
+    product t = *p;
+    uint8_t *turned[TURNED];
+    unsigned n = 0;
+    for (unsigned i = 0; i < t.n && n < TURNED; i++) {
+        bool matrix = shape_of(g, t.factor[i])->rank == 2 && t.label[i][0] != t.label[i][1];
+        if (matrix && is_symmetric(s, t.factor[i], depth + 1)) turned[n++] = t.label[i];
+    }
+    cr_ref oldest = product_build(g, &t);
+    for (unsigned choice = 1; choice < 1u << n && oldest; choice++) { /* a Gray code: one turn leads to the next choice */
+        unsigned k = 0;
+        while (!(choice >> k & 1)) k++;
+        uint8_t l = turned[k][0];
+        turned[k][0] = turned[k][1];
+        turned[k][1] = l;
+        cr_ref r = product_build(g, &t);
+        if (r < oldest) oldest = r;
+    }
+    return oldest;
+}
+
 bool is_symmetric(simp *s, cr_ref r, unsigned depth)
 {
     cr_graph *g = s->g;
@@ -116,13 +142,14 @@ bool is_symmetric(simp *s, cr_ref r, unsigned depth)
         return cr_add_n(g, n->n_in, t) == r;
     }
     case CR_OP_EINSUM: { /* symmetric if swapping its axes gives the same node */
-        product p;
+        product p, t;
         if (!s->small) return false;
         product_read(g, r, &p);
-        for (unsigned i = 0; i < p.n; i++)
-            for (unsigned k = 0; k < shape_of(g, p.factor[i])->rank; k++)
-                if (p.label[i][k] < 2) p.label[i][k] = 1 - p.label[i][k];
-        return product_build(g, &p) == r;
+        t = p;
+        for (unsigned i = 0; i < t.n; i++)
+            for (unsigned k = 0; k < shape_of(g, t.factor[i])->rank; k++)
+                if (t.label[i][k] < 2) t.label[i][k] = 1 - t.label[i][k];
+        return turn_symmetric(s, &t, depth) == turn_symmetric(s, &p, depth);
     }
     default: return op_get((cr_op)n->op)->kind == KIND_MAP1 && is_symmetric(s, n->word[0], depth + 1);
     }
@@ -481,9 +508,11 @@ static cr_ref simplify_node(simp *s, cr_ref r)
             if (constant_condition(g, n->word[0], &yes) && shape_of(g, r)->rank == 0) r = cr_bool(g, yes);
             else if (shape_of(g, r)->rank == 0) r = reduce_constant_axes(g, r);
             break;
-        case CR_OP_AND: case CR_OP_OR: /* constants that were broadcast */
-            for (uint32_t i = 0; i < 2; i++)
+        case CR_OP_AND: case CR_OP_OR:
+            for (uint32_t i = 0; i < 2 && r == before; i++) /* constants that were broadcast */
                 if (constant_condition(g, n->word[i], &yes)) r = yes == (n->op == CR_OP_AND) ? n->word[1 - i] : n->word[i];
+            if (r == before && op_of(g, n->word[1]) == n->op) /* a or (b or c): from the left, as it is read */
+                r = cr_map2(g, (cr_op)n->op, cr_map2(g, (cr_op)n->op, n->word[0], in_of(g, n->word[1], 0)), in_of(g, n->word[1], 1));
             break;
         default:
             if (op->simplify && !(s->stable && (n->op == CR_OP_DSIGMOID || n->op == CR_OP_DTANH))) r = op->simplify(g, r);

@@ -65,16 +65,17 @@ static bool merge_like(term_list *l)
 /* ---- common factors ------------------------------------------------------------------------------- */
 
 /* p with a hole in the place of factor i (its axes swapped if asked): equal products around the hole are equal refs. */
-static cr_ref with_hole(cr_graph *g, const product *p, unsigned i, bool swap)
+static cr_ref with_hole(simp *s, const product *p, unsigned i, bool swap)
 {
+    cr_graph *g = s->g;
     product q = *p;
-    const cr_shape *s = shape_of(g, p->factor[i]);
-    cr_dim dim[2] = {s->dim[swap], s->dim[!swap]};
+    const cr_shape *sh = shape_of(g, p->factor[i]);
+    cr_dim dim[2] = {sh->dim[swap], sh->dim[!swap]};
     dim_sym name = name_intern(g->dims, "#hole", 5);
     q.factor[i] = graph_node(g, CR_OP_PARAM, graph_type(g, CR_REAL, 2, dim), 0, NULL, 2, (uint32_t[]){name, 0});
     q.label[i][0] = p->label[i][swap];
     q.label[i][1] = p->label[i][!swap];
-    return product_build(g, &q);
+    return turn_symmetric(s, &q, 0);
 }
 
 /* B x + B' x = (B + B') x: two terms that differ in one matrix factor only. */
@@ -87,12 +88,20 @@ static cr_ref join(simp *s, double ca, cr_ref a, double cb, cr_ref b)
     product_read(g, b, &q);
     if (p.n != q.n || p.n < 2) return CR_NONE;
     p.coef = q.coef = 1;
+    uint64_t sum_p = 0, sum_q = 0; /* of the refs: tells most sets of other factors apart */
+    for (unsigned i = 0; i < p.n; i++) {
+        sum_p += p.factor[i];
+        sum_q += q.factor[i];
+    }
     for (unsigned i = 0; i < p.n; i++) {
         if (shape_of(g, p.factor[i])->rank != 2 || op_of(g, p.factor[i]) == CR_OP_IDENTITY) continue;
-        cr_ref around = with_hole(g, &p, i, false);
+        cr_ref around = CR_NONE;
         for (unsigned j = 0; j < q.n; j++)
             for (unsigned swap = 0; swap < 2; swap++) {
-                if (shape_of(g, q.factor[j])->rank != 2 || op_of(g, q.factor[j]) == CR_OP_IDENTITY || with_hole(g, &q, j, swap) != around) continue;
+                if (shape_of(g, q.factor[j])->rank != 2 || op_of(g, q.factor[j]) == CR_OP_IDENTITY) continue;
+                if (sum_p - p.factor[i] != sum_q - q.factor[j]) continue;
+                if (!around) around = with_hole(s, &p, i, false);
+                if (!around || with_hole(s, &q, j, swap) != around) continue;
                 cr_ref other = q.factor[j];
                 const cr_shape *o = shape_of(g, other);
                 if (swap) {

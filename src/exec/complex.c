@@ -134,7 +134,8 @@ static T t_mod(T a, T b)
 
 static inline bool t_better_pivot(T a, T b)
 {
-    return !(hypot(creal(a), cimag(a)) <= hypot(creal(b), cimag(b)));
+    double size = hypot(creal(a), cimag(a));
+    return isnan(size) || size > hypot(creal(b), cimag(b));
 }
 static inline bool t_is_minus_infinity(T z) { return creal(z) == -INFINITY; }
 static inline bool t_is_zero(T a) { return creal(a) == 0 && cimag(a) == 0; }

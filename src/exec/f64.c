@@ -42,7 +42,7 @@ static T t_mod(T a, T b)
 }
 
 /* NaN is taken, so that it shows in the result. */
-static inline bool t_better_pivot(T a, T b) { return !(fabs(a) <= fabs(b)); }
+static inline bool t_better_pivot(T a, T b) { return isnan(a) || fabs(a) > fabs(b); }
 static inline bool t_is_minus_infinity(T z) { return z == -INFINITY; }
 static inline bool t_is_zero(T a) { return a == 0; }
 

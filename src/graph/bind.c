@@ -70,8 +70,13 @@ static cr_ref lift_node(cr_graph *g, cr_ref r, dim_sym s, cr_dim n, const cr_ref
     case CR_OP_SOFTMAX: return cr_softmax(g, in[0], attr[0] + 1);
     case CR_OP_LOGSOFTMAX: return cr_logsoftmax(g, in[0], attr[0] + 1);
     case CR_OP_DET: case CR_OP_LOGDET: case CR_OP_INV: case CR_OP_PINV: case CR_OP_ADJ: case CR_OP_MATPOW:
-    case CR_OP_RESHAPE: case CR_OP_STACK: case CR_OP_BIND:
+    case CR_OP_RESHAPE: case CR_OP_STACK:
         return CR_NONE;
+    case CR_OP_BIND: /* sums and products are element-wise in the new axis */
+        if ((attr[0] != CR_BIND_SUM && attr[0] != CR_BIND_PROD) || dim_uses(g->dims, attr[2], s) || dim_uses(g->dims, attr[3], s) ||
+            !dim_is_symbol(g->dims, attr[1], &t))
+            return CR_NONE;
+        return cr_bind(g, (cr_bind_kind)attr[0], name_text(g->dims, t), attr[2], attr[3], in[0]);
     default: { /* element-wise */
         cr_ref full[3];
         if (nd->n_in > 3 && nd->op != CR_OP_ADD) return CR_NONE;
@@ -131,26 +136,42 @@ static cr_ref lift(cr_graph *g, cr_ref body, dim_sym s, cr_dim n, bool *depends)
 typedef struct level_scan {
     const cr_graph *g;
     dim_sym but;
-    unsigned level;
+    uint64_t used; /* levels 1..63 of the symbols met */
+    unsigned top;
 } level_scan;
+
+static unsigned level_of(const cr_graph *g, dim_sym s)
+{
+    unsigned l;
+    return sscanf(name_text(g->dims, s), "#%u", &l) == 1 ? l : 0;
+}
 
 static void scan_symbol(void *user, dim_sym s)
 {
     level_scan *scan = user;
-    unsigned l;
-    if (s != scan->but && sscanf(name_text(scan->g->dims, s), "#%u", &l) == 1 && l > scan->level) scan->level = l;
+    unsigned l = s == scan->but ? 0 : level_of(scan->g, s);
+    if (l < 64) scan->used |= 1ull << l;
+    if (l > scan->top) scan->top = l;
 }
 
-/* Bound symbols are named #1, #2, ... by nesting, from the inside, so that renaming an index gives the same ref. The level is
- * above every bound symbol in the body, those of enclosing binders included, so that nothing is captured. */
+/* Bound symbols are named #1, #2, ... by nesting, from the inside, so that renaming an index gives the same ref. A name that
+ * the body uses for an enclosing binder is passed over, so that nothing is captured. */
 static unsigned binder_level(cr_graph *g, cr_ref body, dim_sym bound)
 {
     size_t n;
-    level_scan scan = {g, bound, 0};
+    level_scan scan = {.g = g, .but = bound};
+    unsigned inner = 0;
     cr_ref *cone = graph_cone(g, 1, &body, &n);
-    for (size_t i = 0; cone && i < n; i++) graph_node_dims(g, cone[i], scan_symbol, &scan);
+    for (size_t i = 0; cone && i < n; i++) {
+        dim_sym s;
+        graph_node_dims(g, cone[i], scan_symbol, &scan);
+        if (op_of(g, cone[i]) != CR_OP_BIND || !dim_is_symbol(g->dims, attr_of(g, cone[i], 1), &s)) continue;
+        if (level_of(g, s) > inner) inner = level_of(g, s);
+    }
     mem_free(cone);
-    return scan.level + 1;
+    if (scan.top >= 63) return scan.top + 1;
+    for (inner++; scan.used >> inner & 1;) inner++;
+    return inner;
 }
 
 /* Reduces the leading axis of t. */

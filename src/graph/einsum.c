@@ -205,14 +205,16 @@ static bool fold_scalars(cr_graph *g, draft *d)
 {
     uint32_t number = UINT32_MAX, integer = UINT32_MAX;
     double product = 1, v;
+    bool folded = false;
     for (uint32_t i = 0; i < d->n; i++) {
         if (rank_of(g, d->operand[i])) continue;
         if (is_const(g, d->operand[i], &v)) {
             if (number == UINT32_MAX) {
                 number = i;
                 product = v;
-            } else if (fabs(product * v) < 1e15 && product * v == trunc(product * v)) {
+            } else if (product == 1 || v == 1 || (fabs(product * v) < 1e15 && product * v == trunc(product * v))) {
                 product *= v;
+                folded = true;
                 drop(d, i--);
             }
         } else if (op_of(g, d->operand[i]) == CR_OP_INT) {
@@ -226,7 +228,7 @@ static bool fold_scalars(cr_graph *g, draft *d)
     }
     if (number != UINT32_MAX) {
         cr_dim k;
-        d->operand[number] = cr_const(g, product);
+        if (folded) d->operand[number] = cr_const(g, product);
         if (!d->operand[number]) return false;
         if (integer != UINT32_MAX && as_dim(g, d->operand[number], &k)) {
             d->operand[integer] = cr_int(g, dim_mul(g->dims, k, attr_of(g, d->operand[integer], 0)));

@@ -76,31 +76,34 @@ static cr_ref out_of_memory(cr_graph *g) { return graph_fail(g, CR_ENOMEM, "out 
 
 /* ---- types ------------------------------------------------------------------------------------ */
 
-static uint32_t shape_hash(const cr_shape *s)
+static uint32_t shape_hash(unsigned dtype, unsigned rank, const cr_dim *dim)
 {
-    uint32_t h = hash_word(s->dtype, s->rank);
-    for (unsigned i = 0; i < s->rank; i++) h = hash_word(h, s->dim[i]);
+    uint32_t h = hash_word(dtype, rank);
+    for (unsigned i = 0; i < rank; i++) h = hash_word(h, dim[i]);
     return h;
 }
 
-static bool shape_equal(const cr_shape *a, const cr_shape *b)
+static bool shape_is(const cr_shape *s, unsigned dtype, unsigned rank, const cr_dim *dim)
 {
-    return a->dtype == b->dtype && a->rank == b->rank && !memcmp(a->dim, b->dim, a->rank * sizeof a->dim[0]);
+    if (s->dtype != dtype || s->rank != rank) return false;
+    for (unsigned i = 0; i < rank; i++)
+        if (s->dim[i] != dim[i]) return false;
+    return true;
 }
 
-/* Doubles an open-addressing table of ids when it is half full; hash_of gives the hash of an id. */
-static bool grow_table(uint32_t **table, size_t *cap, size_t used, uint32_t (*hash_of)(const cr_graph *, uint32_t),
+/* Doubles an open-addressing table of the ids 1 .. end-1 when it is half full; hash_of gives the hash of an id. The ids
+ * are put in anew in their own order: walking the old table instead would read the nodes at random. */
+static bool grow_table(uint32_t **table, size_t *cap, size_t end, uint32_t (*hash_of)(const cr_graph *, uint32_t),
                        const cr_graph *g)
 {
-    if (*cap && used * 2 < *cap) return true;
+    if (*cap && end * 2 < *cap) return true;
     size_t n = *cap ? *cap * 2 : 256;
     uint32_t *t = mem_zalloc(n, sizeof *t);
     if (!t) return false;
-    for (size_t i = 0; i < *cap; i++) {
-        if (!(*table)[i]) continue;
-        size_t k = hash_of(g, (*table)[i]) & (n - 1);
+    for (uint32_t id = 1; id < end; id++) {
+        size_t k = hash_of(g, id) & (n - 1);
         while (t[k]) k = (k + 1) & (n - 1);
-        t[k] = (*table)[i];
+        t[k] = id;
     }
     mem_free(*table);
     *table = t;
@@ -108,7 +111,11 @@ static bool grow_table(uint32_t **table, size_t *cap, size_t used, uint32_t (*ha
     return true;
 }
 
-static uint32_t hash_of_type(const cr_graph *g, uint32_t t) { return shape_hash(g->type[t]); }
+static uint32_t hash_of_type(const cr_graph *g, uint32_t t)
+{
+    const cr_shape *s = g->type[t];
+    return shape_hash(s->dtype, s->rank, s->dim);
+}
 static uint32_t hash_of_node(const cr_graph *g, uint32_t r) { return node(g, r)->hash; }
 
 cr_type graph_type(cr_graph *g, cr_dtype dtype, unsigned rank, const cr_dim *dim)
@@ -117,18 +124,16 @@ cr_type graph_type(cr_graph *g, cr_dtype dtype, unsigned rank, const cr_dim *dim
         graph_fail(g, CR_ELIMIT, "a tensor of %u axes; at most %d are possible", rank, CR_MAX_RANK);
         return 0;
     }
-    cr_shape s = {.dtype = (uint8_t)dtype, .rank = (uint8_t)rank};
-    for (unsigned i = 0; i < rank; i++) {
+    for (unsigned i = 0; i < rank; i++)
         if (!dim[i]) return 0; /* the error is set already */
-        s.dim[i] = dim[i];
-    }
     if (!grow_table(&g->type_table, &g->type_table_cap, g->n_types, hash_of_type, g)) return out_of_memory(g);
-    size_t k = shape_hash(&s) & (g->type_table_cap - 1);
+    size_t k = shape_hash(dtype, rank, dim) & (g->type_table_cap - 1);
     for (; g->type_table[k]; k = (k + 1) & (g->type_table_cap - 1))
-        if (shape_equal(g->type[g->type_table[k]], &s)) return g->type_table[k];
+        if (shape_is(g->type[g->type_table[k]], dtype, rank, dim)) return g->type_table[k];
     cr_shape *own = arena_alloc(&g->mem, sizeof *own);
     if (!own || !VEC_RESERVE(g->type, g->type_cap, g->n_types + 1)) return out_of_memory(g);
-    *own = s;
+    *own = (cr_shape){.dtype = (uint8_t)dtype, .rank = (uint8_t)rank};
+    if (rank) memcpy(own->dim, dim, rank * sizeof *dim);
     g->type[g->n_types] = own;
     return g->type_table[k] = (cr_type)g->n_types++;
 }

@@ -154,13 +154,14 @@ static bool push_index(parser *ps, const token *name, cr_dim lo, cr_dim hi)
     const char *s = name_text(ps->g->dims, name->name);
     const global_name *e = global_of(ps->p, name->name);
     if (!e) return false;
-    if (find_local(ps, name->name) || (e->kind != NAME_NONE && e->kind != NAME_FUNCTION)) {
+    bool shadows = e->kind == NAME_INTEGER || e->kind == NAME_DEFINITION;
+    if (find_local(ps, name->name) || e->kind == NAME_VARIABLE) {
         fail_token(ps, name, CR_ENAME, "`%s` is in use; choose another name for the index", s);
         return false;
     }
-    /* Arguments that are put into a body may contain an index of the same name: there the index gets a symbol of its
-     * own. */
-    dim_sym symbol = ps->frame ? fresh_symbol(ps->g, s) : name->name;
+    /* Arguments that are put into a body may contain an index of the same name, and a definition the integer that the index
+     * hides: there the index gets a symbol of its own. */
+    dim_sym symbol = ps->frame || shadows ? fresh_symbol(ps->g, s) : name->name;
     cr_ref value = symbol ? cr_int(ps->g, dim_symbol(ps->g->dims, symbol)) : CR_NONE;
     if (!value) {
         built(ps, CR_NONE, name->start);

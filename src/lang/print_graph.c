@@ -446,6 +446,18 @@ static tree *call(pr *p, cr_ref r, tree *arg)
     return t;
 }
 
+/* delta(i,j) of two indices whose range is not known: if(i == j, 1, 0). NULL if it is another choice. */
+static tree *open_delta(pr *p, cr_ref r)
+{
+    cr_graph *g = p->g;
+    cr_ref c = in_of(g, r, 0);
+    cr_dim i, j;
+    double one, zero;
+    if (shape_of(g, r)->rank || op_of(g, c) != CR_OP_EQ || !is_const(g, in_of(g, r, 1), &one) || one != 1) return NULL;
+    if (!is_const(g, in_of(g, r, 2), &zero) || zero != 0 || !as_dim(g, in_of(g, c, 0), &i) || !as_dim(g, in_of(g, c, 1), &j)) return NULL;
+    return tree_call(p, "delta", 2, (tree *[]){tree_dim(p, i), tree_dim(p, j)});
+}
+
 /* The operator r, whole (index NULL) or its entry. */
 static tree *operator(pr *p, cr_ref r, const cr_dim *index, bool top)
 {
@@ -492,6 +504,7 @@ static tree *operator(pr *p, cr_ref r, const cr_dim *index, bool top)
         if (b) b->op = (uint16_t)op;
         return b;
     case CR_OP_SELECT:
+        if ((a = open_delta(p, r)) || pr_failed(p)) return a;
         a = argument(p, r, 0, index);
         b = argument(p, r, 1, index);
         return tree_new(p, T_IF, 3, (tree *[]){a, b, argument(p, r, 2, index)});
