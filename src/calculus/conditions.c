@@ -281,6 +281,34 @@ static cr_ref robust_cotangent(cr_graph *g, cr_ref c)
     return cr_full(g, cr_const(g, 1), s->rank, s->dim);
 }
 
+/* s = 0 for all of its axes but the first e: c_i t_ij = 0 for all j is c_i = 0, or t_ij = 0 for all j. */
+static cr_ref vanishes(cr_graph *g, cr_ref s, unsigned e)
+{
+    cr_ref zero = cr_const(g, 0), part[2] = {CR_NONE, CR_NONE};
+    einsum_view v;
+    unsigned rank = cr_rank(g, s);
+    if (op_of(g, s) != CR_OP_EINSUM || rank == e) return any_axes(g, CR_OP_ALLR, cr_map2(g, CR_OP_EQ, s, zero), e);
+    einsum_read(g, s, &v);
+    for (unsigned late = 0; late < 2; late++) {
+        cr_ref in[EINSUM_MAX_LABELS];
+        uint8_t label[EINSUM_MAX_LABELS * 4];
+        unsigned n = 0, m = 0;
+        const uint32_t *l = v.labels;
+        if (v.n > EINSUM_MAX_LABELS) break;
+        for (uint32_t i = 0; i < v.n; l += shape_of(g, v.operand[i])->rank, i++) {
+            unsigned r = shape_of(g, v.operand[i])->rank;
+            bool later = v.n_labels > v.rank; /* sums hold factors together */
+            for (unsigned a = 0; a < r; a++) later |= l[a] >= e;
+            if (later != late) continue;
+            in[n++] = v.operand[i];
+            for (unsigned a = 0; a < r; a++) label[m++] = (uint8_t)l[a];
+        }
+        if (n) part[late] = cr_einsum(g, n, in, label, late ? rank : e, shape_of(g, s)->dim);
+    }
+    if (!part[0] || !part[1]) return any_axes(g, CR_OP_ALLR, cr_map2(g, CR_OP_EQ, s, zero), e);
+    return cr_map2(g, CR_OP_OR, cr_map2(g, CR_OP_EQ, part[0], zero), any_axes(g, CR_OP_ALLR, cr_map2(g, CR_OP_EQ, part[1], zero), e));
+}
+
 /* The condition of a kink at z = 0 whose argument moves by t. `jumps`: not continuous, so that t = 0 does not help. */
 static bool kink_at_zero(scope *s, cr_ref r, cr_ref z, bool jumps, double slope_gap, const cr_ref *cone, size_t n)
 {
@@ -331,7 +359,7 @@ static bool kink_at_zero(scope *s, cr_ref r, cr_ref z, bool jumps, double slope_
     } else {
         s->jump_fails = true;
     }
-    cr_ref still = any_axes(g, CR_OP_ALLR, cr_map2(g, CR_OP_EQ, a.s, cr_const(g, 0)), a.e);
+    cr_ref still = vanishes(g, a.s, a.e);
     if (never_zero(g, a.s)) still = cr_bool(g, false);
     return add_condition(s, still && cr_rank(g, still) != cr_rank(g, off) ? off : cr_map2(g, CR_OP_OR, off, still), exact ? COND_EXACT : COND_SUFFICIENT);
 }

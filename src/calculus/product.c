@@ -678,7 +678,8 @@ cr_ref calc_pushed(cr_graph *g, cr_ref y)
     return g->err.status == CR_OK ? product_build(g, &p) : CR_NONE;
 }
 
-cr_ref product_simplify(simp *s, product *p)
+/* p as it was read from the node `whole`, or CR_NONE if it is no node yet. */
+static cr_ref simplify_product(simp *s, product *p, cr_ref whole)
 {
     cr_graph *g = s->g;
     for (int round = 0; round < 64; round++) {
@@ -689,7 +690,7 @@ cr_ref product_simplify(simp *s, product *p)
                 i--;
             }
         if (p->coef == 0 || p->n == 0) break; /* a number */
-        cr_ref whole = renormalise(s, p);
+        if (changed || !whole || round > 0) whole = renormalise(s, p);
         if (!whole || g->err.status != CR_OK) return CR_NONE;
         for (unsigned i = 0; i < p->n && !changed; i++) { /* the builder may have made new numbers and views */
             double v;
@@ -721,4 +722,13 @@ cr_ref product_simplify(simp *s, product *p)
         break;
     }
     return product_build(g, p);
+}
+
+cr_ref product_simplify(simp *s, product *p) { return simplify_product(s, p, CR_NONE); }
+
+cr_ref product_simplify_node(simp *s, cr_ref r)
+{
+    product p;
+    product_read(s->g, r, &p);
+    return simplify_product(s, &p, r);
 }

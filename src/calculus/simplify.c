@@ -374,11 +374,42 @@ static cr_ref unbroadcast(cr_graph *g, cr_ref r)
     return small ? cr_einsum(g, 1, &small, label, sh->rank, sh->dim) : CR_NONE;
 }
 
-/* all(i, c) for a comparison c that is constant along i is c. */
+/* The scalar condition that c is everywhere, if it is one: a comparison of broadcast numbers, or a broadcast condition, whose
+ * form is (b ? 1 : 0) == 1. */
+static cr_ref same_everywhere(cr_graph *g, cr_ref c)
+{
+    cr_op op = op_of(g, c);
+    double v, one, zero;
+    if (cr_rank(g, c) == 0) return c;
+    if (op == CR_OP_ALLR || op == CR_OP_ANYR) { /* all(j, x_j == 0), whatever i */
+        cr_ref t = in_of(g, c, 0);
+        op_kind kind = op_get(op_of(g, t))->kind;
+        if (kind != KIND_CMP || node(g, t)->n_in != 2 || op_of(g, t) == CR_OP_AND || op_of(g, t) == CR_OP_OR) return CR_NONE;
+        unsigned used = used_axes(g, in_of(g, t, 0)) | used_axes(g, in_of(g, t, 1));
+        if (used & ((1u << attr_of(g, c, 0)) - 1)) return CR_NONE;
+        t = cr_map2(g, op_of(g, t), drop_axes(g, in_of(g, t, 0), used), drop_axes(g, in_of(g, t, 1), used));
+        return valid(g, t) && cr_rank(g, t) ? cr_reduce(g, op, t, 0) : t;
+    }
+    if ((op != CR_OP_LT && op != CR_OP_LE && op != CR_OP_EQ && op != CR_OP_NE) || used_axes(g, in_of(g, c, 0)) | used_axes(g, in_of(g, c, 1)))
+        return CR_NONE;
+    cr_ref a = drop_axes(g, in_of(g, c, 0), 0), b = drop_axes(g, in_of(g, c, 1), 0);
+    if (op == CR_OP_EQ && is_const(g, b, &v) && v == 1 && op_of(g, a) == CR_OP_SELECT && is_const(g, in_of(g, a, 1), &one) && one == 1 &&
+        is_const(g, in_of(g, a, 2), &zero) && zero == 0)
+        return in_of(g, a, 0);
+    return cr_map2(g, op, a, b);
+}
+
+/* all(i, c) for a comparison c that is constant along i is c; all(i, c_i or b) is all(i, c_i) or b, any(i, c_i and b)
+ * likewise, and so are the other two. */
 static cr_ref reduce_constant_axes(cr_graph *g, cr_ref r)
 {
     cr_ref c = in_of(g, r, 0);
     cr_op op = op_of(g, c);
+    if (op == CR_OP_AND || op == CR_OP_OR)
+        for (uint32_t i = 0; i < 2; i++) {
+            cr_ref b = same_everywhere(g, in_of(g, c, i));
+            if (b) return cr_map2(g, op, i ? cr_reduce(g, op_of(g, r), in_of(g, c, 0), 0) : b, i ? b : cr_reduce(g, op_of(g, r), in_of(g, c, 1), 0));
+        }
     if (op != CR_OP_LT && op != CR_OP_LE && op != CR_OP_EQ && op != CR_OP_NE) return r;
     cr_ref a = in_of(g, c, 0), b = in_of(g, c, 1);
     unsigned used = used_axes(g, a) | used_axes(g, b);
@@ -481,12 +512,9 @@ static cr_ref simplify_node(simp *s, cr_ref r)
         }
         switch ((cr_op)n->op) {
         case CR_OP_ADD: return sum_simplify(s, n->n_in, n->word);
-        case CR_OP_EINSUM: case CR_OP_DIV: case CR_OP_POW: case CR_OP_SQRT: {
-            product p;
+        case CR_OP_EINSUM: case CR_OP_DIV: case CR_OP_POW: case CR_OP_SQRT:
             if (n->op == CR_OP_SQRT && (r = op->simplify(g, r)) != before) break;
-            product_read(g, r, &p);
-            return product_simplify(s, &p);
-        }
+            return product_simplify_node(s, r);
         case CR_OP_CALL: r = expand_call(g, r); break;
         case CR_OP_BIND: r = contract_binder(s, r); break;
         case CR_OP_RESHAPE: r = split_identity(g, r); break;

@@ -32,6 +32,7 @@ typedef struct product {
 void product_read(const cr_graph *g, cr_ref r, product *p);
 /* The expression; merges powers, inverses, deltas, numbers. */
 cr_ref product_simplify(simp *s, product *p);
+cr_ref product_simplify_node(simp *s, cr_ref r);
 cr_ref product_build(cr_graph *g, const product *p); /* as it stands */
 /* Sum of n terms of one shape: flattened, like terms collected, factored where a rank-2 factor differs. */
 cr_ref sum_simplify(simp *s, unsigned n, const cr_ref *terms);

@@ -273,13 +273,13 @@ static cr_ref finish(cr_graph *g, const draft *d, const cr_dim *shape)
 cr_ref cr_einsum(cr_graph *g, unsigned n, const cr_ref *operands, const uint8_t *labels, unsigned rank,
                  const cr_dim *shape)
 {
-    draft d; /* of 1.5 KB only what is read gets written: this is the busiest builder */
+    draft d; /* not zeroed as a whole, it is large and this the busiest of all builders */
     d.rank = rank;
     d.n = n;
     d.selected = 0;
-    memset(d.size, 0, sizeof d.size);
     if (n > MAX_OPERANDS) return graph_fail(g, CR_ELIMIT, "a product of more than %d factors", MAX_OPERANDS);
     if (rank > CR_MAX_RANK) return graph_fail(g, CR_ELIMIT, "a tensor of more than %d axes", CR_MAX_RANK);
+    uint64_t known = (1ull << rank) - 1; /* labels that have a size */
     for (unsigned k = 0; k < rank; k++) {
         if (!shape[k]) return CR_NONE;
         d.size[k] = shape[k];
@@ -292,8 +292,10 @@ cr_ref cr_einsum(cr_graph *g, unsigned n, const cr_ref *operands, const uint8_t 
         for (unsigned k = 0; k < s->rank; k++) {
             uint8_t l = *labels++;
             if (l >= EINSUM_MAX_LABELS) return graph_fail(g, CR_ELIMIT, "more than %d indices in a product", EINSUM_MAX_LABELS);
-            if (!d.size[l]) d.size[l] = s->dim[k];
-            else if (d.size[l] != s->dim[k]) {
+            if (!(known >> l & 1)) {
+                known |= 1ull << l;
+                d.size[l] = s->dim[k];
+            } else if (d.size[l] != s->dim[k]) {
                 strbuf x;
                 sb_init(&x);
                 dim_print(g->dims, d.size[l], &x, NULL, NULL);
@@ -306,13 +308,13 @@ cr_ref cr_einsum(cr_graph *g, unsigned n, const cr_ref *operands, const uint8_t 
             d.label[i][k] = l;
         }
     }
-    uint64_t summed = labels_present(g, &d) & ~((1ull << rank) - 1);
+    uint64_t summed = known & ~((1ull << rank) - 1);
     inline_views(g, &d);
     if (!contract_deltas(g, &d)) return cr_full(g, cr_const(g, 0.0), rank, shape);
     /* A summed label that no operand has any more, and that no delta selects, counts its size: the broadcast axis of a
      * view, a traced identity. */
     uint64_t counted = summed & ~labels_present(g, &d) & ~d.selected;
-    for (uint8_t l = (uint8_t)rank; counted >> l; l++) {
+    for (unsigned l = rank; l < EINSUM_MAX_LABELS && counted >> l; l++) {
         if (!(counted >> l & 1) || d.size[l] == dim_const(g->dims, 1)) continue;
         if (d.n == MAX_OPERANDS) return graph_fail(g, CR_ELIMIT, "a product of more than %d factors", MAX_OPERANDS);
         d.operand[d.n] = cr_int(g, d.size[l]);
