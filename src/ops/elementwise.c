@@ -1,15 +1,40 @@
 /* Functions of one argument, element by element. Each block: derivative, where it holds, sign, REAL rewrite. */
 #include "ops/build.h"
 
+/* d y / d z as an expression in y, its argument z and the graph g. */
+#define PARTIAL(name, ...)                                                                                             \
+    static cr_ref name##_partial(cr_graph *g, cr_ref y, unsigned i)                                                    \
+    {                                                                                                                  \
+        cr_ref z = arg(g, y);                                                                                          \
+        (void)i, (void)z;                                                                                              \
+        return __VA_ARGS__;                                                                                            \
+    }
+/* The sign of y from that of z, s[0]. */
+#define SIGN(name, ...)                                                                                                \
+    static unsigned name(const cr_graph *g, cr_ref y, const unsigned *s)                                               \
+    {                                                                                                                  \
+        (void)g, (void)y, (void)s;                                                                                     \
+        return __VA_ARGS__;                                                                                            \
+    }
+/* Slopes on the left and right of a kink at z = 0. */
+#define SLOPES(name, left, right)                                                                                      \
+    static bool name##_slopes(const cr_graph *g, cr_ref y, double *l, double *r)                                       \
+    {                                                                                                                  \
+        (void)g, (void)y;                                                                                              \
+        *l = left;                                                                                                     \
+        *r = right;                                                                                                    \
+        return true;                                                                                                   \
+    }
+
 /* ---- exponential and logarithm ------------------------------------------------------------------ */
 
 /* exp' = exp */
-static cr_ref exp_partial(cr_graph *g, cr_ref y, unsigned i) { (void)g, (void)i; return y; }
-static unsigned exp_sign(const cr_graph *g, cr_ref y, const unsigned *s) { (void)g, (void)y, (void)s; return SIGN_POS; }
+PARTIAL(exp, y)
+SIGN(exp_sign, SIGN_POS)
 static cr_ref exp_simplify(cr_graph *g, cr_ref y) { return is_op(g, arg(g, y), CR_OP_LOG) ? arg(g, arg(g, y)) : y; }
 
 /* log' = 1/z for z > 0 */
-static cr_ref log_partial(cr_graph *g, cr_ref y, unsigned i) { (void)i; return cr_div(g, one_like(g, y), arg(g, y)); }
+PARTIAL(log, cr_div(g, one_like(g, y), z))
 static cr_ref positive_arg(cr_graph *g, cr_ref y) { return greater(g, arg(g, y), 0); }
 static cr_ref log_simplify(cr_graph *g, cr_ref y)
 {
@@ -23,8 +48,8 @@ static cr_ref log_simplify(cr_graph *g, cr_ref y)
 }
 
 /* sqrt' = 1/(2 sqrt(z)) for z > 0 */
-static cr_ref sqrt_partial(cr_graph *g, cr_ref y, unsigned i) { (void)i; return cr_div(g, one_like(g, y), times(g, 2, y)); }
-static unsigned sqrt_sign(const cr_graph *g, cr_ref y, const unsigned *s) { (void)g, (void)y; return (s[0] & ~(unsigned)SIGN_NEG); }
+PARTIAL(sqrt, cr_div(g, one_like(g, y), times(g, 2, y)))
+SIGN(sqrt_sign, (s[0] & ~(unsigned)SIGN_NEG))
 static cr_ref sqrt_simplify(cr_graph *g, cr_ref y)
 {
     cr_ref z = arg(g, y);
@@ -39,13 +64,9 @@ static cr_ref sqrt_simplify(cr_graph *g, cr_ref y)
 static cr_ref nonzero_arg(cr_graph *g, cr_ref y) { return cr_map2(g, CR_OP_NE, arg(g, y), cr_const(g, 0)); }
 
 /* |z|' = sign(z); at 0 by convention 0 */
-static cr_ref abs_partial(cr_graph *g, cr_ref y, unsigned i) { (void)i; return cr_map(g, CR_OP_SIGN, arg(g, y)); }
-static bool abs_slopes(const cr_graph *g, cr_ref y, double *l, double *r) { (void)g, (void)y; *l = -1; *r = 1; return true; }
-static unsigned abs_sign(const cr_graph *g, cr_ref y, const unsigned *s)
-{
-    (void)g, (void)y;
-    return (s[0] & SIGN_ZERO) | (s[0] & (SIGN_NEG | SIGN_POS) ? SIGN_POS : 0u);
-}
+PARTIAL(abs, cr_map(g, CR_OP_SIGN, z))
+SLOPES(abs, -1, 1)
+SIGN(abs_sign, (s[0] & SIGN_ZERO) | (s[0] & (SIGN_NEG | SIGN_POS) ? SIGN_POS : 0u))
 static cr_ref abs_simplify(cr_graph *g, cr_ref y)
 {
     double v;
@@ -54,18 +75,14 @@ static cr_ref abs_simplify(cr_graph *g, cr_ref y)
 }
 
 /* sign and step are constant off 0 */
-static unsigned keep_sign(const cr_graph *g, cr_ref y, const unsigned *s) { (void)g, (void)y; return s[0]; }
+SIGN(keep_sign, s[0])
 static cr_ref sign_simplify(cr_graph *g, cr_ref y)
 {
     double v;
     if (is_const(g, arg(g, y), &v)) return number_like(g, y, (v > 0) - (v < 0));
     return y;
 }
-static unsigned step_sign(const cr_graph *g, cr_ref y, const unsigned *s)
-{
-    (void)g, (void)y;
-    return (s[0] & SIGN_POS ? SIGN_POS : 0u) | (s[0] & (SIGN_NEG | SIGN_ZERO) ? SIGN_ZERO : 0u);
-}
+SIGN(step_sign, (s[0] & SIGN_POS ? SIGN_POS : 0u) | (s[0] & (SIGN_NEG | SIGN_ZERO) ? SIGN_ZERO : 0u))
 static cr_ref step_simplify(cr_graph *g, cr_ref y)
 {
     cr_ref z = arg(g, y);
@@ -76,8 +93,8 @@ static cr_ref step_simplify(cr_graph *g, cr_ref y)
 }
 
 /* relu' = step; at 0 by convention 0 */
-static cr_ref relu_partial(cr_graph *g, cr_ref y, unsigned i) { (void)i; return cr_map(g, CR_OP_STEP, arg(g, y)); }
-static bool relu_slopes(const cr_graph *g, cr_ref y, double *l, double *r) { (void)g, (void)y; *l = 0; *r = 1; return true; }
+PARTIAL(relu, cr_map(g, CR_OP_STEP, z))
+SLOPES(relu, 0, 1)
 static cr_ref relu_simplify(cr_graph *g, cr_ref y)
 {
     double v;
@@ -86,48 +103,25 @@ static cr_ref relu_simplify(cr_graph *g, cr_ref y)
 }
 
 /* z > 0 ? 1 : slope; at 0 by convention the left slope */
-static cr_ref leaky_partial(cr_graph *g, cr_ref y, unsigned i)
-{
-    (void)i;
-    return cr_select(g, greater(g, arg(g, y), 0), one_like(g, y), number_like(g, y, attr_double(g, y, 0)));
-}
-static bool leaky_slopes(const cr_graph *g, cr_ref y, double *l, double *r) { *l = attr_double(g, y, 0); *r = 1; return true; }
+PARTIAL(leaky, cr_select(g, greater(g, z, 0), one_like(g, y), number_like(g, y, attr_double(g, y, 0))))
+SLOPES(leaky, attr_double(g, y, 0), 1)
 
 /* elu(z) = z > 0 ? z : exp(z) - 1: its derivative z > 0 ? 1 : exp(z) is continuous */
-static cr_ref elu_partial(cr_graph *g, cr_ref y, unsigned i)
-{
-    (void)i;
-    return cr_select(g, greater(g, arg(g, y), 0), one_like(g, y), cr_map(g, CR_OP_EXP, arg(g, y)));
-}
+PARTIAL(elu, cr_select(g, greater(g, z, 0), one_like(g, y), cr_map(g, CR_OP_EXP, z)))
 
 /* selu(z) = lambda (z > 0 ? z : alpha (exp(z) - 1)), Klambauer et al. 2017; at 0 by convention the left slope */
 #define SELU_ALPHA 1.6732632423543772848170429916717
 #define SELU_LAMBDA 1.0507009873554804934193349852946
-static cr_ref selu_partial(cr_graph *g, cr_ref y, unsigned i)
-{
-    (void)i;
-    return cr_select(g, greater(g, arg(g, y), 0), number_like(g, y, SELU_LAMBDA),
-                     times(g, SELU_LAMBDA * SELU_ALPHA, cr_map(g, CR_OP_EXP, arg(g, y))));
-}
-static bool selu_slopes(const cr_graph *g, cr_ref y, double *l, double *r)
-{
-    (void)g, (void)y;
-    *l = SELU_LAMBDA * SELU_ALPHA;
-    *r = SELU_LAMBDA;
-    return true;
-}
+PARTIAL(selu, cr_select(g, greater(g, z, 0), number_like(g, y, SELU_LAMBDA), times(g, SELU_LAMBDA * SELU_ALPHA, cr_map(g, CR_OP_EXP, z))))
+SLOPES(selu, SELU_LAMBDA * SELU_ALPHA, SELU_LAMBDA)
 
 /* ---- sigmoidal ---------------------------------------------------------------------------------- */
 
 /* s' = s(z) s(-z), kept as one node: s (1 - s) would round to 0 where s rounds to 1 */
-static cr_ref sigmoid_partial(cr_graph *g, cr_ref y, unsigned i) { (void)i; return cr_map(g, CR_OP_DSIGMOID, arg(g, y)); }
-static unsigned positive_sign(const cr_graph *g, cr_ref y, const unsigned *s) { (void)g, (void)y, (void)s; return SIGN_POS; }
+PARTIAL(sigmoid, cr_map(g, CR_OP_DSIGMOID, z))
+SIGN(positive_sign, SIGN_POS)
 /* s'' = s' (1 - 2 s) */
-static cr_ref dsigmoid_partial(cr_graph *g, cr_ref y, unsigned i)
-{
-    (void)i;
-    return cr_mul(g, y, cr_sub(g, one_like(g, y), times(g, 2, cr_map(g, CR_OP_SIGMOID, arg(g, y)))));
-}
+PARTIAL(dsigmoid, cr_mul(g, y, cr_sub(g, one_like(g, y), times(g, 2, cr_map(g, CR_OP_SIGMOID, z)))))
 /* read as s (1 - s) */
 static cr_ref dsigmoid_simplify(cr_graph *g, cr_ref y)
 {
@@ -136,12 +130,8 @@ static cr_ref dsigmoid_simplify(cr_graph *g, cr_ref y)
 }
 
 /* tanh' = 1/cosh^2, read as 1 - tanh^2; tanh'' = -2 tanh tanh' */
-static cr_ref tanh_partial(cr_graph *g, cr_ref y, unsigned i) { (void)i; return cr_map(g, CR_OP_DTANH, arg(g, y)); }
-static cr_ref dtanh_partial(cr_graph *g, cr_ref y, unsigned i)
-{
-    (void)i;
-    return cr_mul(g, times(g, -2, cr_map(g, CR_OP_TANH, arg(g, y))), y);
-}
+PARTIAL(tanh, cr_map(g, CR_OP_DTANH, z))
+PARTIAL(dtanh, cr_mul(g, times(g, -2, cr_map(g, CR_OP_TANH, z)), y))
 static cr_ref dtanh_simplify(cr_graph *g, cr_ref y)
 {
     return cr_sub(g, one_like(g, y), square(g, cr_map(g, CR_OP_TANH, arg(g, y))));
@@ -156,7 +146,7 @@ static cr_ref silu_partial(cr_graph *g, cr_ref y, unsigned i)
 }
 
 /* softplus(z) = log(1 + exp(z)): softplus' = s */
-static cr_ref softplus_partial(cr_graph *g, cr_ref y, unsigned i) { (void)i; return cr_map(g, CR_OP_SIGMOID, arg(g, y)); }
+PARTIAL(softplus, cr_map(g, CR_OP_SIGMOID, z))
 
 /* gelu(z) = z Phi(z), Phi the normal distribution function (the erf form): gelu' = Phi(z) + z phi(z) */
 static cr_ref gelu_partial(cr_graph *g, cr_ref y, unsigned i)
@@ -170,13 +160,13 @@ static cr_ref gelu_partial(cr_graph *g, cr_ref y, unsigned i)
 
 /* ---- trigonometric and hyperbolic ---------------------------------------------------------------- */
 
-static cr_ref sin_partial(cr_graph *g, cr_ref y, unsigned i) { (void)i; return cr_map(g, CR_OP_COS, arg(g, y)); }
-static cr_ref cos_partial(cr_graph *g, cr_ref y, unsigned i) { (void)i; return cr_neg(g, cr_map(g, CR_OP_SIN, arg(g, y))); }
-static cr_ref sinh_partial(cr_graph *g, cr_ref y, unsigned i) { (void)i; return cr_map(g, CR_OP_COSH, arg(g, y)); }
-static cr_ref cosh_partial(cr_graph *g, cr_ref y, unsigned i) { (void)i; return cr_map(g, CR_OP_SINH, arg(g, y)); }
+PARTIAL(sin, cr_map(g, CR_OP_COS, z))
+PARTIAL(cos, cr_neg(g, cr_map(g, CR_OP_SIN, z)))
+PARTIAL(sinh, cr_map(g, CR_OP_COSH, z))
+PARTIAL(cosh, cr_map(g, CR_OP_SINH, z))
 
 /* tan' = 1 + tan^2 off the poles */
-static cr_ref tan_partial(cr_graph *g, cr_ref y, unsigned i) { (void)i; return cr_add(g, one_like(g, y), square(g, y)); }
+PARTIAL(tan, cr_add(g, one_like(g, y), square(g, y)))
 static cr_ref tan_regular(cr_graph *g, cr_ref y) { return cr_map2(g, CR_OP_NE, cr_map(g, CR_OP_COS, arg(g, y)), cr_const(g, 0)); }
 
 /* asin' = 1/sqrt(1 - z^2) = -acos', for |z| < 1 */
@@ -186,15 +176,11 @@ static cr_ref asin_partial(cr_graph *g, cr_ref y, unsigned i)
     cr_ref one = one_like(g, y);
     return cr_div(g, one, cr_map(g, CR_OP_SQRT, cr_sub(g, one, square(g, arg(g, y)))));
 }
-static cr_ref acos_partial(cr_graph *g, cr_ref y, unsigned i) { return cr_neg(g, asin_partial(g, y, i)); }
+PARTIAL(acos, cr_neg(g, asin_partial(g, y, 0)))
 static cr_ref inside_unit(cr_graph *g, cr_ref y) { return cr_map2(g, CR_OP_LT, cr_map(g, CR_OP_ABS, arg(g, y)), cr_const(g, 1)); }
 
 /* atan' = 1/(1 + z^2) */
-static cr_ref atan_partial(cr_graph *g, cr_ref y, unsigned i)
-{
-    (void)i;
-    return cr_div(g, one_like(g, y), cr_add(g, one_like(g, y), square(g, arg(g, y))));
-}
+PARTIAL(atan, cr_div(g, one_like(g, y), cr_add(g, one_like(g, y), square(g, z))))
 
 /* erf' = 2/sqrt(pi) exp(-z^2) */
 static cr_ref erf_partial(cr_graph *g, cr_ref y, unsigned i)
@@ -207,11 +193,7 @@ static cr_ref erf_partial(cr_graph *g, cr_ref y, unsigned i)
 /* ---- user functions ------------------------------------------------------------------------------ */
 
 /* f^(k)' = f^(k+1); a body is differentiated only when its derivative is read or run */
-static cr_ref call_partial(cr_graph *g, cr_ref y, unsigned i)
-{
-    (void)i;
-    return cr_call(g, attr_of(g, y, 0), attr_of(g, y, 1) + 1, arg(g, y));
-}
+PARTIAL(call, cr_call(g, attr_of(g, y, 0), attr_of(g, y, 1) + 1, z))
 
 const op_block ops_elementwise[] = {
     {CR_OP_EXP, {.partial = exp_partial, .sign = exp_sign, .simplify = exp_simplify}},
