@@ -3,6 +3,8 @@
  * clean CR_ENOMEM; leaks and stray accesses are found by the sanitizer run. */
 #include "unit.h"
 
+#include "ops/ops.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -44,6 +46,7 @@ static const char *const statements[] = {
 enum { N_STATEMENTS = sizeof statements / sizeof *statements };
 
 static const char *text;
+static bool seen[CR_OP_COUNT];
 
 static cr_status derive(cr_program *p)
 {
@@ -98,6 +101,7 @@ static cr_status run(void)
         if (s == CR_OK && !small) s = CR_ENOMEM;
         cr_graph_free(small);
     }
+    for (cr_ref r = 1; s == CR_OK && r < cr_program_graph(p)->n_nodes; r++) seen[op_of(cr_program_graph(p), r)] = true;
     if (s != CR_OK && s != CR_ENOMEM) print_error("%s\n  %s\n", text, cr_program_message(p));
     if (s == CR_ENOMEM && cr_program_status(p) == CR_ENOMEM) assert_true(*cr_program_message(p) != '\0');
     cr_program_free(p);
@@ -127,8 +131,8 @@ static cr_status run_refusing(long limit, bool once, long *count)
     return s;
 }
 
-/* Allocations of all statements together, and how many of them are made to fail. */
-enum { PER_STATEMENT = 250 };
+/* How many allocations are made to fail, in the first statement and in each other one. */
+enum { IN_FIRST = 2000, IN_OTHERS = 200 };
 
 static void each_allocation_of_each_statement(void **state)
 {
@@ -141,13 +145,15 @@ static void each_allocation_of_each_statement(void **state)
         total += n;
         /* Every k-th; the statements begin at different places. Even runs refuse everything from there on, odd ones a
          * single allocation, after which the rest of the program must cope. */
-        long step = 1 + n / PER_STATEMENT;
+        long step = 1 + n / (i == 0 ? IN_FIRST : IN_OTHERS);
         for (long at = i % step; at < n; at += step, tried++) {
             cr_status s = run_refusing(at, tried & 1, &used);
             if (s != CR_ENOMEM && !(s == CR_OK && (tried & 1)))
                 fail_msg("%s: status %d with allocation %ld of %ld refused", text, (int)s, at, n);
         }
     }
+    for (int op = 1; op < CR_OP_COUNT; op++)
+        if (!seen[op]) fail_msg("no statement uses %s", op_get((cr_op)op)->name);
     print_message("%ld of %ld allocations made to fail\n", tried, total);
 }
 

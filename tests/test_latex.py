@@ -68,7 +68,7 @@ prod(i=1..n, 1 + x[i]) wrt x
 sum(T) wrt T
 [i=1..n, j=1..n : sum(r=1..m, T[i,j,r]*b[r])] wrt b
 [t, s; s^2, t*s] wrt t
-all(i=1..n, x[i] > 0) wrt t
+sum(x)*prod(x) wrt x
 lambda_1*w_in'*x + alpha*delta(k,1)*x[k] wrt x[k]
 sigma''(t)*sigma'''(s) wrt t
 tr((A - X*X')*(A - X*X')') wrt X, X
@@ -128,7 +128,7 @@ def main():
                        check=True, env={**os.environ, "CHAINRULE": PROGRAM})
         failed += not typeset("sheet", (d / "sheet.tex").read_text(encoding="utf-8"), d)
     print(f"{len(STATEMENTS)} statements, {len(formulas)} formulas; {empty} not derived, {failed} failures")
-    return 1 if failed or empty > 3 else 0
+    return 1 if failed or empty else 0
 
 
 if __name__ == "__main__":

@@ -361,14 +361,14 @@ static cr_ref logistic(const cr_graph *g, cr_ref b)
 }
 
 /* u_a v_a e(i)_a = u[i] v[i], and v_a e(i)_a e(j)_a = v[i] delta(i,j): what an index selects is a number of its own, with a
- * one-hot of its own. Of several indices a number is preferred. */
+ * one-hot of its own; so is v_a e(i)_a where a is an axis of the result: v[i] e(i). Of several indices a number is preferred. */
 static bool part_selected(cr_graph *g, product *p)
 {
     int64_t v;
     if (p->n == PRODUCT_MAX || p->next >= EINSUM_MAX_LABELS - 8) return false;
     for (unsigned i = 0; i < p->n; i++) {
         uint8_t l = p->label[i][0];
-        if (!is_op(g, p->factor[i], CR_OP_ONEHOT) || l < p->rank || count_label(g, p, l) < 3) continue;
+        if (!is_op(g, p->factor[i], CR_OP_ONEHOT) || count_label(g, p, l) < (l < p->rank ? 2u : 3u)) continue;
         unsigned kept = i, at = PRODUCT_MAX, axis = 0;
         for (unsigned j = 0; j < p->n; j++) {
             if (!is_op(g, p->factor[j], CR_OP_ONEHOT) || p->label[j][0] != l) continue;
@@ -452,14 +452,14 @@ static bool merge_facts(simp *s, product *p)
         /* v_b I_ab = v_a I_ab, but A_ab I_ab stays */
         if (is_op(g, f, CR_OP_IDENTITY) && p->label[i][0] != p->label[i][1])
             for (unsigned j = 0; j < p->n; j++) {
-                unsigned at = CR_MAX_RANK;
-                bool both = false;
+                bool has = false, both = false;
                 for (unsigned k = 0; k < rank_of(g, p->factor[j]); k++) {
-                    if (p->label[j][k] == p->label[i][1]) at = k;
+                    has |= p->label[j][k] == p->label[i][1];
                     both |= p->label[j][k] == p->label[i][0];
                 }
-                if (j == i || at == CR_MAX_RANK || both) continue;
-                p->label[j][at] = p->label[i][0];
+                if (j == i || !has || both) continue;
+                for (unsigned k = 0; k < rank_of(g, p->factor[j]); k++)
+                    if (p->label[j][k] == p->label[i][1]) p->label[j][k] = p->label[i][0];
                 return true;
             }
         /* a symmetric factor: its axes in the order of labels */

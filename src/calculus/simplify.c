@@ -405,17 +405,18 @@ static cr_ref reduce_constant_axes(cr_graph *g, cr_ref r)
 {
     cr_ref c = in_of(g, r, 0);
     cr_op op = op_of(g, c);
-    if (op == CR_OP_AND || op == CR_OP_OR)
+    unsigned keep = attr_of(g, r, 0);
+    if (keep == 0 && (op == CR_OP_AND || op == CR_OP_OR))
         for (uint32_t i = 0; i < 2; i++) {
             cr_ref b = same_everywhere(g, in_of(g, c, i));
             if (b) return cr_map2(g, op, i ? cr_reduce(g, op_of(g, r), in_of(g, c, 0), 0) : b, i ? b : cr_reduce(g, op_of(g, r), in_of(g, c, 1), 0));
         }
     if (op != CR_OP_LT && op != CR_OP_LE && op != CR_OP_EQ && op != CR_OP_NE) return r;
     cr_ref a = in_of(g, c, 0), b = in_of(g, c, 1);
-    unsigned used = used_axes(g, a) | used_axes(g, b);
+    unsigned used = used_axes(g, a) | used_axes(g, b) | ((1u << keep) - 1);
     if (used == (1u << cr_rank(g, a)) - 1) return r;
     c = cr_map2(g, op, drop_axes(g, a, used), drop_axes(g, b, used));
-    return valid(g, c) && cr_rank(g, c) ? cr_reduce(g, op_of(g, r), c, 0) : c;
+    return valid(g, c) && cr_rank(g, c) > keep ? cr_reduce(g, op_of(g, r), c, keep) : c;
 }
 
 /* ---- binders ------------------------------------------------------------------------------------- */
@@ -534,7 +535,7 @@ static cr_ref simplify_node(simp *s, cr_ref r)
             break;
         case CR_OP_ALLR: case CR_OP_ANYR:
             if (constant_condition(g, n->word[0], &yes) && shape_of(g, r)->rank == 0) r = cr_bool(g, yes);
-            else if (shape_of(g, r)->rank == 0) r = reduce_constant_axes(g, r);
+            else r = reduce_constant_axes(g, r);
             break;
         case CR_OP_AND: case CR_OP_OR:
             for (uint32_t i = 0; i < 2 && r == before; i++) /* constants that were broadcast */

@@ -196,6 +196,7 @@ static bool binder_vjp(cr_graph *g, reverse_state *s, cr_ref y, cr_ref ybar, uin
         seed = weigh(g, ybar, binder_weight(g, y, &b), k);
     }
     cr_ref *part = mem_zalloc(n_wrt, sizeof *part);
+    if (!part) graph_fail(g, CR_ENOMEM, "out of memory");
     bool ok = part && seed && cr_reverse(g, b.body, seed, n_wrt, wrt, part) == CR_OK;
     for (unsigned i = 0; i < n_wrt && ok; i++) {
         if (!part[i]) continue;

@@ -101,9 +101,10 @@ static bool grow_table(uint32_t **table, size_t *cap, size_t end, uint32_t (*has
     uint32_t *t = mem_zalloc(n, sizeof *t);
     if (!t) return false;
     for (uint32_t id = 1; id < end; id++) {
-        size_t k = hash_of(g, id) & (n - 1);
+        uint32_t hash = hash_of(g, id);
+        size_t k = hash & (n - 1);
         while (t[k]) k = (k + 1) & (n - 1);
-        t[k] = id;
+        t[k] = graph_slot(n, hash, id);
     }
     mem_free(*table);
     *table = t;
@@ -127,15 +128,20 @@ cr_type graph_type(cr_graph *g, cr_dtype dtype, unsigned rank, const cr_dim *dim
     for (unsigned i = 0; i < rank; i++)
         if (!dim[i]) return 0; /* the error is set already */
     if (!grow_table(&g->type_table, &g->type_table_cap, g->n_types, hash_of_type, g)) return out_of_memory(g);
-    size_t k = shape_hash(dtype, rank, dim) & (g->type_table_cap - 1);
-    for (; g->type_table[k]; k = (k + 1) & (g->type_table_cap - 1))
-        if (shape_is(g->type[g->type_table[k]], dtype, rank, dim)) return g->type_table[k];
+    const size_t cap = g->type_table_cap;
+    uint32_t hash = shape_hash(dtype, rank, dim);
+    size_t k = hash & (cap - 1);
+    for (uint32_t slot; (slot = g->type_table[k]) != 0; k = (k + 1) & (cap - 1)) {
+        cr_type t = graph_slot_id(cap, slot);
+        if (slot == graph_slot(cap, hash, t) && shape_is(g->type[t], dtype, rank, dim)) return t;
+    }
     cr_shape *own = arena_alloc(&g->mem, sizeof *own);
     if (!own || !VEC_RESERVE(g->type, g->type_cap, g->n_types + 1)) return out_of_memory(g);
     *own = (cr_shape){.dtype = (uint8_t)dtype, .rank = (uint8_t)rank};
     if (rank) memcpy(own->dim, dim, rank * sizeof *dim);
     g->type[g->n_types] = own;
-    return g->type_table[k] = (cr_type)g->n_types++;
+    g->type_table[k] = graph_slot(cap, hash, (uint32_t)g->n_types);
+    return (cr_type)g->n_types++;
 }
 
 /* ---- nodes ------------------------------------------------------------------------------------ */
@@ -209,9 +215,12 @@ cr_ref graph_node(cr_graph *g, cr_op op, cr_type type, uint32_t n_in, const cr_r
         if (!valid(g, in[i])) return CR_NONE;
     if (!grow_table(&g->table, &g->table_cap, g->n_nodes, hash_of_node, g)) return out_of_memory(g);
     uint32_t hash = node_hash(g, op, type, n_in, in, n_attr, attr);
-    size_t k = hash & (g->table_cap - 1);
-    for (; g->table[k]; k = (k + 1) & (g->table_cap - 1))
-        if (node_is(g, g->table[k], hash, op, type, n_in, in, n_attr, attr)) return g->table[k];
+    const size_t cap = g->table_cap;
+    size_t k = hash & (cap - 1);
+    for (uint32_t slot; (slot = g->table[k]) != 0; k = (k + 1) & (cap - 1)) {
+        cr_ref r = graph_slot_id(cap, slot);
+        if (slot == graph_slot(cap, hash, r) && node_is(g, r, hash, op, type, n_in, in, n_attr, attr)) return r;
+    }
 
     if (g->n_nodes == UINT32_MAX || n_attr > UINT16_MAX)
         return graph_fail(g, CR_ELIMIT, "more than %u expressions in one graph", UINT32_MAX);
@@ -227,7 +236,8 @@ cr_ref graph_node(cr_graph *g, cr_op op, cr_type type, uint32_t n_in, const cr_r
     cr_ref r = g->n_nodes++;
     g->chunk[c][r & (CHUNK - 1)] = (cr_node){
         .op = (uint16_t)op, .n_attr = (uint16_t)n_attr, .n_in = n_in, .type = type, .hash = hash, .word = word};
-    return g->table[k] = r;
+    g->table[k] = graph_slot(cap, hash, r);
+    return r;
 }
 
 /* ---- reading ---------------------------------------------------------------------------------- */

@@ -318,7 +318,7 @@ cr_status cr_verify(const cr_graph *g, char *msg, size_t msg_size)
                 if (node(g, n->word[i])->type != n->type) fault = "a sum of different shapes";
         }
         size_t k = n->hash & (g->table_cap - 1);
-        while (g->table[k] && g->table[k] != r) k = (k + 1) & (g->table_cap - 1);
+        while (g->table[k] && graph_slot_id(g->table_cap, g->table[k]) != r) k = (k + 1) & (g->table_cap - 1);
         if (!fault && !g->table[k]) fault = "a node that the table does not find";
         if (fault) break;
     }

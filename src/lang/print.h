@@ -90,6 +90,7 @@ typedef struct pr {
     bool *selects; /* by ref below n_selects: e(i,n) enters it other than through a scalar */
     size_t n_selects;
     unsigned depth;
+    cr_ref spread; /* the sum that is being written entry by entry, for want of a matrix form */
     size_t n_trees;
 } pr;
 

@@ -186,6 +186,7 @@ static bool join(reduction *d, term *a, const term *b)
     a->num = num;
     a->den = den;
     a->chain = none;
+    a->identity = false; /* A .* I */
     if (b_first) a->place = b->place;
     d->plain = false;
     return true;

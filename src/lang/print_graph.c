@@ -301,7 +301,10 @@ static tree *leaf(pr *p, cr_ref r, const cr_dim *index)
         if (t && !index) t->op = (uint16_t)op_of(g, r);
         return t;
     }
-    case CR_OP_IOTA: return index ? tree_dim(p, index[0]) : pr_builder(p, r, false);
+    case CR_OP_IOTA:
+        if (index) return tree_dim(p, index[0]);
+        arg[0] = tree_dim(p, s->dim[0]);
+        return tree_call(p, "iota", 1, arg);
     default: return pr_fail(p, CR_EINTERNAL, "an operator that the printer does not know");
     }
 }
@@ -476,8 +479,9 @@ static tree *operator(pr *p, cr_ref r, const cr_dim *index, bool top)
         if (a || pr_failed(p)) return a;
         return rank ? pr_builder(p, r, true) : pr_einsum_entry(p, r, NULL, true);
     case CR_OP_ADD:
-        if (index && !top && !sum_takes_index(p, r)) return tree_index(p, pr_whole(p, r), rank, index);
-        if (index && top && p->form != LANG_COMPONENT && !sum_takes_index(p, r))
+        if (index && !top && r != p->spread && !sum_takes_index(p, r))
+            return tree_index(p, pr_whole(p, r), rank, index);
+        if (index && top && r != p->spread && p->form != LANG_COMPONENT && !sum_takes_index(p, r))
             return tree_index(p, pr_whole(p, r), rank, index);
         return addition(p, r, index, top);
     case CR_OP_DIV: {
@@ -581,7 +585,12 @@ tree *pr_whole(pr *p, cr_ref r)
     if (!deeper(p)) return NULL;
     unsigned rank = shape_of(p->g, r)->rank;
     tree *t = operator(p, r, NULL, false);
-    if (t && rank && is_elementwise(op_of(p->g, r)) && has_builder(t)) t = pr_builder(p, r, false);
+    if (t && rank && is_elementwise(op_of(p->g, r)) && has_builder(t)) {
+        cr_ref outer = p->spread;
+        p->spread = r;
+        t = pr_builder(p, r, false);
+        p->spread = outer;
+    }
     p->depth--;
     if (!t) return NULL;
     if (rank == 2) t->symmetric = calc_is_symmetric(p->g, r);
