@@ -128,8 +128,12 @@ int main(int argc, char **argv)
         return 2;
     }
     if (__sanitizer_set_death_callback) __sanitizer_set_death_callback(leave_input);
-    signal(SIGSEGV, on_signal);
-    signal(SIGABRT, on_signal);
+    /* A stack of its own, so that a stack overflow leaves its input too. */
+    static char stack[1 << 16];
+    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK};
+    sigaction(SIGSEGV, &action, NULL);
+    sigaction(SIGABRT, &action, NULL);
     for (size_t i = 0; i < n_seeds; i++) {
         input_n = seeds[i].n;
         memcpy(input, seeds[i].data, input_n);

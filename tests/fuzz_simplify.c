@@ -304,7 +304,8 @@ static double magnitude(cr_graph *g, exec_env *env, cr_ref root, bool generic)
         bool inputs_exact = !generic;
         for (uint32_t j = 0; j < nd->n_in; j++) inputs_exact &= exact[nd->word[j]];
         exact[r] &= inputs_exact;
-        for (size_t j = 0; j < v->n; j++) top = isfinite(v->value[j]) ? fmax(top, fabs(v->value[j])) : NAN;
+        for (size_t j = 0; j < v->n && !isnan(top); j++)
+            top = isfinite(v->value[j]) ? fmax(top, fabs(v->value[j])) : NAN;
         bool known = nd->n_in > 0 && value[nd->word[0]].value;
         if (known && !inputs_exact && hangs(op_of(g, r), &value[nd->word[0]], nd->n_in > 1 ? &value[nd->word[1]] : NULL))
             top = NAN;

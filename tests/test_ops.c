@@ -324,7 +324,7 @@ static double c_min(double a, double b) { return isnan(a) || isnan(b) ? NAN : a 
 /* a - b floor(a/b), in its limit for infinite b and without rounding where the quotient is large or tiny */
 static double c_mod(double a, double b)
 {
-    if (fabs(a / b) < 1e15 && (fabs(a / b) > 1e-15 || a == 0)) return a - b * floor(a / b);
+    if (isfinite(b) && fabs(a / b) < 1e15 && (fabs(a / b) > 1e-15 || a == 0)) return a - b * floor(a / b);
     return (a < 0) != (b < 0) && fmod(a, b) != 0 ? fmod(a, b) + b : fmod(a, b);
 }
 static double c_lt(double a, double b) { return a < b; }

@@ -414,6 +414,25 @@ static bool merge_facts(simp *s, product *p)
                 else p->factor[j] = power(g, b, e + 1);
                 return true;
             }
+        /* exp(z[i]) / sum(exp(z)) = softmax(z)[i] */
+        if (is_op(g, f, CR_OP_EXP) && rank_of(g, f) == 0 && is_op(g, in_of(g, f, 0), CR_OP_EINSUM))
+            for (unsigned j = 0; j < p->n; j++) {
+                cr_ref b = base_of(g, p->factor[j], &e), z = in_of(g, f, 0), all, hot = CR_NONE;
+                if (e >= 0 || !is_op(g, b, CR_OP_EINSUM) || rank_of(g, b) || node(g, b)->n_in != 1 || !is_op(g, all = in_of(g, b, 0), CR_OP_EXP) ||
+                    rank_of(g, all) != 1)
+                    continue;
+                for (uint32_t k = 0; k < node(g, z)->n_in && !hot; k++) {
+                    cr_ref h = in_of(g, z, k);
+                    if (is_op(g, h, CR_OP_ONEHOT) && shape_of(g, h)->dim[0] == shape_of(g, all)->dim[0] &&
+                        cr_einsum(g, 2, (cr_ref[]){in_of(g, all, 0), h}, (uint8_t[]){0, 0}, 0, NULL) == z)
+                        hot = h;
+                }
+                if (!hot) continue;
+                p->factor[i] = cr_einsum(g, 2, (cr_ref[]){cr_softmax(g, in_of(g, all, 0), 0), hot}, (uint8_t[]){0, 0}, 0, NULL);
+                if (e == -1) drop(p, j);
+                else p->factor[j] = power(g, b, e + 1);
+                return true;
+            }
         /* exp(z) / (1 + exp(z)) = sigmoid(z) = 1 / (1 + exp(-z)) */
         cr_ref b = base_of(g, f, &e), z = e < 0 && e == trunc(e) ? logistic(g, b) : CR_NONE;
         if (z) {
@@ -615,7 +634,7 @@ static bool worth_distributing(simp *s, const product *p, unsigned i)
     return false;
 }
 
-static cr_ref distribute(simp *s, const product *p, unsigned i)
+cr_ref product_distribute(simp *s, const product *p, unsigned i)
 {
     cr_graph *g = s->g;
     const cr_node *n = node(g, p->factor[i]);
@@ -644,7 +663,7 @@ static bool sum_alone(simp *s, product *p, unsigned i, bool *changed)
     for (unsigned k = 0; k < r; k++) q.label[0][k] = (uint8_t)k; /* rank 0: every axis summed */
     q.rank = 0;
     q.next = r;
-    cr_ref total = distribute(s, &q, 0);
+    cr_ref total = product_distribute(s, &q, 0);
     if (!total) return g->err.status == CR_OK;
     if (is_op(g, total, CR_OP_ADD)) return true;
     p->factor[i] = total;
@@ -708,7 +727,7 @@ static cr_ref simplify_product(simp *s, product *p, cr_ref whole)
             for (unsigned k = 0; k < p->rank && plain; k++) plain = p->label[i][k] < p->rank;
             plain = plain && (p->coef == -1 || p->coef == 1) && node(g, p->factor[i])->n_in <= 12;
             if (!plain && !worth_distributing(s, p, i)) continue;
-            cr_ref out = distribute(s, p, i);
+            cr_ref out = product_distribute(s, p, i);
             if (out || g->err.status != CR_OK) return out;
         }
         if (s->small) { /* equal but for the axes of symmetric factors: one node */

@@ -64,6 +64,76 @@ void simp_free(simp *s)
     mem_free(s->is_size);
 }
 
+static unsigned sign_at(simp *s, cr_ref r, unsigned depth);
+
+/* The values that the entries of an expression can take: between lo and hi, without the ends where open. */
+typedef struct range {
+    double lo, hi;
+    bool open_lo, open_hi;
+} range;
+
+static range range_of(simp *s, cr_ref r, unsigned depth)
+{
+    cr_graph *g = s->g;
+    const cr_node *n = node(g, r);
+    range out = {-INFINITY, INFINITY, true, true};
+    double v;
+    if (depth > 6) return out;
+    if (is_const(g, r, &v)) return (range){v, v, false, false};
+    switch ((cr_op)n->op) {
+    case CR_OP_SIGMOID: case CR_OP_SOFTMAX: return (range){0, 1, true, true};
+    case CR_OP_TANH: case CR_OP_ERF: return (range){-1, 1, true, true};
+    case CR_OP_SIN: case CR_OP_COS: return (range){-1, 1, false, false};
+    case CR_OP_STEP: return (range){0, 1, false, false};
+    case CR_OP_POW:
+        if (!is_const(g, n->word[1], &v) || v != 2) break;
+        out = range_of(s, n->word[0], depth + 1);
+        if (out.lo == -out.hi) return (range){0, out.hi * out.hi, false, out.open_hi};
+        break;
+    case CR_OP_ADD:
+        out = (range){0, 0, false, false};
+        for (uint32_t i = 0; i < n->n_in && n->n_in <= 8; i++) {
+            range t = range_of(s, n->word[i], depth + 1);
+            out = (range){out.lo + t.lo, out.hi + t.hi, out.open_lo || t.open_lo, out.open_hi || t.open_hi};
+        }
+        if (n->n_in <= 8) return out;
+        break;
+    case CR_OP_EINSUM: { /* c * f, nothing summed */
+        cr_ref rest;
+        if (n->n_in > 2) break;
+        v = split_coefficient(g, r, &rest);
+        if (rest && rest != r) {
+            range t = range_of(s, rest, depth + 1);
+            if (v == 0) break;
+            return v > 0 ? (range){v * t.lo, v * t.hi, t.open_lo, t.open_hi} : (range){v * t.hi, v * t.lo, t.open_hi, t.open_lo};
+        }
+        if (n->n_in == 1 && cr_rank(g, n->word[0]) <= cr_rank(g, r)) { /* a view; a sum would have more axes */
+            for (uint32_t i = 0; i < n->n_attr; i++)
+                if (n->word[1 + i] >= cr_rank(g, r)) return out;
+            return range_of(s, n->word[0], depth + 1);
+        }
+        break;
+    }
+    default: break;
+    }
+    out = (range){-INFINITY, INFINITY, true, true};
+    unsigned sign = n->op == CR_OP_ADD ? SIGN_ANY : sign_at(s, r, 30);
+    if (!(sign & SIGN_NEG)) out.lo = 0, out.open_lo = !(sign & SIGN_ZERO);
+    if (!(sign & SIGN_POS)) out.hi = 0, out.open_hi = !(sign & SIGN_ZERO);
+    return out;
+}
+
+/* Entries that differ in sign one by one may still have a sum of one sign: 1 - sigmoid(z) > 0. */
+static unsigned sign_of_range(simp *s, cr_ref r)
+{
+    range t = range_of(s, r, 0);
+    if (t.lo > 0 || (t.lo == 0 && t.open_lo)) return SIGN_POS;
+    if (t.hi < 0 || (t.hi == 0 && t.open_hi)) return SIGN_NEG;
+    if (t.lo == 0) return SIGN_ZERO | SIGN_POS;
+    if (t.hi == 0) return SIGN_ZERO | SIGN_NEG;
+    return SIGN_ANY;
+}
+
 static unsigned sign_at(simp *s, cr_ref r, unsigned depth)
 {
     cr_graph *g = s->g;
@@ -78,6 +148,7 @@ static unsigned sign_at(simp *s, cr_ref r, unsigned depth)
     } else if (op->sign) {
         for (uint32_t i = 0; i < n->n_in; i++) in[i] = sign_at(s, n->word[i], depth + 1);
         out = op->sign(g, r, in);
+        if (n->op == CR_OP_ADD && out == SIGN_ANY) out = sign_of_range(s, r);
     }
     if (r >= s->sign_cap) {
         size_t old = s->sign_cap;
@@ -487,6 +558,77 @@ static cr_ref matrix_power(cr_graph *g, cr_ref r)
     return r;
 }
 
+/* The matrices of the product r = A B C..., each as it stands in it (transposed or not), from the left; 0 if r is no chain of
+ * square matrices. */
+enum { CHAIN_MAX = 8 };
+static unsigned read_chain(cr_graph *g, cr_ref r, cr_ref *factor)
+{
+    product p;
+    if (op_of(g, r) != CR_OP_EINSUM || cr_rank(g, r) != 2) return 0;
+    product_read(g, r, &p);
+    if (p.n > CHAIN_MAX || p.n < 2 || p.next != p.n + 1) return 0;
+    uint8_t l = 0;
+    bool used[CHAIN_MAX] = {false};
+    for (unsigned step = 0; step < p.n; step++) {
+        unsigned i = 0;
+        while (i < p.n && (used[i] || cr_rank(g, p.factor[i]) != 2 || (p.label[i][0] != l && p.label[i][1] != l))) i++;
+        if (i == p.n || p.label[i][0] == p.label[i][1]) return 0;
+        const cr_shape *s = shape_of(g, p.factor[i]);
+        if (s->dim[0] != s->dim[1]) return 0;
+        bool turned = p.label[i][0] != l;
+        factor[step] = turned ? cr_transpose(g, p.factor[i]) : p.factor[i];
+        l = p.label[i][turned ? 0 : 1];
+        used[i] = true;
+    }
+    return l == 1 ? p.n : 0;
+}
+
+static bool is_invertible(simp *s, cr_ref r, unsigned depth)
+{
+    cr_graph *g = s->g;
+    const cr_node *n = node(g, r);
+    cr_ref factor[CHAIN_MAX];
+    if (depth > 8) return false;
+    switch ((cr_op)n->op) {
+    case CR_OP_PARAM: return n->word[1] & CR_INVERTIBLE;
+    case CR_OP_INV: return true; /* or it has no value */
+    case CR_OP_MATPOW: return is_invertible(s, n->word[0], depth + 1);
+    case CR_OP_EINSUM: {
+        unsigned m = n->n_in == 1 ? 0 : read_chain(g, r, factor);
+        if (n->n_in == 1) return cr_rank(g, n->word[0]) == 2 && n->word[1] != n->word[2] && is_invertible(s, n->word[0], depth + 1);
+        for (unsigned i = 0; i < m; i++)
+            if (!is_invertible(s, factor[i], depth + 1)) return false;
+        return m > 0;
+    }
+    default: return false;
+    }
+}
+
+/* det(inv(X)) = 1/det(X), det(X^k) = det(X)^k */
+static cr_ref determinant(cr_graph *g, cr_ref r)
+{
+    cr_ref x = in_of(g, r, 0);
+    if (op_of(g, x) == CR_OP_INV) return cr_pow(g, cr_linalg(g, CR_OP_DET, in_of(g, x, 0)), cr_const(g, -1));
+    if (op_of(g, x) == CR_OP_MATPOW) return cr_pow(g, cr_linalg(g, CR_OP_DET, in_of(g, x, 0)), cr_int(g, attr_of(g, x, 0)));
+    return r;
+}
+
+/* inv(A*B) = inv(B)*inv(A) for square A and B, so that inverses meet what they cancel with. */
+static cr_ref invert_chain(cr_graph *g, cr_ref r)
+{
+    cr_ref factor[CHAIN_MAX], x = in_of(g, r, 0);
+    unsigned n = read_chain(g, x, factor);
+    if (op_of(g, x) == CR_OP_MATPOW)
+        return cr_matpow(g, in_of(g, x, 0), dim_sub(g->dims, dim_const(g->dims, 0), attr_of(g, x, 0)));
+    if (!n && op_of(g, x) == CR_OP_EINSUM && node(g, x)->n_in == 1 && cr_rank(g, in_of(g, x, 0)) == 2 &&
+        attr_of(g, x, 0) == 1) /* inv(A') = inv(A)' */
+        return cr_transpose(g, cr_linalg(g, CR_OP_INV, in_of(g, x, 0)));
+    if (!n) return r;
+    cr_ref out = cr_linalg(g, CR_OP_INV, factor[n - 1]);
+    for (unsigned i = n - 1; i-- > 0;) out = cr_matmul(g, out, cr_linalg(g, CR_OP_INV, factor[i]));
+    return out;
+}
+
 /* Derivative of a function with a body: written out. */
 static cr_ref expand_call(cr_graph *g, cr_ref r)
 {
@@ -521,8 +663,13 @@ static cr_ref simplify_node(simp *s, cr_ref r)
         case CR_OP_RESHAPE: r = split_identity(g, r); break;
         case CR_OP_MATPOW: r = matrix_power(g, r); break;
         case CR_OP_ADJ: /* known to be invertible: the customary form */
-            if (op_of(g, n->word[0]) == CR_OP_PARAM && attr_of(g, n->word[0], 1) & CR_INVERTIBLE)
+            if (is_invertible(s, n->word[0], 0))
                 r = cr_mul(g, cr_linalg(g, CR_OP_DET, n->word[0]), cr_linalg(g, CR_OP_INV, n->word[0]));
+            break;
+        case CR_OP_DET: r = determinant(g, r); break;
+        case CR_OP_INV:
+            r = op->simplify(g, r);
+            if (r == before && s->small) r = invert_chain(g, r);
             break;
         case CR_OP_SELECT:
             if (constant_condition(g, n->word[0], &yes)) r = n->word[yes ? 1 : 2];

@@ -13,6 +13,7 @@ typedef struct simp {
     size_t merge_cap;
     unsigned char *is_size; /* by symbol: 1 where it is the size of something, so at least 1 */
     size_t size_cap, size_types;
+    bool opening; /* multiplying out for a try: no further tries inside */
     bool stable; /* keep sigmoid' and tanh' as functions: s(1 - s) loses the tail where s rounds to 1 */
     bool small; /* merge shared subexpressions too, look for common factors: what is read, not a network */
 } simp;
@@ -34,6 +35,8 @@ void product_read(const cr_graph *g, cr_ref r, product *p);
 cr_ref product_simplify(simp *s, product *p);
 cr_ref product_simplify_node(simp *s, cr_ref r);
 cr_ref product_build(cr_graph *g, const product *p); /* as it stands */
+/* The product with its factor i, a sum of at most 12 terms, multiplied out. */
+cr_ref product_distribute(simp *s, const product *p, unsigned i);
 /* Sum of n terms of one shape: flattened, like terms collected, factored where a rank-2 factor differs. */
 cr_ref sum_simplify(simp *s, unsigned n, const cr_ref *terms);
 /* r = coef * rest; rest is CR_NONE for a number. */

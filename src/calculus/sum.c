@@ -231,6 +231,55 @@ static cr_ref as_literal(cr_graph *g, size_t n, const cr_ref *term)
     return cr_stack(g, (unsigned)n, entry, 1, s->dim);
 }
 
+/* ---- multiplying out ------------------------------------------------------------------------------- */
+
+/* Number of factors: what a reader has to read. */
+static size_t weight(const cr_graph *g, const term_list *l)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        const cr_node *t = node(g, l->rest[i]);
+        n += 1;
+        for (uint32_t k = 0; l->rest[i] && t->op == CR_OP_EINSUM && k < t->n_in; k++)
+            n += op_of(g, t->word[k]) == CR_OP_ADD ? node(g, t->word[k])->n_in : 1;
+    }
+    return n;
+}
+
+/* y .* (1 - s) - (1 - y) .* s = y - s: brackets are multiplied out where terms then cancel, so that less is left. */
+static bool open_brackets(simp *s, term_list *l)
+{
+    cr_graph *g = s->g;
+    enum { TERMS = 6, WIDTH = 4 };
+    term_list open = {0};
+    bool any = false, ok = true;
+    if (!s->small || s->opening || l->n < 2 || l->n > TERMS) return true;
+    for (size_t i = 0; i < l->n && ok; i++) {
+        product p;
+        unsigned at = 0;
+        if (l->rest[i]) product_read(g, l->rest[i], &p);
+        else p.n = 0;
+        while (at < p.n && (op_of(g, p.factor[at]) != CR_OP_ADD || node(g, p.factor[at])->n_in > WIDTH)) at++;
+        if (p.n < 2 || at == p.n) {
+            ok = push(&open, l->coef[i], l->rest[i]);
+            continue;
+        }
+        any = true;
+        s->opening = true;
+        cr_ref sum = product_distribute(s, &p, at);
+        s->opening = false;
+        ok = sum && collect(s, &open, l->coef[i], sum, true, 0);
+    }
+    if (ok && any && merge_like(&open) && weight(g, &open) < weight(g, l)) {
+        term_list t = *l;
+        *l = open;
+        open = t;
+    }
+    mem_free(open.rest);
+    mem_free(open.coef);
+    return ok || g->err.status == CR_OK;
+}
+
 static void release(term_list *l)
 {
     mem_free(l->rest);
@@ -268,7 +317,7 @@ cr_ref sum_simplify(simp *s, unsigned n, const cr_ref *terms)
     } else {
         l = closed;
     }
-    ok = ok && join_terms(s, &l) && join_choices(s, &l);
+    ok = ok && open_brackets(s, &l) && join_terms(s, &l) && join_choices(s, &l);
     cr_ref *made = ok ? mem_alloc((l.n ? l.n : 1) * sizeof *made) : NULL;
     for (size_t i = 0; made && i < l.n; i++) {
         if (!l.rest[i]) {
