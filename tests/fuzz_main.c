@@ -3,6 +3,7 @@
  *     fuzz_NAME DIR|FILE...              replays the inputs once (what the ordinary test run does)
  *     fuzz_NAME --seconds S DIR|FILE...  mutates them for S seconds; a crash leaves its input in fuzz-crash.bin
  */
+#define _XOPEN_SOURCE 700 /* sigaltstack */
 #include <dirent.h>
 #include <signal.h>
 #include <stdint.h>
@@ -14,7 +15,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { MAX_INPUT = 1 << 16, MAX_SEEDS = 4096 };
+enum { MAX_BYTES = 1 << 16, MAX_SEEDS = 4096 };
 
 static struct seed {
     uint8_t *data;
@@ -25,9 +26,9 @@ static size_t n_seeds;
 static void load_file(const char *path)
 {
     FILE *f = fopen(path, "rb");
-    uint8_t *data = malloc(MAX_INPUT);
+    uint8_t *data = malloc(MAX_BYTES);
     if (f && data && n_seeds < MAX_SEEDS)
-        seeds[n_seeds++] = (struct seed){data, fread(data, 1, MAX_INPUT, f)};
+        seeds[n_seeds++] = (struct seed){data, fread(data, 1, MAX_BYTES, f)};
     else
         free(data);
     if (f) fclose(f);
@@ -60,7 +61,7 @@ static size_t below(size_t n)
 }
 
 /* The input under test, kept for the crash handler. */
-static uint8_t input[MAX_INPUT];
+static uint8_t input[MAX_BYTES];
 static size_t input_n;
 
 static void leave_input(void)
@@ -105,7 +106,7 @@ static void mutate(void)
         uint8_t piece[128];
         size_t from = below(s->n);
         if (len > s->n - from) len = s->n - from;
-        if (input_n + len > MAX_INPUT) break;
+        if (input_n + len > MAX_BYTES) break;
         memcpy(piece, s->data + from, len);
         memmove(input + at + len, input + at, input_n - at);
         memcpy(input + at, piece, len);

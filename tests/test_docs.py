@@ -112,7 +112,7 @@ def current(document):
 
 
 def main():
-    bad = 0
+    bad = good = 0
     for name in DOCUMENTS:
         path = SOURCE / name
         then = path.read_text(encoding="utf-8")
@@ -124,6 +124,8 @@ def main():
             sys.stdout.writelines(difflib.unified_diff(then.splitlines(True), now.splitlines(True), name, "now"))
         print(f"{name}: {ran} examples run, {'as printed' if not failed else 'not as printed (UPDATE=1 writes it anew)'}")
         bad += failed
+        good += ran - min(failed, ran)
+    print(f"{good} passed, {bad} failed")
     return 1 if bad else 0
 
 

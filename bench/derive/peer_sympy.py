@@ -8,16 +8,19 @@ SymPy is tried twice: with MatrixSymbols and `.diff`, which is what it offers fo
 matrices written out as n = 3 entries each and the expression differentiated entry by entry.
 """
 import json
-import os
 import re
 import signal
 import statistics
 import subprocess
 import time
+import warnings
 
 import numpy as np
 import sympy as sp
 from sympy.core.cache import clear_cache
+
+warnings.filterwarnings("ignore", module="sympy")
+warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 N = 3  # sizes of the numeric check and of written-out matrices; M for the rows whose X is not square
 M = 2
@@ -314,9 +317,3 @@ def compare(data, program, seconds):
                         "source": row.source, "chainrule": ours, "sympy_matrix": matrix, "sympy_entries": entries,
                         "ratio": ratio})
     return {"sympy": sp.__version__, "rows": results, "not_expressible": [r.expr for r in beyond]}
-
-
-if __name__ == "__main__":
-    import sys
-
-    print(json.dumps(compare(sys.argv[1], sys.argv[2], float(os.environ.get("SECONDS_A_ROW", "0.1")))))

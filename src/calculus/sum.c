@@ -78,6 +78,17 @@ static cr_ref with_hole(simp *s, const product *p, unsigned i, bool swap)
     return turn_symmetric(s, &q, 0);
 }
 
+/* Is factor i one entry, like A[1,2]? Then a bracket around it would be opened again: (A + B)[1,2] = A[1,2] + B[1,2]. */
+static bool is_entry(const cr_graph *g, const product *p, unsigned i)
+{
+    unsigned picked = 0;
+    for (unsigned j = 0; j < p->n; j++)
+        if (op_of(g, p->factor[j]) == CR_OP_ONEHOT)
+            for (unsigned k = 0; k < 2; k++)
+                if (p->label[j][0] == p->label[i][k]) picked |= 1u << k;
+    return picked == 3;
+}
+
 /* B x + B' x = (B + B') x: two terms that differ in one matrix factor only. */
 static cr_ref join(simp *s, double ca, cr_ref a, double cb, cr_ref b)
 {
@@ -94,7 +105,7 @@ static cr_ref join(simp *s, double ca, cr_ref a, double cb, cr_ref b)
         sum_q += q.factor[i];
     }
     for (unsigned i = 0; i < p.n; i++) {
-        if (shape_of(g, p.factor[i])->rank != 2 || op_of(g, p.factor[i]) == CR_OP_IDENTITY) continue;
+        if (shape_of(g, p.factor[i])->rank != 2 || op_of(g, p.factor[i]) == CR_OP_IDENTITY || is_entry(g, &p, i)) continue;
         cr_ref around = CR_NONE;
         for (unsigned j = 0; j < q.n; j++)
             for (unsigned swap = 0; swap < 2; swap++) {

@@ -41,6 +41,7 @@ cr_status exec_eval_complex(cr_graph *g, exec_env *env, cr_ref a, cr_ref param, 
  * near_kink > 0: the side taken at some kink rests on a rounding error, so the answer is not certain. */
 typedef struct exec_ray {
     exec_array slope, value;
+    exec_array error; /* bound of the rounding error of slope */
     unsigned char *state; /* per entry */
     size_t on_kink, near_kink; /* element-operators on, or within rounding of, a kink */
 } exec_ray;

@@ -131,10 +131,12 @@ cr_status exec_one_sided(cr_graph *g, exec_env *env, cr_ref a, cr_ref param, con
     error e = {CR_OK, NULL};
     out->state = mem_alloc(shape.n);
     if (out->state && exec_array_init(&out->slope, shape.rank, shape.dim, &e) &&
-        exec_array_init(&out->value, shape.rank, shape.dim, &e)) {
+        exec_array_init(&out->value, shape.rank, shape.dim, &e) &&
+        exec_array_init(&out->error, shape.rank, shape.dim, &e)) {
         for (size_t i = 0; i < shape.n; i++) {
             out->value.value[i] = s[i].at0;
             out->slope.value[i] = series_slope(s[i], &out->state[i]);
+            out->error.value[i] = s[i].state == SERIES_OK && s[i].known > 1 ? s[i].e[1] : 0;
         }
         out->on_kink = it.on_kink;
         out->near_kink = it.near_kink;
@@ -152,6 +154,7 @@ void exec_ray_free(exec_ray *r)
 {
     exec_array_free(&r->slope);
     exec_array_free(&r->value);
+    exec_array_free(&r->error);
     mem_free(r->state);
     memset(r, 0, sizeof *r);
 }

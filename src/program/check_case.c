@@ -288,6 +288,13 @@ static cr_status measure_noise(check_work *w, exec_env *env, const check_level *
                 off = fabs(factor * n.value[e / q->n_x] - q->numeric[e]);
             if (off > q->noise[e]) q->noise[e] = off;
             numeric_free(&n);
+            if (turn > 0 || s != CR_OK) continue;
+            /* Noise that does not move, such as p - p^2 of a saturated softmax: a running bound of the rounding errors. */
+            exec_ray ray;
+            s = exec_one_sided(g, env, l->f, l->w->var, q->v, &ray);
+            if (s == CR_OK && isfinite(ray.error.value[e / q->n_x]))
+                q->noise[e] = fmax(q->noise[e], fabs(factor) * ray.error.value[e / q->n_x]);
+            exec_ray_free(&ray);
         }
         exec_array_free(&d);
     }
