@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -29,7 +30,9 @@ def figure(name, value, shown, target, met):
 
 def build():
     """A release build of its own: what is measured is what is installed, with -O2."""
-    if not (BUILD / "build.ninja").exists():
+    info = BUILD / "meson-info" / "meson-info.json"
+    if not info.exists() or f'"source": "{ROOT}"' not in info.read_text():
+        shutil.rmtree(BUILD, ignore_errors=True)
         subprocess.run(["meson", "setup", str(BUILD), str(ROOT), "-Dbuildtype=release", "-Doptimization=2"],
                        check=True, stdout=subprocess.DEVNULL)
     done = subprocess.run(["ninja", "-C", str(BUILD), "chainrule", "bench/derive_mlp", "bench/derive_rows"],

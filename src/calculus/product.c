@@ -216,7 +216,15 @@ static bool flatten_one(simp *s, product *p, unsigned i)
         set_one(g, p, i);
         return rank_of(g, f) == 0 || v != 1;
     }
+    cr_dim rest;
     switch (op_of(g, f)) {
+    case CR_OP_INT: { /* 4*n is the number 4 and n */
+        int64_t content = dim_content(g->dims, attr_of(g, f, 0), &rest);
+        if (content == 1) return false;
+        p->coef = times_exact(p->coef, (double)content);
+        p->factor[i] = cr_int(g, rest);
+        return true;
+    }
     case CR_OP_EINSUM: {
         if (node(g, f)->n_in > 1 && !may_merge(s, f)) return false;
         product_read(g, f, &q);
@@ -503,7 +511,12 @@ static bool entry_is_short(const cr_graph *g, cr_ref add)
         einsum_view v;
         if (is_op(g, t, CR_OP_EINSUM)) {
             einsum_read(g, t, &v);
-            if (v.n_labels > v.rank) return false;
+            uint64_t picked = 0; /* labels that an index selects: no sum runs over them */
+            const uint32_t *l = v.labels;
+            for (uint32_t k = 0; k < v.n; l += rank_of(g, v.operand[k]), k++)
+                if (is_op(g, v.operand[k], CR_OP_ONEHOT)) picked |= 1ull << l[0];
+            for (unsigned a = v.rank; a < v.n_labels; a++)
+                if (!(picked >> a & 1)) return false;
         }
     }
     return true;

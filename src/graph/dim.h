@@ -36,6 +36,9 @@ bool dim_lower_bound(dim_table *t, cr_dim d, bool (*lo)(void *user, dim_sym s, i
 /* d = a*s + rest with constant a != 0 and s not in rest? Then s = (value - rest)/a can be solved for. */
 bool dim_linear_in(dim_table *t, cr_dim d, dim_sym s, int64_t *a, cr_dim *rest);
 
+/* d = content * rest with the greatest number content > 0 (1 for d = 0, and where it is no plain number). */
+int64_t dim_content(dim_table *t, cr_dim d, cr_dim *rest);
+
 /* The same polynomial in another table (symbols by name). */
 cr_dim dim_copy(const dim_table *from, cr_dim d, dim_table *to);
 

@@ -202,3 +202,21 @@ cr_dim dim_copy(const dim_table *from, cr_dim d, dim_table *to)
     }
     return sum;
 }
+
+int64_t dim_content(dim_table *t, cr_dim d, cr_dim *rest)
+{
+    const dim_poly *p = &t->poly[d];
+    uint64_t gcd = 0;
+    *rest = d;
+    for (uint32_t i = 0; i < p->n; i++) {
+        uint64_t a = p->term[i].coef < 0 ? -(uint64_t)p->term[i].coef : (uint64_t)p->term[i].coef;
+        while (a) {
+            uint64_t r = gcd % a;
+            gcd = a;
+            a = r;
+        }
+    }
+    if (gcd <= 1 || gcd > INT64_MAX) return 1;
+    *rest = dim_floordiv(t, d, dim_const(t, (int64_t)gcd));
+    return *rest ? (int64_t)gcd : 1;
+}
