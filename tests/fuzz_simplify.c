@@ -214,7 +214,7 @@ static bool bind(maker *k, exec_env *env, unsigned point, bool generic)
         if (!exec_array_init(&a, cr_rank(k->g, k->param[i]), dim, &e)) return false;
         for (size_t j = 0; j < a.n; j++) {
             random = random * 1664525u + 1013904223u;
-            unsigned b = random >> 24;
+            int b = (int)(random >> 24);
             a.value[j] = i == 5 ? (1 + b % 24) / 8.0 : (b & 1 ? 1 : -1) * (1 + b / 2 % 24) / 8.0;
             if (generic) a.value[j] += (random >> 8 & 65535) / 1e6;
         }
@@ -311,6 +311,7 @@ static double magnitude(cr_graph *g, exec_env *env, cr_ref root, bool generic)
             top = NAN;
         if (known && op_of(g, r) == CR_OP_PINV && hangs(CR_OP_PINV, &value[nd->word[0]], NULL)) top = NAN;
     }
+    if (!value[root].value) top = NAN; /* it has none: an index out of range */
     for (size_t i = 0; i < n; i++) exec_array_free(&value[cone[i]]);
     free(value);
     free(exact);

@@ -523,9 +523,16 @@ static cr_ref contract_binder(simp *s, cr_ref r)
             cr_dim gap = dim_sub(g->dims, attr_of(g, p.factor[i], 0), attr_of(g, p.factor[j], 0));
             if (!dim_linear_in(g->dims, gap, sym, &a, &rest) || (a != 1 && a != -1)) continue;
             cr_dim at = a == 1 ? dim_sub(g->dims, dim_const(g->dims, 0), rest) : rest; /* the index where the two agree */
-            cr_ref value = graph_subst_symbol(g, body, sym, at), here = cr_int(g, at);
+            cr_ref here = cr_int(g, at), zero = cr_full(g, cr_const(g, 0), p.rank, p.shape);
             cr_ref inside = cr_map2(g, CR_OP_AND, cr_map2(g, CR_OP_LE, cr_int(g, lo), here), cr_map2(g, CR_OP_LE, here, cr_int(g, hi)));
-            return cr_select(g, inside, value, cr_full(g, cr_const(g, 0), p.rank, p.shape));
+            if (!valid(g, inside) || g->err.status != CR_OK) return CR_NONE;
+            if (op_of(g, inside) == CR_OP_CONST && attr_double(g, inside, 0) == 0) return zero;
+            cr_ref value = graph_subst_symbol(g, body, sym, at);
+            if (!value && g->err.status == CR_EARG) { /* an index that is out of range there: not inside, but who knows */
+                cr_graph_clear_error(g);
+                return r;
+            }
+            return cr_select(g, inside, value, zero);
         }
     return r;
 }
