@@ -49,26 +49,27 @@ def growth():
     runs = {layers: [] for layers in LAYERS}
     for _ in range(ROUNDS):  # the sizes in turn, so that a busy machine slows all of them
         for layers in LAYERS:
-            done = subprocess.run([str(BUILD / "bench" / "derive_mlp"), str(layers), "1"], capture_output=True, text=True, check=True)
-            runs[layers].append(json.loads(done.stdout))
-    print(f"  {'layers':>8} {'parameters':>11} {'nodes':>10} {'build s':>9} {'reverse s':>10} {'simplify s':>11} {'derive s':>9}"
-          f" {'fastest':>8} {'bytes/node':>11}")
+            out = subprocess.check_output([str(BUILD / "bench" / "derive_mlp"), str(layers), "1"], text=True)
+            runs[layers].append(json.loads(out))
+    print(f"  {'layers':>8} {'parameters':>11} {'nodes':>10} {'build s':>9} {'reverse s':>10} {'simplify s':>11}"
+          f" {'derive s':>9} {'fastest':>8} {'bytes/node':>11}")
     rows = []
     for layers, many in runs.items():
-        row = {"layers": layers, "parameters": 2 * layers, "nodes": many[0]["nodes"], "nodes_forward": many[0]["nodes_forward"],
-               "arena_bytes": many[0]["arena_bytes"], "peak_bytes": many[0]["peak_bytes"], "runs": many}
+        row = {k: many[0][k] for k in ("layers", "parameters", "nodes", "nodes_forward", "arena_bytes", "peak_bytes")}
+        row["runs"] = many
         for part in ("build", "reverse", "simplify", "derive"):
             row[part] = statistics.median(m[f"seconds_{part}"] for m in many)
         row["derive_fastest"] = min(m["seconds_derive"] for m in many)
         row["bytes_per_node"] = (row["peak_bytes"] - row["arena_bytes"]) / row["nodes"]
         rows.append(row)
-        print(f"  {layers:>8} {2 * layers:>11} {row['nodes']:>10} {row['build']:>9.4f} {row['reverse']:>10.4f} {row['simplify']:>11.4f}"
-              f" {row['derive']:>9.4f} {row['derive_fastest']:>8.4f} {row['bytes_per_node']:>11.1f}")
+        print(f"  {layers:>8} {2 * layers:>11} {row['nodes']:>10} {row['build']:>9.4f} {row['reverse']:>10.4f}"
+              f" {row['simplify']:>11.4f} {row['derive']:>9.4f} {row['derive_fastest']:>8.4f}"
+              f" {row['bytes_per_node']:>11.1f}")
     _, middle, large = rows
     ratio = large["derive"] / middle["derive"]
-    figure("derive 10,000 layers (median of 5)", middle["derive"], f"{middle['derive']:.3f} s", "< 0.2 s", middle["derive"] < 0.2)
-    figure("bytes a node beyond the arena, 10,000 layers", middle["bytes_per_node"], f"{middle['bytes_per_node']:.1f}", "< 100",
-           middle["bytes_per_node"] < 100)
+    seconds, extra = middle["derive"], middle["bytes_per_node"]
+    figure("derive 10,000 layers (median of 5)", seconds, f"{seconds:.3f} s", "< 0.2 s", seconds < 0.2)
+    figure("bytes a node beyond the arena, 10,000 layers", extra, f"{extra:.1f}", "< 100", extra < 100)
     figure("100,000 layers over 10,000 (medians)", ratio, f"{ratio:.1f} x", "<= 12 x", ratio <= 12)
     return {"rows": rows, "ratio": ratio, "ratio_fastest": large["derive_fastest"] / middle["derive_fastest"]}
 
@@ -117,10 +118,11 @@ def cookbook():
     ours = sum(1 for r in d["rows"] if r["chainrule"].get("right"))
     middle = statistics.median(r["ratio"] for r in can)
     least = min(ratios)
-    print(f"  of {len(d['rows'])} rows: chainrule right {ours}; SymPy's matrices right {len(can)}, wrong {wrong}, cannot {cannot}; "
-          f"median ratio where it can {middle:.0f}")
+    print(f"  of {len(d['rows'])} rows: chainrule right {ours}; SymPy's matrices right {len(can)}, wrong {wrong}, "
+          f"cannot {cannot}; median ratio where they are right {middle:.0f}")
     figure("times faster than SymPy, least of all rows it can do", least, f"{least:.0f} x", ">= 200 x", least >= 200)
-    d.update(chainrule_right=ours, sympy_right=len(can), sympy_wrong=wrong, sympy_cannot=cannot, least_ratio=least, median_ratio=middle)
+    d.update(chainrule_right=ours, sympy_right=len(can), sympy_wrong=wrong, sympy_cannot=cannot, least_ratio=least,
+             median_ratio=middle)
     return d
 
 

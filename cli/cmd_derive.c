@@ -39,8 +39,9 @@ static json_t *result_json(const options *o, const cr_derivation *d)
     for (size_t i = 0; i < d->n_assumes; i++) json_array_append_new(assumes, json_text(d->assumes[i]));
     for (size_t i = 0; i < d->n_defined; i++) {
         const cr_condition *c = &d->defined[i];
-        json_array_append_new(defined, json_pack("{s:o, s:o, s:s}", "text", json_text(c->text), "latex",
-                                                 json_text(c->latex), "kind", c->sufficient ? "sufficient" : "exact"));
+        json_array_append_new(defined, json_pack("{s:o, s:o, s:s, s:s}", "text", json_text(c->text), "latex",
+                                                 json_text(c->latex), "kind", c->sufficient ? "sufficient" : "exact",
+                                                 "about", c->existence ? "existence" : "formula"));
     }
     json_object_set_new(r, "shape", shape);
     json_object_set_new(r, "free_indices", index);
@@ -49,8 +50,10 @@ static json_t *result_json(const options *o, const cr_derivation *d)
     if (o->steps) {
         json_t *steps = json_array();
         for (size_t i = 0; i < d->n_steps; i++)
-            json_array_append_new(steps, json_pack("{s:o, s:o, s:o}", "rule", json_text(d->step[i].rule), "text",
-                                                   json_text(d->step[i].text), "latex", json_text(d->step[i].latex)));
+            json_array_append_new(steps, json_pack("{s:o, s:o, s:o, s:o}", "rule", json_text(d->step[i].rule),
+                                                   "text", json_text(d->step[i].text), "unicode",
+                                                   json_text(d->step[i].unicode), "latex",
+                                                   json_text(d->step[i].latex)));
         json_object_set_new(r, "steps", steps);
     }
     return r;
@@ -84,12 +87,24 @@ static void print_sides(const cr_derivation *d, unsigned bit)
 /* Where the derivative exists and the formula gives it: all lines together. */
 static void print_defined(const cr_derivation *d, unsigned bit)
 {
-    term_label("defined");
-    if (d->n_defined == 0) puts("everywhere");
+    bool first = true;
     for (size_t i = 0; i < d->n_defined; i++) {
         const cr_condition *c = &d->defined[i];
-        if (i) term_label("");
-        printf("%s%s", i ? "and " : "", c->sufficient ? "at least where " : "where ");
+        if (!c->existence) continue;
+        term_label("exists");
+        printf("where ");
+        term_lines(INK_PLAIN, condition_of(c, bit), 13);
+    }
+    if (d->n_defined == 0) {
+        term_label("defined");
+        puts("everywhere");
+    }
+    for (size_t i = 0; i < d->n_defined; i++) {
+        const cr_condition *c = &d->defined[i];
+        if (c->existence) continue;
+        term_label(first ? "defined" : "");
+        printf("%s%s", first ? "" : "and ", c->sufficient ? "at least where " : "where ");
+        first = false;
         term_lines(INK_PLAIN, condition_of(c, bit), 13);
     }
 }

@@ -232,7 +232,9 @@ enum {
 typedef enum cr_form { CR_FORM_AUTO, CR_FORM_COMPONENT, CR_FORM_MATRIX } cr_form;
 
 typedef struct cr_index_range { const char *name, *from, *to; } cr_index_range;
-typedef struct cr_condition { const char *text, *unicode, *latex; bool sufficient; } cr_condition;
+/* All conditions must hold. existence: it says exactly where the derivative exists, where the others say where the formula
+ * gives it. */
+typedef struct cr_condition { const char *text, *unicode, *latex; bool sufficient, existence; } cr_condition;
 /* One line of the derivation. Inner expressions are named y, u1, u2, ...; dy, du1, ... are their partial derivatives, or
  * differentials where a whole variable moves. The last step is the result. */
 typedef struct cr_step { const char *rule, *text, *unicode, *latex; } cr_step;

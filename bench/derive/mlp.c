@@ -6,8 +6,8 @@
  *
  *     derive_mlp LAYERS [REPEATS]      one JSON object on standard output
  *
- * Each repeat has a graph of its own; seconds are medians. Memory is what the library holds: malloc and its kin are wrapped
- * at link time (--wrap) and count malloc_usable_size, so stack, libc and this program are not in it. */
+ * Each repeat has a graph of its own; seconds are medians. Memory is what the library holds: malloc and its kin are
+ * wrapped at link time (--wrap) and count malloc_usable_size, so stack, libc and this program are not in it. */
 #include "graph/graph.h"
 
 #include <malloc.h>
@@ -132,8 +132,9 @@ int main(int argc, char **argv)
     free(parameter);
     free(out);
     if (!ok) return 1;
-    printf("{\"layers\": %u, \"parameters\": %u, \"repeats\": %u, \"nodes_forward\": %u, \"nodes\": %u, \"arena_bytes\": %zu, "
-           "\"peak_bytes\": %zu", layers, 2 * layers, repeats, m[0].nodes_forward, m[0].nodes, m[0].arena, m[0].peak);
+    printf("{\"layers\": %u, \"parameters\": %u, \"repeats\": %u, \"nodes_forward\": %u, \"nodes\": %u, "
+           "\"arena_bytes\": %zu, \"peak_bytes\": %zu", layers, 2 * layers, repeats,
+           m[0].nodes_forward, m[0].nodes, m[0].arena, m[0].peak);
     for (int p = 0; p < PARTS; p++) {
         double s[MOST];
         for (unsigned i = 0; i < repeats; i++) s[i] = m[i].seconds[p];

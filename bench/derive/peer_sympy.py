@@ -4,8 +4,8 @@ A row of tests/data/matrix-cookbook.txt is read three ways: as chainrule's langu
 expressions, and as NumPy numbers. The numbers judge both programs: central differences of the expression at a random
 point, against the derivative each program gives, evaluated at that point.
 
-SymPy is tried twice: with MatrixSymbols and `.diff`, which is what it offers for this; where that fails or is wrong, with
-matrices written out as n = 3 entries each and the expression differentiated entry by entry.
+SymPy is tried twice: with MatrixSymbols and `.diff`, which is what it offers for this; where that fails or is wrong,
+with matrices written out as symbols (n = 3) and the expression differentiated entry by entry.
 """
 import json
 import re

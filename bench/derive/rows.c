@@ -2,9 +2,9 @@
  *
  *     derive_rows SECONDS < rows
  *
- * A row is DECLARATIONS <tab> EXPRESSION <tab> VARIABLE. For every repeat the program is a new one, so nothing is left in
- * memory that the one before has found; only cr_program_derive is timed, that is derivative, simplification, conditions and
- * the text; not parsing. At least 5 repeats, then as many as SECONDS allow. One JSON object a row on standard output. */
+ * A row is DECLARATIONS <tab> EXPRESSION <tab> VARIABLE. For every repeat the program is a new one, so that
+ * nothing is left in memory that the one before has found. Only cr_program_derive is timed: derivative, simplification,
+ * conditions and the text, not parsing. At least 5 repeats, then as many as SECONDS allow. One JSON object a row. */
 #include "chainrule.h"
 
 #include <stdio.h>

@@ -78,6 +78,11 @@ size_t utf8_check(const char *s, size_t n);
 /* Number of terminal columns that s[0..n) takes, one per code point. */
 size_t utf8_columns(const char *s, size_t n);
 
+/* a*b and a+b; through p/q where both are fractions with small denominators, so that the result is the double nearest
+ * to the true one. */
+double num_times(double a, double b);
+double num_plus(double a, double b);
+
 /* Hash of a sequence of words; h is the running value. */
 static inline uint32_t hash_word(uint32_t h, uint32_t w)
 {

@@ -15,6 +15,7 @@ typedef enum calc_kind { COND_EXACT, COND_SUFFICIENT } calc_kind;
 typedef struct calc_condition {
     cr_ref cond; /* scalar boolean expression, simplified; true where the derivative exists and the formula holds */
     calc_kind kind;
+    bool existence; /* speaks of the existence of the derivative alone; the others of the formula too */
 } calc_condition;
 
 /* One line of a derivation: `name = value`, and by `rule` its derivative `d_name = derivative`. Inner expressions have names

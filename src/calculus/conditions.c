@@ -62,7 +62,7 @@ static bool add_condition(scope *s, cr_ref cond, calc_kind kind)
         calc_condition *c = &s->out->condition[i];
         if (c->cond == cond || (is_above_zero(g, c->cond) && cond == cr_map2(g, CR_OP_NE, in_of(g, c->cond, 1), in_of(g, c->cond, 0)))) return true;
         if (is_above_zero(g, cond) && c->cond == cr_map2(g, CR_OP_NE, in_of(g, cond, 1), in_of(g, cond, 0))) { /* the stronger one */
-            *c = (calc_condition){cond, kind};
+            *c = (calc_condition){.cond = cond, .kind = kind};
             return true;
         }
     }
@@ -73,7 +73,7 @@ static bool add_condition(scope *s, cr_ref cond, calc_kind kind)
         return false;
     }
     s->out->condition = c;
-    c[n] = (calc_condition){cond, kind};
+    c[n] = (calc_condition){.cond = cond, .kind = kind};
     s->out->n_conditions++;
     return true;
 }
@@ -281,6 +281,16 @@ static cr_ref robust_cotangent(cr_graph *g, cr_ref c)
     return cr_full(g, cr_const(g, 1), s->rank, s->dim);
 }
 
+/* Is the expression 0 where its part z is 0? */
+static bool vanishes_at_zero(cr_graph *g, cr_ref a, cr_ref z)
+{
+    const cr_shape *s = shape_of(g, z);
+    cr_ref zero = cr_full(g, cr_const(g, 0), s->rank, s->dim), there = CR_NONE;
+    if (!zero || cr_rebuild(g, 1, &a, 1, &z, &zero, &there) != CR_OK) return false;
+    there = cr_simplify(g, there);
+    return there && is_zero(g, there);
+}
+
 /* s = 0 for all of its axes but the first e: c_i t_ij = 0 for all j is c_i = 0, or t_ij = 0 for all j. */
 static cr_ref vanishes(cr_graph *g, cr_ref s, unsigned e)
 {
@@ -330,11 +340,8 @@ static bool kink_at_zero(scope *s, cr_ref r, cr_ref z, bool jumps, double slope_
     cr_ref firm = s->nested ? robust_cotangent(g, c) : c;
     cr_ref both = pair(g, firm, t, k, rank);
     reach a;
-    if (both && !jumps) { /* relu(z)^2: the cotangent vanishes on the kink */
-        cr_ref zero = cr_full(g, cr_const(g, 0), rank, shape_of(g, z)->dim), there = CR_NONE;
-        if (!zero || cr_rebuild(g, 1, &both, 1, &z, &zero, &there) != CR_OK || !(there = cr_simplify(g, there))) return false;
-        if (is_zero(g, there)) return true;
-    }
+    if (both && !jumps && vanishes_at_zero(g, both, z)) return true; /* relu(z)^2: the cotangent vanishes on the kink */
+    if (g->err.status != CR_OK) return false;
     if (!(c = cr_simplify(g, c))) return false;
     if (is_zero(g, c)) return true;
     if (both) both = cr_simplify(g, both);
@@ -415,11 +422,14 @@ static bool operator_condition(scope *s, cr_ref r, const bool *dep, const cr_ref
         return z && kink_at_zero(s, r, z, false, op == CR_OP_MAX2 ? 1 : -1, cone, n);
     }
     if (op == CR_OP_STEP || op == CR_OP_SIGN) return kink_at_zero(s, r, in_of(g, r, 0), true, 0, cone, n);
-    if (op == CR_OP_NORM2 && cr_rank(g, r) == 0 && !s->again) {
-        /* along v it turns by 2 |t|: harmless where t = 0 */
-        cr_ref t = calc_partial(g, in_of(g, r, 0), s->w, false);
-        if (!t || !(t = cr_simplify(g, t))) return false;
+    if (op == CR_OP_NORM2 && cr_rank(g, r) == 0) {
+        /* along v it turns by 2 |t|: harmless where t = 0, or where its cotangent vanishes with it: |x|^2 */
+        cr_ref z = in_of(g, r, 0), t = calc_partial(g, z, s->w, false), c;
+        if (!t || !cotangent(s, r, &c)) return false;
+        if (!c || vanishes_at_zero(g, c, z)) return g->err.status == CR_OK;
+        if (!(t = cr_simplify(g, t))) return false;
         if (is_zero(g, t)) return true;
+        if (s->again) return add_condition(s, close_binders(s, info->regular(g, r), cone, n), COND_SUFFICIENT);
         s->jump_fails = true;
         reach a; /* takes the deltas out of t: an identity is not 0 */
         cr_ref rest = read_reach(s, in_of(g, r, 0), t, 0, &a) ? a.s : t;
@@ -518,6 +528,7 @@ cr_status calc_conditions(cr_graph *g, cr_ref y, const calc_wrt *w, bool again, 
         ok = none && add_condition(&s, none, COND_EXACT);
         if (ok && out->n_conditions == at + 1) { /* stated first */
             calc_condition c = out->condition[at];
+            c.existence = true;
             memmove(out->condition + first + 1, out->condition + first, (at - first) * sizeof c);
             out->condition[first] = c;
         }

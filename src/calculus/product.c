@@ -124,7 +124,7 @@ static bool splice(cr_graph *g, product *p, unsigned i, const product *q)
     }
     p->n += q->n - 1;
     p->next += q->next - q->rank;
-    p->coef = times_exact(p->coef, q->coef);
+    p->coef = num_times(p->coef, q->coef);
     for (unsigned j = 0; j < n_ones; j++) {
         p->factor[p->n] = cr_full(g, cr_const(g, 1), 1, &q->shape[ones[j]]);
         p->label[p->n++][0] = to[ones[j]];
@@ -186,7 +186,7 @@ static bool spread_power(simp *s, product *p, unsigned i)
     if (!is_op(g, b, CR_OP_EINSUM)) {
         double v;
         if (is_const(g, b, &v) && integer && fabs(pow(v, e)) < 1e15 && v != 0) { /* 3^-1: a number */
-            p->coef = times_exact(p->coef, pow(v, e));
+            p->coef = num_times(p->coef, pow(v, e));
             set_one(g, p, i);
             return true;
         }
@@ -212,7 +212,7 @@ static bool flatten_one(simp *s, product *p, unsigned i)
     product q;
     double v;
     if (is_const(g, f, &v) && v != 3.14159265358979323846) {
-        p->coef = times_exact(p->coef, v);
+        p->coef = num_times(p->coef, v);
         set_one(g, p, i);
         return rank_of(g, f) == 0 || v != 1;
     }
@@ -221,7 +221,7 @@ static bool flatten_one(simp *s, product *p, unsigned i)
     case CR_OP_INT: { /* 4*n is the number 4 and n */
         int64_t content = dim_content(g->dims, attr_of(g, f, 0), &rest);
         if (content == 1) return false;
-        p->coef = times_exact(p->coef, (double)content);
+        p->coef = num_times(p->coef, (double)content);
         p->factor[i] = cr_int(g, rest);
         return true;
     }
@@ -250,7 +250,9 @@ static bool flatten_one(simp *s, product *p, unsigned i)
 static cr_ref known_pair(cr_graph *g, cr_ref a, cr_ref b)
 {
     cr_op x = op_of(g, a), y = op_of(g, b);
+    double e;
     if (x == CR_OP_STEP && b == in_of(g, a, 0)) return cr_map(g, CR_OP_RELU, b);
+    if (x == CR_OP_STEP && y == CR_OP_POW && base_of(g, b, &e) == cr_map(g, CR_OP_RELU, in_of(g, a, 0)) && e > 0) return b;
     if (op_get(x)->kind != KIND_MAP1 || op_get(y)->kind != KIND_MAP1 || in_of(g, a, 0) != in_of(g, b, 0)) return CR_NONE;
     if (x == CR_OP_STEP && (y == CR_OP_STEP || y == CR_OP_RELU)) return b;
     if (x == CR_OP_STEP && y == CR_OP_ABS) return cr_map(g, CR_OP_RELU, in_of(g, a, 0));
@@ -269,6 +271,18 @@ static cr_ref raise_power(simp *s, cr_ref x, cr_ref y)
     return sum ? cr_pow(g, in_of(g, x, 0), sum) : CR_NONE;
 }
 
+/* Does a sum run over factor i, and over `n` factors only? */
+static bool summed_alone(const cr_graph *g, const product *p, unsigned i, unsigned n)
+{
+    bool summed = false;
+    for (unsigned k = 0; k < rank_of(g, p->factor[i]); k++) {
+        if (p->label[i][k] < p->rank) continue;
+        if (count_label(g, p, p->label[i][k]) != n) return false;
+        summed = true;
+    }
+    return summed;
+}
+
 static bool merge_powers(simp *s, product *p)
 {
     cr_graph *g = s->g;
@@ -276,8 +290,6 @@ static bool merge_powers(simp *s, product *p)
         double e1, e2;
         cr_ref b = base_of(g, p->factor[i], &e1);
         unsigned r = rank_of(g, p->factor[i]);
-        bool free_axes = true; /* no sum runs over this factor */
-        for (unsigned k = 0; k < r; k++) free_axes = free_axes && p->label[i][k] < p->rank;
         for (unsigned j = i + 1; j < p->n; j++) {
             if (!same_labels(g, p, i, j)) continue;
             cr_ref pair = known_pair(g, p->factor[i], p->factor[j]);
@@ -297,14 +309,14 @@ static bool merge_powers(simp *s, product *p)
             }
             if (base_of(g, p->factor[j], &e2) != b) continue;
             /* x'x stays a product of two, it is not the sum of x^2 */
-            if (!free_axes && e1 > 0 && e2 > 0 && e1 == trunc(e1) && e2 == trunc(e2)) continue;
-            double e = plus_exact(e1, e2);
+            if (summed_alone(g, p, i, 2) && e1 > 0 && e2 > 0 && e1 == trunc(e1) && e2 == trunc(e2)) continue;
+            double e = num_plus(e1, e2);
             drop(p, j);
             if (e == 0) set_one(g, p, i);
             else p->factor[i] = power(g, b, e);
             return true;
         }
-        if (!free_axes && e1 == 2 && r > 0 && p->n < PRODUCT_MAX && b != p->factor[i] && shape_of(g, b)->rank == r) { /* sum of x^2: x'x */
+        if (summed_alone(g, p, i, 1) && e1 == 2 && p->n < PRODUCT_MAX && b != p->factor[i] && rank_of(g, b) == r) { /* sum of x^2: x'x */
             p->factor[i] = b;
             p->factor[p->n] = b;
             memcpy(p->label[p->n], p->label[i], sizeof p->label[0]);
@@ -554,7 +566,7 @@ static cr_ref select_entry(simp *s, cr_ref x, unsigned n_index, const cr_dim *in
         }
         if (known && at >= 0 && at < n->n_in) return n->word[at];
     }
-    if (sh->dtype != CR_REAL) return CR_NONE;
+    if (sh->dtype != CR_REAL || depth == 0) return CR_NONE; /* at the top x[index] is what there is already */
     product p;
     product_read(g, x, &p);
     unsigned rank = p.rank - n_index;
@@ -637,7 +649,12 @@ static bool worth_distributing(simp *s, const product *p, unsigned i)
             for (unsigned j = 0; j < p->n && e1 < 0 && r == 0; j++) /* exp(z) / sum(exp(z)) */
                 if (is_op(g, p->factor[j], CR_OP_EXP) && rank_of(g, p->factor[j]) == 1 && b == cr_sum(g, p->factor[j])) return true;
             for (unsigned j = 0; j < p->n; j++) {
-                if (j == i || base_of(g, p->factor[j], &e2) != b || e1 * e2 >= 0 || rank_of(g, p->factor[j]) != r) continue;
+                cr_ref other = base_of(g, p->factor[j], &e2);
+                if (j == i || rank_of(g, p->factor[j]) != r) continue;
+                bool cancels = other == b && e1 * e2 < 0;
+                if (!cancels && is_op(g, other, CR_OP_EXP) && is_op(g, b, CR_OP_SIGMOID) && e1 > 0) /* sigmoid(-z) exp(z) */
+                    cancels = sum_simplify(s, 1, (cr_ref[]){cr_neg(g, in_of(g, other, 0))}) == in_of(g, b, 0);
+                if (!cancels) continue;
                 bool same = true;
                 for (unsigned x = 0; x < r && same; x++) same = t.label[a][x] < t.rank && p->label[i][t.label[a][x]] == p->label[j][x];
                 if (same) return true;

@@ -5,36 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- numbers ------------------------------------------------------------------------------------ */
-
-/* v = p/q exactly as a double, with small q? */
-static bool fraction(double v, double *p, double *q)
-{
-    for (double d = 1; d <= 720; d++) {
-        double n = nearbyint(v * d);
-        if (fabs(n) < 1e9 && n / d == v) {
-            *p = n;
-            *q = d;
-            return true;
-        }
-    }
-    return false;
-}
-
-double times_exact(double a, double b)
-{
-    double p, q, r, s;
-    if (a == trunc(a) && b == trunc(b)) return a * b;
-    return fraction(a, &p, &q) && fraction(b, &r, &s) ? (p * r) / (q * s) : a * b;
-}
-
-double plus_exact(double a, double b)
-{
-    double p, q, r, s;
-    if (a == trunc(a) && b == trunc(b)) return a + b;
-    return fraction(a, &p, &q) && fraction(b, &r, &s) ? (p * s + r * q) / (q * s) : a + b;
-}
-
 /* ---- facts --------------------------------------------------------------------------------------- */
 
 /* A symbol that is the size of something is at least 1; `let k : Z` may be anything. */

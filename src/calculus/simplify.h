@@ -48,7 +48,5 @@ unsigned sign_of(simp *s, cr_ref r);
 bool is_symmetric(simp *s, cr_ref r, unsigned depth);
 cr_ref turn_symmetric(simp *s, const product *p, unsigned depth);
 cr_ref simplify_new(simp *s, cr_ref r, cr_ref old); /* simplifies the inputs of r that are newer than old */
-double times_exact(double a, double b); /* a*b, through p/q where both are small fractions */
-double plus_exact(double a, double b);
 
 #endif

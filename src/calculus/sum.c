@@ -22,7 +22,7 @@ static bool collect(simp *s, term_list *l, double coef, cr_ref t, bool all, unsi
 {
     cr_graph *g = s->g;
     cr_ref rest;
-    double c = times_exact(coef, split_coefficient(g, t, &rest));
+    double c = num_times(coef, split_coefficient(g, t, &rest));
     if (rest && op_of(g, rest) == CR_OP_ADD && depth < 50 && (all || c == 1 || c == -1) && (may_merge(s, t) || may_merge(s, rest))) {
         const cr_node *n = node(g, rest);
         for (uint32_t i = 0; i < n->n_in; i++)
@@ -45,7 +45,7 @@ static bool merge_like(term_list *l)
         size_t k = hash_word(17, l->rest[i]) & (cap - 1);
         while (slot[k] && l->rest[slot[k] - 1] != l->rest[i]) k = (k + 1) & (cap - 1);
         if (slot[k]) {
-            l->coef[slot[k] - 1] = plus_exact(l->coef[slot[k] - 1], l->coef[i]);
+            l->coef[slot[k] - 1] = num_plus(l->coef[slot[k] - 1], l->coef[i]);
         } else {
             l->rest[m] = l->rest[i];
             l->coef[m++] = l->coef[i];
@@ -271,7 +271,9 @@ static bool open_brackets(simp *s, term_list *l)
         if (l->rest[i]) product_read(g, l->rest[i], &p);
         else p.n = 0;
         while (at < p.n && (op_of(g, p.factor[at]) != CR_OP_ADD || node(g, p.factor[at])->n_in > WIDTH)) at++;
-        if (p.n < 2 || at == p.n) {
+        bool square = false; /* |x - m|^2 stays a square, which is seen to be positive */
+        for (unsigned k = 0; k < p.n && at < p.n; k++) square |= k != at && p.factor[k] == p.factor[at];
+        if (p.n < 2 || at == p.n || square) {
             ok = push(&open, l->coef[i], l->rest[i]);
             continue;
         }

@@ -58,9 +58,12 @@ static inline const cr_node *node(const cr_graph *g, cr_ref r)
 {
     return &g->chunk[r >> CR_NODE_CHUNK_BITS][r & ((1u << CR_NODE_CHUNK_BITS) - 1)];
 }
-/* An entry of the tables of nodes and types. They are at most half full, so an id below cap/2 leaves the high bits free for
- * those of its hash: other nodes that stand in the way of a search are hardly ever looked at. 0: empty. */
-static inline uint32_t graph_slot(size_t cap, uint32_t hash, uint32_t id) { return (hash & ~(uint32_t)(cap / 2 - 1)) | id; }
+/* An entry of the tables of nodes and types. They are at most half full, so an id below cap/2 leaves the high bits free
+ * for those of its hash: other nodes that stand in the way of a search are hardly ever looked at. 0: empty. */
+static inline uint32_t graph_slot(size_t cap, uint32_t hash, uint32_t id)
+{
+    return (hash & ~(uint32_t)(cap / 2 - 1)) | id;
+}
 static inline uint32_t graph_slot_id(size_t cap, uint32_t slot) { return slot & (uint32_t)(cap / 2 - 1); }
 static inline cr_op op_of(const cr_graph *g, cr_ref r) { return (cr_op)node(g, r)->op; }
 static inline cr_ref in_of(const cr_graph *g, cr_ref r, uint32_t i) { return node(g, r)->word[i]; }

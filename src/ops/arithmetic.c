@@ -174,7 +174,7 @@ static cr_ref pow_partial(cr_graph *g, cr_ref y, unsigned i)
     cr_ref a = in_of(g, y, 0), b = in_of(g, y, 1);
     double c;
     if (i == 1) return cr_mul(g, y, cr_map(g, CR_OP_LOG, a));
-    if (is_const(g, b, &c)) return cr_mul(g, cr_const(g, c), cr_pow(g, a, cr_const(g, c - 1)));
+    if (is_const(g, b, &c)) return cr_mul(g, cr_const(g, c), cr_pow(g, a, cr_const(g, num_plus(c, -1))));
     return cr_mul(g, b, cr_pow(g, a, cr_sub(g, b, cr_const(g, 1))));
 }
 static cr_ref pow_regular(cr_graph *g, cr_ref y)

@@ -135,6 +135,11 @@ static cr_ref norm_inf_regular(cr_graph *g, cr_ref y)
     cr_ref one = cr_map2(g, CR_OP_EQ, count_kept(g, mask, kept(g, y)), cr_const(g, 1));
     return cr_map2(g, CR_OP_AND, one, cr_map2(g, CR_OP_NE, y, cr_const(g, 0)));
 }
+static cr_ref norm_simplify(cr_graph *g, cr_ref y)
+{
+    double v;
+    return is_const(g, arg(g, y), &v) && v == 0 ? number_like(g, y, 0) : y;
+}
 static unsigned norm_sign(const cr_graph *g, cr_ref y, const unsigned *s)
 {
     (void)g, (void)y;
@@ -203,9 +208,9 @@ const op_block ops_reduce[] = {
     {CR_OP_MAXR, {.vjp = extreme_vjp, .jvp = extreme_jvp, .smooth = KINK, .regular = extreme_regular, .sign = entry_sign}},
     {CR_OP_MINR, {.vjp = extreme_vjp, .jvp = extreme_jvp, .smooth = KINK, .regular = extreme_regular, .sign = entry_sign}},
     {CR_OP_PRODR, {.vjp = prod_vjp, .jvp = prod_jvp}},
-    {CR_OP_NORM1, {.vjp = norm1_vjp, .jvp = norm1_jvp, .smooth = KINK, .regular = norm1_regular, .sign = norm_sign}},
-    {CR_OP_NORM2, {.vjp = norm2_vjp, .jvp = norm2_jvp, .smooth = KINK, .regular = norm2_regular, .sign = norm_sign}},
-    {CR_OP_NORM_INF, {.vjp = norm_inf_vjp, .jvp = norm_inf_jvp, .smooth = KINK, .regular = norm_inf_regular, .sign = norm_sign}},
+    {CR_OP_NORM1, {.vjp = norm1_vjp, .jvp = norm1_jvp, .smooth = KINK, .regular = norm1_regular, .sign = norm_sign, .simplify = norm_simplify}},
+    {CR_OP_NORM2, {.vjp = norm2_vjp, .jvp = norm2_jvp, .smooth = KINK, .regular = norm2_regular, .sign = norm_sign, .simplify = norm_simplify}},
+    {CR_OP_NORM_INF, {.vjp = norm_inf_vjp, .jvp = norm_inf_jvp, .smooth = KINK, .regular = norm_inf_regular, .sign = norm_sign, .simplify = norm_simplify}},
     {CR_OP_SOFTMAX, {.vjp = softmax_vjp, .jvp = softmax_jvp, .sign = softmax_sign}},
     {CR_OP_LOGSOFTMAX, {.vjp = logsoftmax_vjp, .jvp = logsoftmax_jvp, .sign = logsoftmax_sign}},
     {CR_OP_NONE, {0}},

@@ -112,7 +112,8 @@ static bool put_conditions(cr_program *p, derivation *d, const calc_result *r, u
     for (size_t i = 0; i < r->n_conditions; i++) {
         cr_ref a = r->condition[i].cond;
         lang_form form = reads_by_entry(p->g, a) ? LANG_COMPONENT : LANG_AUTO;
-        c[i] = (cr_condition){.sufficient = r->condition[i].kind == COND_SUFFICIENT};
+        c[i] = (cr_condition){.sufficient = r->condition[i].kind == COND_SUFFICIENT,
+                              .existence = r->condition[i].existence};
         if (!(c[i].text = printed(p, &d->mem, a, LANG_TEXT, form))) return false;
         if (flags & CR_UNICODE && !(c[i].unicode = printed(p, &d->mem, a, LANG_UNICODE, form))) return false;
         if (flags & CR_LATEX && !(c[i].latex = printed(p, &d->mem, a, LANG_LATEX, form))) return false;
