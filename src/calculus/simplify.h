@@ -44,9 +44,26 @@ double split_coefficient(cr_graph *g, cr_ref r, cr_ref *rest);
 
 void simp_free(simp *s);
 bool may_merge(const simp *s, cr_ref r); /* may r be flattened into the product or sum that uses it? */
+
+/* ---- facts (facts.c) ---- */
 unsigned sign_of(simp *s, cr_ref r);
 bool is_symmetric(simp *s, cr_ref r, unsigned depth);
+bool is_invertible(simp *s, cr_ref r, unsigned depth);
 cr_ref turn_symmetric(simp *s, const product *p, unsigned depth);
+/* The matrices of the product r = A B C..., each as it stands in it (transposed or not), from the left, at most CHAIN_MAX; 0 if
+ * r is no chain of square matrices. */
+enum { CHAIN_MAX = 8 };
+unsigned matrix_chain(cr_graph *g, cr_ref r, cr_ref *factor);
+
+/* ---- conditions (simplify_condition.c); each returns r itself if it has nothing to say ---- */
+cr_ref decide_by_sign(simp *s, cr_ref r);
+cr_ref zero_test(simp *s, cr_ref r);
+cr_ref solve_comparison(cr_graph *g, cr_ref r);
+cr_ref reduce_constant_axes(cr_graph *g, cr_ref r);
+bool constant_condition(const cr_graph *g, cr_ref r, bool *value);
+unsigned used_axes(const cr_graph *g, cr_ref r); /* the axes that the entries of r depend on, a bit set */
+cr_ref drop_axes(cr_graph *g, cr_ref r, unsigned keep); /* r over the axes in keep only; it depends on no others */
+
 cr_ref simplify_new(simp *s, cr_ref r, cr_ref old); /* simplifies the inputs of r that are newer than old */
 
 #endif

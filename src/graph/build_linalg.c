@@ -187,7 +187,8 @@ static cr_ref along_axis(cr_graph *g, cr_op op, cr_ref a, unsigned axis)
     if (shape_of(g, a)->dtype != CR_REAL || axis >= shape_of(g, a)->rank)
         return graph_fail(g, CR_ESHAPE, "softmax takes a vector or a matrix, not %s", shape_text(g, a, 0));
     const cr_node *v = node(g, a);
-    if (v->op == CR_OP_EINSUM && v->n_in == 1 && v->n_attr == 2 && v->word[1] == 1 && v->word[2] == 0) { /* of A': along the other axis of A */
+    bool two_axes = v->op == CR_OP_EINSUM && v->n_in == 1 && v->n_attr == 2 && shape_of(g, a)->rank == 2;
+    if (two_axes && v->word[1] == 1 && v->word[2] == 0) { /* of A': along the other axis of A */
         cr_ref t = along_axis(g, op, v->word[0], 1 - axis);
         return t ? cr_einsum(g, 1, &t, (uint8_t[]){1, 0}, 2, shape_of(g, a)->dim) : CR_NONE;
     }
