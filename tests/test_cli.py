@@ -188,7 +188,7 @@ class Derive(Case):
                 self.assertEqual(set(c), {"text", "latex", "kind"})
                 self.assertIn(c["kind"], ("exact", "sufficient"))
             for s in r["steps"]:
-                self.assertEqual(set(s), {"rule", "text", "latex"})
+                self.assertEqual(set(s), {"rule", "text", "unicode", "latex"})
             self.assertTrue(r["steps"])
 
     def test_sheet(self):

@@ -163,6 +163,11 @@ static bool spread_power(simp *s, product *p, unsigned i)
     double e;
     cr_ref f = p->factor[i], b = power_base(g, f, &e);
     if (b == f || e == 1) return false;
+    cr_ref usual = power_of(g, b, e); /* x^0.5 is sqrt(x) */
+    if (usual != f) {
+        p->factor[i] = usual;
+        return usual != CR_NONE;
+    }
     product q, inner;
     bool integer = e == trunc(e);
     if (is_op(g, b, CR_OP_DIV) && integer) {

@@ -19,24 +19,6 @@ static cr_ref lift_dim(cr_graph *g, cr_dim d, dim_sym s, cr_dim n)
     return dim_value(g->dims, rest, &zero) && zero == 0 ? v : cr_add(g, v, cr_int(g, rest));
 }
 
-/* Operand `in` of a lifted element-wise node: broadcast along the new axis if it does not depend on the index. */
-static cr_ref with_axis(cr_graph *g, cr_ref in, bool lifted, cr_dim n)
-{
-    if (lifted) return in;
-    const cr_shape *s = shape_of(g, in);
-    cr_dim dim[CR_MAX_RANK + 1] = {n};
-    uint8_t label[CR_MAX_RANK];
-    if (s->rank == CR_MAX_RANK) return graph_fail(g, CR_ELIMIT, "a tensor of more than %d axes", CR_MAX_RANK);
-    for (unsigned i = 0; i < s->rank; i++) {
-        dim[i + 1] = s->dim[i];
-        label[i] = (uint8_t)(i + 1);
-    }
-    if (s->dtype == CR_REAL) return cr_einsum(g, 1, &in, label, s->rank + 1u, dim);
-    cr_ref one = cr_full(g, cr_const(g, 1), s->rank, s->dim), zero = cr_full(g, cr_const(g, 0), s->rank, s->dim);
-    cr_ref mask = cr_select(g, in, one, zero);
-    return cr_map2(g, CR_OP_EQ, cr_einsum(g, 1, &mask, label, s->rank + 1u, dim), cr_const(g, 1));
-}
-
 /* r with a leading axis for the index s in 1..n. in[] are lifted inputs, dep[] says which of them have the axis (at least
  * one has, or r itself names s). CR_NONE without error: this operator cannot be lifted. */
 static cr_ref lift_node(cr_graph *g, cr_ref r, dim_sym s, cr_dim n, const cr_ref *in, const bool *dep)
@@ -83,7 +65,7 @@ static cr_ref lift_node(cr_graph *g, cr_ref r, dim_sym s, cr_dim n, const cr_ref
         cr_ref *to = nd->n_in <= 3 ? full : mem_alloc(nd->n_in * sizeof *to), out = CR_NONE;
         if (!to) return graph_fail(g, CR_ENOMEM, "out of memory");
         bool ok = true;
-        for (uint32_t i = 0; i < nd->n_in && ok; i++) ok = (to[i] = with_axis(g, in[i], dep[i], n)) != CR_NONE;
+        for (uint32_t i = 0; i < nd->n_in && ok; i++) ok = (to[i] = (dep[i] ? in[i] : graph_tile(g, in[i], 1, &n))) != CR_NONE;
         if (ok) out = graph_remake(g, r, to);
         if (to != full) mem_free(to);
         return out;
@@ -199,7 +181,7 @@ static cr_ref constant_body(cr_graph *g, cr_bind_kind kind, cr_dim count, cr_ref
     switch (kind) {
     case CR_BIND_SUM: return cr_mul(g, cr_int(g, count), body);
     case CR_BIND_PROD: return cr_pow(g, body, cr_int(g, count));
-    case CR_BIND_STACK: return with_axis(g, body, false, count);
+    case CR_BIND_STACK: return graph_tile(g, body, 1, &count);
     default: return body;
     }
 }

@@ -80,10 +80,34 @@ cr_ref cr_full(cr_graph *g, cr_ref scalar, unsigned rank, const cr_dim *shape)
     if (!valid(g, scalar)) return CR_NONE;
     if (!is_scalar(g, scalar)) return graph_fail(g, CR_ESHAPE, "only a scalar can fill a tensor");
     if (rank == 0) return scalar;
-    if (shape_of(g, scalar)->dtype != CR_REAL) /* conditions have no einsum: a comparison of broadcast numbers */
-        return cr_map2(g, CR_OP_EQ, cr_full(g, cr_select(g, scalar, cr_const(g, 1), cr_const(g, 0)), rank, shape),
-                       cr_full(g, cr_const(g, 1), rank, shape));
-    return cr_einsum(g, 1, &scalar, NULL, rank, shape);
+    return graph_tile(g, scalar, rank, shape);
+}
+
+cr_ref graph_tile(cr_graph *g, cr_ref a, unsigned k, const cr_dim *dim)
+{
+    if (!valid(g, a) || k == 0) return a;
+    const cr_node *n = node(g, a);
+    const cr_shape *s = shape_of(g, a);
+    cr_dim shape[CR_MAX_RANK];
+    if (s->rank + k > CR_MAX_RANK) return graph_fail(g, CR_ELIMIT, "a tensor of more than %d axes", CR_MAX_RANK);
+    memcpy(shape, dim, k * sizeof *dim);
+    memcpy(shape + k, s->dim, s->rank * sizeof *dim);
+    if (s->dtype == CR_REAL) {
+        uint8_t label[CR_MAX_RANK];
+        for (unsigned i = 0; i < s->rank; i++) label[i] = (uint8_t)(k + i);
+        return cr_einsum(g, 1, &a, label, s->rank + k, shape);
+    }
+    switch ((cr_op)n->op) { /* conditions have no einsum: comparisons of broadcast numbers */
+    case CR_OP_LT: case CR_OP_LE: case CR_OP_EQ: case CR_OP_NE: case CR_OP_AND: case CR_OP_OR: {
+        cr_ref left = graph_tile(g, n->word[0], k, dim), right = graph_tile(g, n->word[1], k, dim);
+        return cr_map2(g, (cr_op)n->op, left, right);
+    }
+    case CR_OP_NOT: return cr_map(g, CR_OP_NOT, graph_tile(g, n->word[0], k, dim));
+    default: { /* the indicator of the condition, compared with 1 */
+        cr_ref one = cr_full(g, cr_const(g, 1), s->rank, s->dim), zero = cr_full(g, cr_const(g, 0), s->rank, s->dim);
+        return cr_map2(g, CR_OP_EQ, graph_tile(g, cr_select(g, a, one, zero), k, dim), cr_const(g, 1));
+    }
+    }
 }
 
 /* ---- element-wise ------------------------------------------------------------------------------ */

@@ -90,6 +90,8 @@ cr_ref *graph_cone(cr_graph *g, unsigned n_roots, const cr_ref *roots, size_t *n
 /* The same node over other inputs, through the builders (so that EXACT rewrites apply); shapes may differ from the
  * old ones where the operator allows it. `in` has n_in entries. */
 cr_ref graph_remake(cr_graph *g, cr_ref r, const cr_ref *in);
+/* a with k leading axes of sizes dim, along which it is constant; conditions too. */
+cr_ref graph_tile(cr_graph *g, cr_ref a, unsigned k, const cr_dim *dim);
 /* Scalar expression `body` in the scalar parameter `arg`, applied to each entry of `value`: element-wise operators only. */
 cr_ref graph_inline(cr_graph *g, cr_ref body, cr_ref arg, cr_ref value);
 /* Rebuild with symbols replaced: each occurrence of s in sizes, indices and exponents by d. */

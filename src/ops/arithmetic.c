@@ -193,7 +193,7 @@ static unsigned pow_sign(const cr_graph *g, cr_ref y, const unsigned *s)
     bool whole = is_const(g, in_of(g, y, 1), &c) && c == trunc(c);
     if (whole && fmod(c, 2) == 0) return SIGN_POS | (c > 0 ? s[0] & SIGN_ZERO : 0u);
     if (whole) return c > 0 ? s[0] : s[0] & ~(unsigned)SIGN_ZERO;
-    return s[0] & SIGN_NEG ? SIGN_ANY : s[0];
+    return s[0] & SIGN_NEG ? SIGN_ANY : s[0] | SIGN_POS; /* 0^0 = 1 */
 }
 
 /* ---- maximum, minimum, remainder ------------------------------------------------------------------ */
@@ -231,14 +231,14 @@ static cr_ref mod_regular(cr_graph *g, cr_ref y) { return cr_map2(g, CR_OP_NE, y
 static cr_ref select_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k)
 {
     if (i == 0) return CR_NONE;
-    cr_ref zero = number_like(g, ybar, 0), cond = op_tile(g, in_of(g, y, 0), k, shape_of(g, ybar)->dim);
+    cr_ref zero = number_like(g, ybar, 0), cond = graph_tile(g, in_of(g, y, 0), k, shape_of(g, ybar)->dim);
     return i == 1 ? cr_select(g, cond, ybar, zero) : cr_select(g, cond, zero, ybar);
 }
 static cr_ref select_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)
 {
     cr_ref model = xdot[1] ? xdot[1] : xdot[2];
     if (!model) return CR_NONE;
-    cr_ref zero = number_like(g, model, 0), cond = op_tile(g, in_of(g, y, 0), k, shape_of(g, model)->dim);
+    cr_ref zero = number_like(g, model, 0), cond = graph_tile(g, in_of(g, y, 0), k, shape_of(g, model)->dim);
     return cr_select(g, cond, xdot[1] ? xdot[1] : zero, xdot[2] ? xdot[2] : zero);
 }
 /* Off the boundary of its comparisons. */

@@ -51,9 +51,6 @@ op_info *op_edit(cr_op op); /* for the sabotage test only: it breaks one rule at
 /* Operator of that spelling and arity for calls in the language (MAP1, REDUCE, LINALG, ...); CR_OP_NONE if none. */
 cr_op op_by_spelling(const char *s, size_t n, int arity);
 
-/* a with k leading axes of sizes dim, along which it is constant; works for conditions too. */
-cr_ref op_tile(cr_graph *g, cr_ref a, unsigned k, const cr_dim *dim);
-
 /* Generic rules, good for every operator (MAP by `partial`). k: number of leading axes K. */
 cr_ref op_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k);
 cr_ref op_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k);

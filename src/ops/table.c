@@ -47,27 +47,6 @@ cr_op op_by_spelling(const char *s, size_t n, int arity)
     return CR_OP_NONE;
 }
 
-cr_ref op_tile(cr_graph *g, cr_ref a, unsigned k, const cr_dim *dim)
-{
-    if (!valid(g, a) || k == 0) return a;
-    const cr_node *n = node(g, a);
-    const cr_shape *s = shape_of(g, a);
-    cr_dim shape[CR_MAX_RANK];
-    if (s->rank + k > CR_MAX_RANK) return graph_fail(g, CR_ELIMIT, "a tensor of more than %d axes", CR_MAX_RANK);
-    memcpy(shape, dim, k * sizeof *dim);
-    memcpy(shape + k, s->dim, s->rank * sizeof *dim);
-    if (s->dtype == CR_REAL) {
-        uint8_t label[CR_MAX_RANK];
-        for (unsigned i = 0; i < s->rank; i++) label[i] = (uint8_t)(k + i);
-        return cr_einsum(g, 1, &a, label, s->rank + k, shape);
-    }
-    if (op_get((cr_op)n->op)->kind == KIND_CMP && n->n_in == 2) /* constant conditions read best as comparisons of tiled numbers */
-        return cr_map2(g, (cr_op)n->op, op_tile(g, n->word[0], k, dim), op_tile(g, n->word[1], k, dim));
-    if (n->op == CR_OP_NOT) return cr_map(g, CR_OP_NOT, op_tile(g, n->word[0], k, dim));
-    cr_ref one = cr_full(g, cr_const(g, 1), s->rank, s->dim), zero = cr_full(g, cr_const(g, 0), s->rank, s->dim);
-    return cr_map2(g, CR_OP_EQ, op_tile(g, cr_select(g, a, one, zero), k, dim), cr_const(g, 1));
-}
-
 /* t[K, S] .* f[S], written in the order of the chain rule: a cotangent comes before the local derivative, a tangent behind. */
 static cr_ref scale(cr_graph *g, cr_ref t, cr_ref f, unsigned k, bool tangent)
 {
