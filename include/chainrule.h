@@ -79,7 +79,8 @@ typedef enum cr_op {
 CR_API cr_graph *cr_graph_new(void);        /* NULL: out of memory */
 CR_API void cr_graph_free(cr_graph *g);     /* ends every ref and dim of g; g may be NULL */
 CR_API cr_status cr_graph_status(const cr_graph *g);    /* of the first error, CR_OK if none */
-CR_API const char *cr_graph_message(const cr_graph *g); /* of the first error, "" if none; lives until cleared or freed */
+CR_API const char *
+cr_graph_message(const cr_graph *g); /* of the first error, "" if none; lives until cleared or freed */
 CR_API void cr_graph_clear_error(cr_graph *g);
 CR_API const char *cr_version(void);
 
@@ -124,7 +125,8 @@ CR_API cr_ref cr_pow(cr_graph *g, cr_ref a, cr_ref b); /* element-wise */
 CR_API cr_ref cr_map(cr_graph *g, cr_op op, cr_ref a); /* element-wise function of one argument */
 CR_API cr_ref cr_leaky_relu(cr_graph *g, cr_ref a, double slope); /* a where a > 0, else slope*a */
 CR_API cr_ref cr_map2(cr_graph *g, cr_op op, cr_ref a, cr_ref b); /* MAX2 MIN2 MOD LT LE EQ NE AND OR */
-CR_API cr_ref cr_select(cr_graph *g, cr_ref cond, cr_ref a, cr_ref b); /* cond ? a : b; the other branch is never multiplied in */
+CR_API cr_ref cr_select(cr_graph *g, cr_ref cond, cr_ref a,
+                        cr_ref b); /* cond ? a : b; the other branch is never multiplied in */
 
 /* The one multiply-and-sum. labels: for each operand in turn one label per axis. Labels 0..rank-1 are the
  * axes of the result, in order, with sizes `shape`; any label >= rank (< 64) is summed. A result label that
@@ -143,8 +145,11 @@ CR_API cr_ref cr_diag(cr_graph *g, cr_ref a); /* vector -> diagonal matrix; matr
 CR_API cr_ref cr_kron(cr_graph *g, cr_ref a, cr_ref b);
 CR_API cr_ref cr_vec(cr_graph *g, cr_ref a); /* columns stacked */
 CR_API cr_ref cr_reshape(cr_graph *g, cr_ref a, unsigned rank, const cr_dim *shape); /* row-major order */
-CR_API cr_ref cr_stack(cr_graph *g, unsigned n, const cr_ref *scalars, unsigned rank, const cr_dim *shape); /* numeric shape, row-major */
-CR_API cr_ref cr_reduce(cr_graph *g, cr_op op, cr_ref a, unsigned keep); /* MAXR MINR PRODR ALLR ANYR NORM1 NORM2 NORM_INF over the axes from `keep` on */
+CR_API cr_ref cr_stack(cr_graph *g, unsigned n, const cr_ref *scalars, unsigned rank,
+                       const cr_dim *shape); /* numeric shape, row-major */
+CR_API cr_ref
+cr_reduce(cr_graph *g, cr_op op, cr_ref a,
+          unsigned keep); /* MAXR MINR PRODR ALLR ANYR NORM1 NORM2 NORM_INF over the axes from `keep` on */
 CR_API cr_ref cr_softmax(cr_graph *g, cr_ref a, unsigned axis);
 CR_API cr_ref cr_logsoftmax(cr_graph *g, cr_ref a, unsigned axis);
 CR_API cr_ref cr_linalg(cr_graph *g, cr_op op, cr_ref a); /* DET LOGDET INV PINV ADJ */
@@ -153,7 +158,15 @@ CR_API cr_ref cr_index(cr_graph *g, cr_ref a, unsigned n, const cr_dim *index); 
 
 /* sum(i=lo..hi, body) and its kin. `symbol` is the name used for the index inside body (through
  * cr_dim_symbol); it is bound by this call. kind: CR_BIND_*. STACK gives a new leading axis. */
-typedef enum cr_bind_kind { CR_BIND_SUM, CR_BIND_PROD, CR_BIND_STACK, CR_BIND_ALL, CR_BIND_ANY, CR_BIND_MAX, CR_BIND_MIN } cr_bind_kind;
+typedef enum cr_bind_kind {
+    CR_BIND_SUM,
+    CR_BIND_PROD,
+    CR_BIND_STACK,
+    CR_BIND_ALL,
+    CR_BIND_ANY,
+    CR_BIND_MAX,
+    CR_BIND_MIN
+} cr_bind_kind;
 CR_API cr_ref cr_bind(cr_graph *g, cr_bind_kind kind, const char *symbol, cr_dim lo, cr_dim hi, cr_ref body);
 
 /* ---- functions --------------------------------------------------------------------------------- */
@@ -213,7 +226,8 @@ CR_API cr_status cr_program_declare(cr_program *p, const char *text); /* as afte
 /* As `derive EXPR wrt WRT` in a file would be; wrt NULL: none. */
 CR_API cr_status cr_program_query(cr_program *p, cr_query_kind kind, const char *expr, const char *wrt);
 CR_API cr_status cr_program_assign(cr_program *p, const char *text); /* "x = [1,2]; n = 3"; a later value replaces */
-CR_API cr_status cr_program_define(cr_program *p, const char *text); /* the same, and declares names that are not known */
+CR_API cr_status cr_program_define(cr_program *p,
+                                   const char *text); /* the same, and declares names that are not known */
 CR_API cr_status cr_program_load(cr_program *p, const char *path);   /* values by name from a .npz file */
 
 CR_API size_t cr_program_count(const cr_program *p); /* of statements */
@@ -232,11 +246,11 @@ enum {
 typedef enum cr_form { CR_FORM_AUTO, CR_FORM_COMPONENT, CR_FORM_MATRIX } cr_form;
 
 typedef struct cr_index_range { const char *name, *from, *to; } cr_index_range;
-/* All conditions must hold. existence: it says exactly where the derivative exists, where the others say where the formula
- * gives it. */
+/* All conditions must hold. existence: it says exactly where the derivative exists, where the others say where the
+ * formula gives it. */
 typedef struct cr_condition { const char *text, *unicode, *latex; bool sufficient, existence; } cr_condition;
-/* One line of the derivation. Inner expressions are named y, u1, u2, ...; dy, du1, ... are their partial derivatives, or
- * differentials where a whole variable moves. The last step is the result. */
+/* One line of the derivation. Inner expressions are named y, u1, u2, ...; dy, du1, ... are their partial derivatives,
+ * or differentials where a whole variable moves. The last step is the result. */
 typedef struct cr_step { const char *rule, *text, *unicode, *latex; } cr_step;
 
 typedef struct cr_derivation {
@@ -282,8 +296,8 @@ typedef struct cr_check_entry {
     double formula, numeric;
     double left, right;   /* one-sided derivatives; NaN where not asked for or undecided */
     double tolerance;     /* of |formula - numeric| */
-    bool joint;           /* the partial derivatives exist, but along the direction in `name` the slope is `right`, where they
-                             add up to `left`: there is no derivative by the variable as a whole */
+    bool joint; /* the partial derivatives exist, but along the direction in `name` the slope is `right`, where they
+                   add up to `left`: there is no derivative by the variable as a whole */
     unsigned order;       /* 1 .. number of variables in `wrt`: which derivative of the chain this is */
 } cr_check_entry;
 

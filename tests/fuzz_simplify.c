@@ -163,7 +163,9 @@ static cr_ref step(maker *k)
     case 15: return cr_linalg(g, algebra[byte(k) % 5], real(k, 2));
     case 16: {
         cr_ref v = real(k, 1 + byte(k) % 2);
-        return cr_rank(g, v) ? (byte(k) & 1 ? cr_softmax(g, v, byte(k) % cr_rank(g, v)) : cr_logsoftmax(g, v, byte(k) % cr_rank(g, v))) : v;
+        return cr_rank(g, v) ? (byte(k) & 1 ? cr_softmax(g, v, byte(k) % cr_rank(g, v))
+                                            : cr_logsoftmax(g, v, byte(k) % cr_rank(g, v)))
+                             : v;
     }
     case 17: return einsum(k);
     case 18: {
@@ -255,7 +257,10 @@ static bool hangs(cr_op op, const exec_array *a, const exec_array *b)
         case CR_OP_LT: case CR_OP_LE: case CR_OP_EQ: case CR_OP_NE: case CR_OP_MAX2: case CR_OP_MIN2:
             if (fabs(x - y) < near) return true;
             break;
-        case CR_OP_POW: case CR_OP_LOG: case CR_OP_SQRT: case CR_OP_SIGN: case CR_OP_STEP: case CR_OP_NORM2:
+        case CR_OP_POW: /* of a negative number: is the exponent an integer? */
+            if (x < near) return true;
+            break;
+        case CR_OP_LOG: case CR_OP_SQRT: case CR_OP_SIGN: case CR_OP_STEP: case CR_OP_NORM2:
         case CR_OP_ABS: case CR_OP_RELU: case CR_OP_LEAKY_RELU: case CR_OP_ELU: case CR_OP_SELU:
             if (fabs(x) < near) return true;
             break;
@@ -307,7 +312,8 @@ static double magnitude(cr_graph *g, exec_env *env, cr_ref root, bool generic)
         for (size_t j = 0; j < v->n && !isnan(top); j++)
             top = isfinite(v->value[j]) ? fmax(top, fabs(v->value[j])) : NAN;
         bool known = nd->n_in > 0 && value[nd->word[0]].value;
-        if (known && !inputs_exact && hangs(op_of(g, r), &value[nd->word[0]], nd->n_in > 1 ? &value[nd->word[1]] : NULL))
+        if (known && !inputs_exact &&
+            hangs(op_of(g, r), &value[nd->word[0]], nd->n_in > 1 ? &value[nd->word[1]] : NULL))
             top = NAN;
         if (known && op_of(g, r) == CR_OP_PINV && hangs(CR_OP_PINV, &value[nd->word[0]], NULL)) top = NAN;
     }
@@ -383,7 +389,8 @@ static void gradient(maker *k, exec_env *env, cr_ref f, cr_ref x)
         if (exec_bind(env, x, &at) != CR_OK) abort();
         double scale = 1 + top + top_d;
         if (!smooth || !(fabs(coarse - fine) < 1e-7 * scale)) continue;
-        if (!(fabs(fine - slope.value[j]) < 1e-5 * scale)) complain("the gradient against differences", slope.value[j], fine);
+        if (!(fabs(fine - slope.value[j]) < 1e-5 * scale))
+            complain("the gradient against differences", slope.value[j], fine);
     }
     exec_array_free(&at);
     exec_array_free(&slope);

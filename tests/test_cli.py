@@ -185,7 +185,7 @@ class Derive(Case):
                 self.assertTrue(r[key], key)
             self.assertIn("def derivative(", r["numpy"])
             for c in r["defined"]:
-                self.assertEqual(set(c), {"text", "latex", "kind"})
+                self.assertEqual(set(c), {"text", "latex", "kind", "about"})
                 self.assertIn(c["kind"], ("exact", "sufficient"))
             for s in r["steps"]:
                 self.assertEqual(set(s), {"rule", "text", "unicode", "latex"})

@@ -27,7 +27,8 @@ SANITIZE = os.environ.get("CHAINRULE_SANITIZE", "none")
 def shell(command, directory=SOURCE, text=None):
     """Both outputs of a command in which `chainrule` is the program under test."""
     script = f'chainrule() {{ {shlex.quote(str(PROGRAM))} "$@"; }}\n{command}'
-    done = subprocess.run(["bash", "-c", script], cwd=directory, input=text, stdout=subprocess.PIPE, text=True, check=False,
+    done = subprocess.run(["bash", "-c", script], cwd=directory, input=text,
+                          stdout=subprocess.PIPE, text=True, check=False,
                           stderr=subprocess.STDOUT, env={**os.environ, "LC_ALL": "C"}, timeout=120)
     return done.stdout, done.returncode
 
@@ -122,7 +123,8 @@ def main():
         elif now != then:
             failed += 1
             sys.stdout.writelines(difflib.unified_diff(then.splitlines(True), now.splitlines(True), name, "now"))
-        print(f"{name}: {ran} examples run, {'as printed' if not failed else 'not as printed (UPDATE=1 writes it anew)'}")
+        state = "as printed" if not failed else "not as printed (UPDATE=1 writes it anew)"
+        print(f"{name}: {ran} examples run, {state}")
         bad += failed
         good += ran - min(failed, ran)
     print(f"{good} passed, {bad} failed")

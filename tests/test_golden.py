@@ -58,7 +58,8 @@ def main():
         then = path.read_text(encoding="utf-8")
         if now != then:
             failed += 1
-            sys.stdout.writelines(difflib.unified_diff(then.splitlines(True), now.splitlines(True), f"golden/{name}", "now"))
+            lines = then.splitlines(True), now.splitlines(True)
+            sys.stdout.writelines(difflib.unified_diff(*lines, f"golden/{name}", "now"))
     if failed:
         print("UPDATE=1 accepts what is new")
     print(f"{len(FILES) - failed} passed, {failed} failed")

@@ -22,8 +22,8 @@ fun sigma : R -> R
 fun swish(z) = z*sigmoid(z)
 fun my_fun : R -> R
 """
-ELEMENTWISE = """exp log sqrt abs sign step relu leaky_relu elu selu gelu silu softplus sigmoid sin cos tan sinh cosh tanh
-asin acos atan erf swish sigma my_fun""".split()
+ELEMENTWISE = """exp log sqrt abs sign step relu leaky_relu elu selu gelu silu softplus sigmoid sin cos tan sinh cosh
+tanh asin acos atan erf swish sigma my_fun""".split()
 STATEMENTS = [f"{f}(W*x + b)[i] wrt x[j]" for f in ELEMENTWISE] + [f"{f}(t)^2 wrt t, t" for f in ELEMENTWISE] + """
 x'*A*x wrt x
 sum(x .* y ./ (1 + x.^2)) wrt x
@@ -123,7 +123,8 @@ def main():
                     failed += 1
                     print(f"{s}: not LaTeX:\n    {f}")
         sheet = SOURCE / "examples" / "sheet-11" / "task1.cr"
-        subprocess.run([sys.executable, SOURCE / "tools" / "worksheet.py", sheet, sheet.with_suffix(".tex.in"), d / "sheet.tex"],
+        subprocess.run([sys.executable, SOURCE / "tools" / "worksheet.py", sheet, sheet.with_suffix(".tex.in"),
+                        d / "sheet.tex"],
                        check=True, env={**os.environ, "CHAINRULE": PROGRAM})
         failed += not typeset("sheet", (d / "sheet.tex").read_text(encoding="utf-8"), d)
     print(f"{len(formulas)} formulas")

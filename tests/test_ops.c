@@ -269,7 +269,8 @@ static bool check_simplified(op_case *c)
     return true;
 }
 
-/* The text of r, parsed: the same value; and if r is simplified, the same expression once the text is simplified too. */
+/* The text of r, parsed: the same value; and if r is simplified, the same expression once the text is simplified too.
+ */
 static bool reads_back(op_case *c, cr_ref r, bool simple, lang_form form)
 {
     strbuf b;
@@ -348,7 +349,8 @@ static double (*const plain2[CR_OP_COUNT])(double, double) = {
 static void element_wise_as_in_c(void **state)
 {
     (void)state;
-    static const double at[] = {NAN, INFINITY, -INFINITY, 0, -0.0, 1, -1, 0.5, -2.5, 3, 1e300, -1e300, 1e-300, 690, -690};
+    static const double at[] = {NAN,  INFINITY, -INFINITY, 0,      -0.0,   1,   -1,  0.5,
+                                -2.5, 3,        1e300,     -1e300, 1e-300, 690, -690};
     enum { N = sizeof at / sizeof *at };
     double first[N * N], second[N * N];
     for (int i = 0; i < N * N; i++) {
@@ -470,7 +472,9 @@ static bool check_side(op_case *c, const op_kink *k, double side, double want)
     near = (near - y0) / fabs(h);
     far = (far - y0) / fabs(64 * h);
     if (isnan(want)) return isnan(near) || case_fault(c, "differences see a slope %g on side %g", near, side);
-    if (isinf(want)) return near / want > 0 || (near * want > 0 && fabs(near) > 4 * fabs(far)) || case_fault(c, "differences do not grow on side %g", side);
+    if (isinf(want))
+        return near / want > 0 || (near * want > 0 && fabs(near) > 4 * fabs(far)) ||
+               case_fault(c, "differences do not grow on side %g", side);
     return agree(near, want, 1e-3) || case_fault(c, "differences say %g on side %g, not %g", near, side, want);
 }
 

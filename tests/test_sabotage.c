@@ -7,8 +7,8 @@
 #include <string.h>
 
 typedef enum damage { NEGATED, SCALED, INPUT_LOST, FIRST_TERM_LOST, LAST_TERM_LOST, N_DAMAGES } damage;
-static const char *const damage_text[] = {"negated", "scaled by 1 + 1e-6", "without one input", "without its first term",
-                                          "without its last term"};
+static const char *const damage_text[] = {"negated", "scaled by 1 + 1e-6", "without one input",
+                                          "without its first term", "without its last term"};
 enum { MAX_INPUTS = 4 };
 
 static struct {
@@ -92,7 +92,10 @@ static bool goes_red(cr_op op)
 typedef enum rule { PARTIAL, VJP, JVP, N_RULES } rule;
 static const char *const rule_text[] = {"partial", "vjp", "jvp"};
 
-static bool has(const op_info *op, rule r) { return r == PARTIAL ? op->partial != NULL : r == VJP ? op->vjp != NULL : op->jvp != NULL; }
+static bool has(const op_info *op, rule r)
+{
+    return r == PARTIAL ? op->partial != NULL : r == VJP ? op->vjp != NULL : op->jvp != NULL;
+}
 
 static void every_broken_rule_is_seen(void **state)
 {
@@ -115,10 +118,12 @@ static void every_broken_rule_is_seen(void **state)
                     if (r == JVP) info->jvp = bad_jvp;
                     bool red = goes_red((cr_op)op);
                     *info = broken.sound;
-                    if (d == NEGATED && !broken.done) fail_msg("%s: its %s rule is never asked", info->name, rule_text[r]);
+                    if (d == NEGATED && !broken.done)
+                        fail_msg("%s: its %s rule is never asked", info->name, rule_text[r]);
                     tried += broken.done;
                     if (!red && broken.done) {
-                        print_error("%s: stays green with its %s rule %s (%u)\n", info->name, rule_text[r], damage_text[d], input);
+                        print_error("%s: stays green with its %s rule %s (%u)\n", info->name, rule_text[r],
+                                    damage_text[d], input);
                         green++;
                     }
                 }

@@ -22,7 +22,8 @@ show() {
     echo
 }
 
-title "1. An exercise sheet" "Six partial derivatives of an affine layer and of a small network, where they are well defined."
+title "1. An exercise sheet" \
+    "Six partial derivatives of an affine layer and of a small network, where they are well defined."
 start=${EPOCHREALTIME/[.,]/}
 show derive examples/sheet-11/task1.cr
 echo "($(((${EPOCHREALTIME/[.,]/} - start) / 1000)) ms)"
@@ -36,5 +37,6 @@ show check -e "relu(x)^2" --let "x : R" --wrt x --at "x = 0"
 show check -e "relu(x) - relu(-x)" --let "x : R" --wrt x --at "x = 0"
 show check -e "relu(x)" --let "x : R" --wrt x --at "x = 0"
 
-title "4. Second derivatives stay small" "Matrix factorisation: the Hessian by U has (m k)^2 entries, its formula two factors."
+title "4. Second derivatives stay small" \
+    "Matrix factorisation: the Hessian by U has (m k)^2 entries, its formula two factors."
 show derive -e "tr((T - U*V')*(T - U*V')')" --let "T : R^{m x n}, U : R^{m x k}, V : R^{n x k}" --wrt "U, U"

@@ -87,7 +87,8 @@ class Sheet:
 
     def result(self, k, what):
         r = self.results[k]
-        indices = r",\; ".join(rf"{i['name']} = {symbol(i['from'])}, \dots, {symbol(i['to'])}" for i in r["free_indices"])
+        indices = r",\; ".join(rf"{i['name']} = {symbol(i['from'])}, \dots, {symbol(i['to'])}"
+                               for i in r["free_indices"])
         tail = rf" \qquad {{\color{{soft}} {indices}}}" if indices else ""
         return [rf"\crresult{{{what} = {r['latex']}{tail}}}"]
 

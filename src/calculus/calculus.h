@@ -18,9 +18,9 @@ typedef struct calc_condition {
     bool existence; /* speaks of the existence of the derivative alone; the others of the formula too */
 } calc_condition;
 
-/* One line of a derivation: `name = value`, and by `rule` its derivative `d_name = derivative`. Inner expressions have names
- * of their own (u1, u2, ...; not those of the user), and so have their derivatives: parameters whose name begins with
- * CALC_D. For a single entry of a variable d means the partial derivative by it; for a whole variable X it is the
+/* One line of a derivation: `name = value`, and by `rule` its derivative `d_name = derivative`. Inner expressions have
+ * names of their own (u1, u2, ...; not those of the user), and so have their derivatives: parameters whose name begins
+ * with CALC_D. For a single entry of a variable d means the partial derivative by it; for a whole variable X it is the
  * differential, written in dX. The last step has value CR_NONE and gives the result. */
 #define CALC_D "d "
 typedef struct calc_step {

@@ -1,14 +1,14 @@
 /* Where a derivative exists and is what its formula says.
  *
- * Each operator states where its own rule holds (op_info.regular). What that means for the whole is decided here. Take a
- * kink r = relu(z), with t = dz/dv the tangent of its argument and c = dy/dr the cotangent of its value. The one-sided
- * derivatives of y along v and -v differ by
+ * Each operator states where its own rule holds (op_info.regular). What that means for the whole is decided here. Take
+ * a kink r = relu(z), with t = dz/dv the tangent of its argument and c = dy/dr the cotangent of its value. The
+ * one-sided derivatives of y along v and -v differ by
  *
  *     J = sum over the entries e with z_e = 0 of  c_e |t_e| (right slope - left slope),
  *
- * so the derivative exists exactly where J = 0. If only one entry can contribute, that is z_e != 0 or c_e t_e = 0, and there
- * the formula holds too. If several can, they may cancel: J = 0 is then stated as the exact condition for existence, and
- * z_e != 0 or c_e t_e = 0 for every e as a sufficient one for the formula. */
+ * so the derivative exists exactly where J = 0. If only one entry can contribute, that is z_e != 0 or c_e t_e = 0, and
+ * there the formula holds too. If several can, they may cancel: J = 0 is then stated as the exact condition for
+ * existence, and z_e != 0 or c_e t_e = 0 for every e as a sufficient one for the formula. */
 #include "calculus/derive.h"
 
 #include <string.h>
@@ -31,7 +31,10 @@ static bool is_zero(const cr_graph *g, cr_ref r)
     return is_const(g, r, &v) && v == 0;
 }
 
-static cr_ref any_axes(cr_graph *g, cr_op op, cr_ref c, unsigned keep) { return valid(g, c) && cr_rank(g, c) > keep ? cr_reduce(g, op, c, keep) : c; }
+static cr_ref any_axes(cr_graph *g, cr_op op, cr_ref c, unsigned keep)
+{
+    return valid(g, c) && cr_rank(g, c) > keep ? cr_reduce(g, op, c, keep) : c;
+}
 
 /* ---- collecting ----------------------------------------------------------------------------------- */
 
@@ -43,7 +46,8 @@ static cr_ref close_binders(scope *s, cr_ref cond, const cr_ref *cone, size_t n)
         dim_sym sym;
         if (op_of(g, cone[i]) != CR_OP_BIND || !dim_is_symbol(g->dims, attr_of(g, cone[i], 1), &sym)) continue;
         if (depends_on_symbol(g, cond, sym))
-            cond = cr_bind(g, CR_BIND_ALL, name_text(g->dims, sym), attr_of(g, cone[i], 2), attr_of(g, cone[i], 3), cond);
+            cond =
+                cr_bind(g, CR_BIND_ALL, name_text(g->dims, sym), attr_of(g, cone[i], 2), attr_of(g, cone[i], 3), cond);
     }
     return cond;
 }
@@ -60,8 +64,11 @@ static bool add_condition(scope *s, cr_ref cond, calc_kind kind)
         return add_condition(s, in_of(g, cond, 0), kind) && add_condition(s, in_of(g, cond, 1), kind);
     for (size_t i = 0; i < s->out->n_conditions; i++) {
         calc_condition *c = &s->out->condition[i];
-        if (c->cond == cond || (is_above_zero(g, c->cond) && cond == cr_map2(g, CR_OP_NE, in_of(g, c->cond, 1), in_of(g, c->cond, 0)))) return true;
-        if (is_above_zero(g, cond) && c->cond == cr_map2(g, CR_OP_NE, in_of(g, cond, 1), in_of(g, cond, 0))) { /* the stronger one */
+        if (c->cond == cond ||
+            (is_above_zero(g, c->cond) && cond == cr_map2(g, CR_OP_NE, in_of(g, c->cond, 1), in_of(g, c->cond, 0))))
+            return true;
+        if (is_above_zero(g, cond) &&
+            c->cond == cr_map2(g, CR_OP_NE, in_of(g, cond, 1), in_of(g, cond, 0))) { /* the stronger one */
             *c = (calc_condition){.cond = cond, .kind = kind};
             return true;
         }
@@ -80,8 +87,8 @@ static bool add_condition(scope *s, cr_ref cond, calc_kind kind)
 
 /* ---- one kink --------------------------------------------------------------------------------------- */
 
-/* The product s = c t over axes K (of y), e (of z), V (of a whole variable), after the deltas in it have been read: which
- * entries e can contribute, and with what. */
+/* The product s = c t over axes K (of y), e (of z), V (of a whole variable), after the deltas in it have been read:
+ * which entries e can contribute, and with what. */
 typedef struct reach {
     cr_ref z;    /* argument at those entries, axes e' */
     cr_ref s;    /* what is multiplied there, axes e', others */
@@ -107,7 +114,8 @@ static bool read_reach(scope *sc, cr_ref z, cr_ref s, unsigned k, reach *out)
     uint8_t alias[CR_MAX_RANK]; /* axis that an identity equates with this one */
     for (unsigned i = 0; i < CR_MAX_RANK; i++) alias[i] = (uint8_t)i;
     if (op_of(g, s) == CR_OP_EINSUM) einsum_read(g, s, &v);
-    else if (op_of(g, s) == CR_OP_ONEHOT || op_of(g, s) == CR_OP_IDENTITY) v = (einsum_view){.n = 1, .rank = rank, .operand = &s, .labels = own_axes};
+    else if (op_of(g, s) == CR_OP_ONEHOT || op_of(g, s) == CR_OP_IDENTITY)
+        v = (einsum_view){.n = 1, .rank = rank, .operand = &s, .labels = own_axes};
     if (v.n > EINSUM_MAX_LABELS) v.n = 0;
     const uint32_t *l = v.labels;
     bool skip[EINSUM_MAX_LABELS] = {false};
@@ -122,7 +130,8 @@ static bool read_reach(scope *sc, cr_ref z, cr_ref s, unsigned k, reach *out)
             if (e < k || e >= k + r || (other >= k && other < k + r)) continue;
             alias[other] = (uint8_t)e;
             axis[other] = GONE;
-            tied[e] = true; /* with an axis of y: one entry each; of the variable: directions that move one entry alone */
+            tied[e] =
+                true; /* with an axis of y: one entry each; of the variable: directions that move one entry alone */
             skip[i] = true;
         }
     }
@@ -256,8 +265,8 @@ static bool cotangent(scope *s, cr_ref r, cr_ref *c)
     return seed && cr_reverse(s->g, s->y, seed, 1, &r, c) == CR_OK;
 }
 
-/* c with every factor that jumps replaced by 1, if it is one product without a sum: what is left is 0 whatever side of the
- * outer kink one stands on. Else 1. */
+/* c with every factor that jumps replaced by 1, if it is one product without a sum: what is left is 0 whatever side of
+ * the outer kink one stands on. Else 1. */
 static cr_ref robust_cotangent(cr_graph *g, cr_ref c)
 {
     const cr_shape *s = shape_of(g, c);
@@ -316,7 +325,8 @@ static cr_ref vanishes(cr_graph *g, cr_ref s, unsigned e)
         if (n) part[late] = cr_einsum(g, n, in, label, late ? rank : e, shape_of(g, s)->dim);
     }
     if (!part[0] || !part[1]) return any_axes(g, CR_OP_ALLR, cr_map2(g, CR_OP_EQ, s, zero), e);
-    return cr_map2(g, CR_OP_OR, cr_map2(g, CR_OP_EQ, part[0], zero), any_axes(g, CR_OP_ALLR, cr_map2(g, CR_OP_EQ, part[1], zero), e));
+    return cr_map2(g, CR_OP_OR, cr_map2(g, CR_OP_EQ, part[0], zero),
+                   any_axes(g, CR_OP_ALLR, cr_map2(g, CR_OP_EQ, part[1], zero), e));
 }
 
 /* The condition of a kink at z = 0 whose argument moves by t. `jumps`: not continuous, so that t = 0 does not help. */
@@ -368,7 +378,8 @@ static bool kink_at_zero(scope *s, cr_ref r, cr_ref z, bool jumps, double slope_
     }
     cr_ref still = vanishes(g, a.s, a.e);
     if (never_zero(g, a.s)) still = cr_bool(g, false);
-    return add_condition(s, still && cr_rank(g, still) != cr_rank(g, off) ? off : cr_map2(g, CR_OP_OR, off, still), exact ? COND_EXACT : COND_SUFFICIENT);
+    return add_condition(s, still && cr_rank(g, still) != cr_rank(g, off) ? off : cr_map2(g, CR_OP_OR, off, still),
+                         exact ? COND_EXACT : COND_SUFFICIENT);
 }
 
 /* ---- one operator ------------------------------------------------------------------------------------ */
@@ -393,13 +404,15 @@ static cr_ref used_entries(scope *s, cr_ref r, cr_ref regular)
     if (!cotangent(s, r, &c) || !c || !(c = cr_simplify(g, c))) return regular;
     /* The indicator of the condition stands in for z: its selected entries are what must be 1. */
     cr_ref one = cr_full(g, cr_const(g, 1), cr_rank(g, regular), shape_of(g, regular)->dim);
-    cr_ref mask = cr_select(g, regular, one, cr_full(g, cr_const(g, 0), cr_rank(g, regular), shape_of(g, regular)->dim));
+    cr_ref mask =
+        cr_select(g, regular, one, cr_full(g, cr_const(g, 0), cr_rank(g, regular), shape_of(g, regular)->dim));
     if (!mask || !read_reach(s, mask, c, cr_rank(g, s->y), &a)) return regular;
     if (a.e == cr_rank(g, regular)) return regular;
     cr_op op = op_of(g, regular);
     if (op == CR_OP_NE || op == CR_OP_LT || op == CR_OP_LE) { /* a comparison: select on both of its sides */
         reach x, y;
-        if (read_reach(s, in_of(g, regular, 0), c, cr_rank(g, s->y), &x) && read_reach(s, in_of(g, regular, 1), c, cr_rank(g, s->y), &y))
+        if (read_reach(s, in_of(g, regular, 0), c, cr_rank(g, s->y), &x) &&
+            read_reach(s, in_of(g, regular, 1), c, cr_rank(g, s->y), &y))
             return cr_map2(g, op, x.z, y.z);
     }
     return cr_map2(g, CR_OP_EQ, a.z, cr_const(g, 1));
@@ -435,16 +448,18 @@ static bool operator_condition(scope *s, cr_ref r, const bool *dep, const cr_ref
         cr_ref rest = read_reach(s, in_of(g, r, 0), t, 0, &a) ? a.s : t;
         cr_ref still = any_axes(g, CR_OP_ALLR, cr_map2(g, CR_OP_EQ, rest, cr_const(g, 0)), 0);
         cr_ref cond = cr_map2(g, CR_OP_OR, cr_map2(g, CR_OP_NE, r, cr_const(g, 0)), still);
-        return add_condition(s, close_binders(s, cond, cone, n), s->kinks == 1 && r == s->y ? COND_EXACT : COND_SUFFICIENT);
+        return add_condition(s, close_binders(s, cond, cone, n),
+                             s->kinks == 1 && r == s->y ? COND_EXACT : COND_SUFFICIENT);
     }
     cr_ref regular = info->regular(g, r);
     if (!regular) return g->err.status == CR_OK;
     s->jump_fails |= info->smooth != SINGULAR;
-    bool undefined_else = op == CR_OP_LOG || op == CR_OP_DIV || op == CR_OP_INV || op == CR_OP_LOGDET || op == CR_OP_TAN ||
-                          op == CR_OP_MATPOW || (op == CR_OP_POW && op_of(g, regular) == CR_OP_NE);
+    bool undefined_else = op == CR_OP_LOG || op == CR_OP_DIV || op == CR_OP_INV || op == CR_OP_LOGDET ||
+                          op == CR_OP_TAN || op == CR_OP_MATPOW || (op == CR_OP_POW && op_of(g, regular) == CR_OP_NE);
     bool exact = undefined_else || (s->kinks <= 1 && node(g, r)->n_in && moves_freely(g, in_of(g, r, 0), s->w->var));
     if (op == CR_OP_SELECT || op == CR_OP_PINV || op == CR_OP_ADJ) exact = false;
-    return add_condition(s, close_binders(s, used_entries(s, r, regular), cone, n), exact ? COND_EXACT : COND_SUFFICIENT);
+    return add_condition(s, close_binders(s, used_entries(s, r, regular), cone, n),
+                         exact ? COND_EXACT : COND_SUFFICIENT);
 }
 
 /* ---- the whole ---------------------------------------------------------------------------------------- */
@@ -507,7 +522,8 @@ cr_status calc_conditions(cr_graph *g, cr_ref y, const calc_wrt *w, bool again, 
             inner |= kinked[nd->word[k]];
         }
         op_smooth smooth = op_get((cr_op)nd->op)->smooth;
-        bool kink = dep[cone[i]] && (smooth == KINK || (smooth == JUMP && (nd->op != CR_OP_SELECT || dep[nd->word[0]])));
+        bool kink =
+            dep[cone[i]] && (smooth == KINK || (smooth == JUMP && (nd->op != CR_OP_SELECT || dep[nd->word[0]])));
         s.kinks += kink;
         s.nested |= kink && inner;
         kinked[cone[i]] = inner || kink;

@@ -54,18 +54,22 @@ cr_status calc_derive(cr_graph *g, cr_ref y, unsigned n, const calc_wrt *wrt, un
     }
     d[0] = y;
     bool ok = valid(g, y);
-    for (unsigned i = 0; i < n && ok; i++) ok = (d[i + 1] = calc_partial(g, d[i], &wrt[i], flags & CALC_FORM_GRADIENT)) != CR_NONE;
+    for (unsigned i = 0; i < n && ok; i++)
+        ok = (d[i + 1] = calc_partial(g, d[i], &wrt[i], flags & CALC_FORM_GRADIENT)) != CR_NONE;
     cr_ref simple = ok ? cr_simplify(g, d[n]) : CR_NONE;
     ok = simple != CR_NONE;
     out->exact = ok ? d[n] : CR_NONE;
-    /* The derivative comes first: products keep the order in which they are first written, and that is to be its own. */
+    /* The derivative comes first: products keep the order in which they are first written, and that is to be its own.
+     */
     for (unsigned i = 0; i < n && ok && flags & CALC_CONDITIONS; i++) {
         /* From the second derivative on the formula so far holds nearby, so its simplified form may be asked. */
         cr_ref asked = i ? cr_simplify(g, d[i]) : d[0];
         ok = asked && calc_conditions(g, asked, &wrt[i], i + 1 < n, out) == CR_OK;
     }
-    for (unsigned i = 0; i < n && ok && flags & CALC_STEPS; i++) ok = calc_steps(g, i ? cr_simplify(g, d[i]) : d[0], &wrt[i], out) == CR_OK;
-    if (ok && flags & CALC_STEPS) ok = calc_step_add(g, out, (calc_step){.rule = "result", .derivative = simple}) == CR_OK;
+    for (unsigned i = 0; i < n && ok && flags & CALC_STEPS; i++)
+        ok = calc_steps(g, i ? cr_simplify(g, d[i]) : d[0], &wrt[i], out) == CR_OK;
+    if (ok && flags & CALC_STEPS)
+        ok = calc_step_add(g, out, (calc_step){.rule = "result", .derivative = simple}) == CR_OK;
     if (ok) out->simple = simple;
     mem_free(d);
     if (ok) return CR_OK;

@@ -15,7 +15,9 @@ static bool size_at_least(void *user, dim_sym sym, int64_t *v)
             for (unsigned a = 0; a < g->type[t]->rank; a++) {
                 dim_sym d;
                 size_t old = s->size_cap;
-                if (!dim_is_symbol(g->dims, g->type[t]->dim[a], &d) || !VEC_RESERVE(s->is_size, s->size_cap, (size_t)d + 1)) continue;
+                if (!dim_is_symbol(g->dims, g->type[t]->dim[a], &d) ||
+                    !VEC_RESERVE(s->is_size, s->size_cap, (size_t)d + 1))
+                    continue;
                 if (s->size_cap > old) memset(s->is_size + old, 0, s->size_cap - old);
                 s->is_size[d] = 1;
             }
@@ -73,7 +75,8 @@ static range range_of(simp *s, cr_ref r, unsigned depth)
         if (rest && rest != r) {
             range t = range_of(s, rest, depth + 1);
             if (v == 0) break;
-            return v > 0 ? (range){v * t.lo, v * t.hi, t.open_lo, t.open_hi} : (range){v * t.hi, v * t.lo, t.open_hi, t.open_lo};
+            return v > 0 ? (range){v * t.lo, v * t.hi, t.open_lo, t.open_hi}
+                         : (range){v * t.hi, v * t.lo, t.open_hi, t.open_lo};
         }
         if (n->n_in == 1 && cr_rank(g, n->word[0]) <= cr_rank(g, r)) { /* a view; a sum would have more axes */
             for (uint32_t i = 0; i < n->n_attr; i++)
@@ -112,7 +115,8 @@ static unsigned sign_at(simp *s, cr_ref r, unsigned depth)
     unsigned in[64], out = SIGN_ANY;
     if (n->op == CR_OP_INT) {
         int64_t least;
-        if (dim_lower_bound(g->dims, n->word[0], size_at_least, s, &least) && least >= 0) out = least > 0 ? SIGN_POS : SIGN_POS | SIGN_ZERO;
+        if (dim_lower_bound(g->dims, n->word[0], size_at_least, s, &least) && least >= 0)
+            out = least > 0 ? SIGN_POS : SIGN_POS | SIGN_ZERO;
     } else if (op->sign) {
         for (uint32_t i = 0; i < n->n_in; i++) in[i] = sign_at(s, n->word[i], depth + 1);
         out = op->sign(g, r, in);
@@ -151,7 +155,8 @@ cr_ref turn_symmetric(simp *s, const product *p, unsigned depth)
         if (matrix && is_symmetric(s, t.factor[i], depth + 1)) turned[n++] = t.label[i];
     }
     cr_ref oldest = product_build(g, &t);
-    for (unsigned choice = 1; choice < 1u << n && oldest; choice++) { /* a Gray code: one turn leads to the next choice */
+    for (unsigned choice = 1; choice < 1u << n && oldest;
+         choice++) { /* a Gray code: one turn leads to the next choice */
         unsigned k = 0;
         while (!(choice >> k & 1)) k++;
         uint8_t l = turned[k][0];
@@ -177,7 +182,8 @@ bool is_symmetric(simp *s, cr_ref r, unsigned depth)
         cr_ref t[8];
         if (!s->small || n->n_in > 8) return false;
         for (uint32_t i = 0; i < n->n_in; i++)
-            t[i] = is_symmetric(s, n->word[i], depth + 1) ? n->word[i] : cr_einsum(g, 1, &n->word[i], (uint8_t[]){1, 0}, 2, sh->dim);
+            t[i] = is_symmetric(s, n->word[i], depth + 1) ? n->word[i]
+                                                          : cr_einsum(g, 1, &n->word[i], (uint8_t[]){1, 0}, 2, sh->dim);
         return cr_add_n(g, n->n_in, t) == r;
     }
     case CR_OP_EINSUM: { /* symmetric if swapping its axes gives the same node */
@@ -236,7 +242,8 @@ bool is_invertible(simp *s, cr_ref r, unsigned depth)
     case CR_OP_MATPOW: return is_invertible(s, n->word[0], depth + 1);
     case CR_OP_EINSUM: {
         unsigned m = n->n_in == 1 ? 0 : matrix_chain(g, r, factor);
-        if (n->n_in == 1) return cr_rank(g, n->word[0]) == 2 && n->word[1] != n->word[2] && is_invertible(s, n->word[0], depth + 1);
+        if (n->n_in == 1)
+            return cr_rank(g, n->word[0]) == 2 && n->word[1] != n->word[2] && is_invertible(s, n->word[0], depth + 1);
         for (unsigned i = 0; i < m; i++)
             if (!is_invertible(s, factor[i], depth + 1)) return false;
         return m > 0;

@@ -101,8 +101,8 @@ unsigned product_count_label(const cr_graph *g, const product *p, uint8_t l)
     return n;
 }
 
-/* Splices the product q in the place of factor i, whose labels are the axes of q. An axis along which q is constant stays
- * as a factor 1, so that a sum over it still counts. False: no room. */
+/* Splices the product q in the place of factor i, whose labels are the axes of q. An axis along which q is constant
+ * stays as a factor 1, so that a sum over it still counts. False: no room. */
 bool product_splice(cr_graph *g, product *p, unsigned i, const product *q)
 {
     uint8_t to[EINSUM_MAX_LABELS], ones[CR_MAX_RANK];
@@ -150,7 +150,8 @@ cr_ref power_base(const cr_graph *g, cr_ref f, double *exponent)
 cr_ref power_of(cr_graph *g, cr_ref base, double e)
 {
     if (e == 0.5) return cr_map(g, CR_OP_SQRT, base);
-    if (2 * e == trunc(2 * e) && e != trunc(e) && e < 0) return cr_pow(g, cr_map(g, CR_OP_SQRT, base), cr_const(g, 2 * e));
+    if (2 * e == trunc(2 * e) && e != trunc(e) && e < 0)
+        return cr_pow(g, cr_map(g, CR_OP_SQRT, base), cr_const(g, 2 * e));
     return cr_pow(g, base, cr_const(g, e));
 }
 
@@ -266,16 +267,19 @@ static bool worth_distributing(simp *s, const product *p, unsigned i)
             double v;
             if (is_const(g, b, &v)) continue;
             for (unsigned j = 0; j < p->n && e1 < 0 && r == 0; j++) /* exp(z) / sum(exp(z)) */
-                if (is_op(g, p->factor[j], CR_OP_EXP) && rank_of(g, p->factor[j]) == 1 && b == cr_sum(g, p->factor[j])) return true;
+                if (is_op(g, p->factor[j], CR_OP_EXP) && rank_of(g, p->factor[j]) == 1 && b == cr_sum(g, p->factor[j]))
+                    return true;
             for (unsigned j = 0; j < p->n; j++) {
                 cr_ref other = power_base(g, p->factor[j], &e2);
                 if (j == i || rank_of(g, p->factor[j]) != r) continue;
                 bool cancels = other == b && e1 * e2 < 0;
-                if (!cancels && is_op(g, other, CR_OP_EXP) && is_op(g, b, CR_OP_SIGMOID) && e1 > 0) /* sigmoid(-z) exp(z) */
+                if (!cancels && is_op(g, other, CR_OP_EXP) && is_op(g, b, CR_OP_SIGMOID) &&
+                    e1 > 0) /* sigmoid(-z) exp(z) */
                     cancels = sum_simplify(s, 1, (cr_ref[]){cr_neg(g, in_of(g, other, 0))}) == in_of(g, b, 0);
                 if (!cancels) continue;
                 bool same = true;
-                for (unsigned x = 0; x < r && same; x++) same = t.label[a][x] < t.rank && p->label[i][t.label[a][x]] == p->label[j][x];
+                for (unsigned x = 0; x < r && same; x++)
+                    same = t.label[a][x] < t.rank && p->label[i][t.label[a][x]] == p->label[j][x];
                 if (same) return true;
             }
         }
@@ -298,8 +302,8 @@ cr_ref product_distribute(simp *s, const product *p, unsigned i)
     return sum_simplify(s, n->n_in, term);
 }
 
-/* A sum whose axes are all summed over and stand nowhere else is a number of its own: sum(x - mean(x)) = 0. Multiplied out
- * if that makes it one term. */
+/* A sum whose axes are all summed over and stand nowhere else is a number of its own: sum(x - mean(x)) = 0. Multiplied
+ * out if that makes it one term. */
 static bool sum_alone(simp *s, product *p, unsigned i, bool *changed)
 {
     cr_graph *g = s->g;
@@ -322,7 +326,8 @@ static bool sum_alone(simp *s, product *p, unsigned i, bool *changed)
 
 /* ---- the whole ------------------------------------------------------------------------------------ */
 
-/* Numbers deltas and views through the builder, which knows them, and reads the result back: p without its coefficient. */
+/* Numbers deltas and views through the builder, which knows them, and reads the result back: p without its coefficient.
+ */
 cr_ref product_renormalise(simp *s, product *p)
 {
     double coef = p->coef;
@@ -349,7 +354,9 @@ static cr_ref simplify_product(simp *s, product *p, cr_ref whole)
         if (!whole || g->err.status != CR_OK) return CR_NONE;
         for (unsigned i = 0; i < p->n && !changed; i++) { /* the builder may have made new numbers and views */
             double v;
-            changed = (is_const(g, p->factor[i], &v) && v != 3.14159265358979323846) || (is_op(g, p->factor[i], CR_OP_EINSUM) && may_merge(s, p->factor[i]) && p->n + node(g, p->factor[i])->n_in < PRODUCT_MAX);
+            changed = (is_const(g, p->factor[i], &v) && v != 3.14159265358979323846) ||
+                      (is_op(g, p->factor[i], CR_OP_EINSUM) && may_merge(s, p->factor[i]) &&
+                       p->n + node(g, p->factor[i])->n_in < PRODUCT_MAX);
         }
         changed = changed || merge_powers(s, p) || merge_matrices(s, p) || merge_facts(s, p) || part_selected(g, p);
         if (changed) continue;

@@ -1,6 +1,6 @@
-/* Inside of products: what product.c (flattening, distribution, the loop), product_merge.c and product_select.c share. Labels
- * below p->rank are axes of the result, the others are summed over. A rule returns true if it changed p; the loop then
- * starts again. */
+/* Inside of products: what product.c (flattening, distribution, the loop), product_merge.c and product_select.c share.
+ * Labels below p->rank are axes of the result, the others are summed over. A rule returns true if it changed p; the
+ * loop then starts again. */
 #ifndef CR_PRODUCT_H
 #define CR_PRODUCT_H
 

@@ -10,8 +10,10 @@ static cr_ref known_pair(cr_graph *g, cr_ref a, cr_ref b)
     cr_op x = op_of(g, a), y = op_of(g, b);
     double e;
     if (x == CR_OP_STEP && b == in_of(g, a, 0)) return cr_map(g, CR_OP_RELU, b);
-    if (x == CR_OP_STEP && y == CR_OP_POW && power_base(g, b, &e) == cr_map(g, CR_OP_RELU, in_of(g, a, 0)) && e > 0) return b;
-    if (op_get(x)->kind != KIND_MAP1 || op_get(y)->kind != KIND_MAP1 || in_of(g, a, 0) != in_of(g, b, 0)) return CR_NONE;
+    if (x == CR_OP_STEP && y == CR_OP_POW && power_base(g, b, &e) == cr_map(g, CR_OP_RELU, in_of(g, a, 0)) && e > 0)
+        return b;
+    if (op_get(x)->kind != KIND_MAP1 || op_get(y)->kind != KIND_MAP1 || in_of(g, a, 0) != in_of(g, b, 0))
+        return CR_NONE;
     if (x == CR_OP_STEP && (y == CR_OP_STEP || y == CR_OP_RELU)) return b;
     if (x == CR_OP_STEP && y == CR_OP_ABS) return cr_map(g, CR_OP_RELU, in_of(g, a, 0));
     if (x == CR_OP_SIGN && y == CR_OP_ABS) return in_of(g, a, 0);
@@ -74,7 +76,8 @@ bool merge_powers(simp *s, product *p)
             else p->factor[i] = power_of(g, b, e);
             return true;
         }
-        if (summed_alone(g, p, i, 1) && e1 == 2 && p->n < PRODUCT_MAX && b != p->factor[i] && rank_of(g, b) == r) { /* sum of x^2: x'x */
+        if (summed_alone(g, p, i, 1) && e1 == 2 && p->n < PRODUCT_MAX && b != p->factor[i] &&
+            rank_of(g, b) == r) { /* sum of x^2: x'x */
             p->factor[i] = b;
             p->factor[p->n] = b;
             memcpy(p->label[p->n], p->label[i], sizeof p->label[0]);
@@ -111,11 +114,13 @@ bool merge_matrices(simp *s, product *p)
         bool sym = is_symmetric(s, b, 0);
         for (unsigned j = 0; j < p->n; j++) {
             if (j == i || matrix_base(g, p->factor[j], &e2) != b) continue;
-            for (unsigned x = 0; x < 2; x++) /* axis of i that meets axis y of j: 1 meets 0, 0 meets 1; any if symmetric */
+            for (unsigned x = 0; x < 2; x++) /* axis x of i meets axis y of j: 1 meets 0, 0 meets 1; any if symmetric */
                 for (unsigned y = 0; y < 2; y++) {
                     uint8_t l = p->label[i][x];
-                    if (p->label[j][y] != l || l < p->rank || product_count_label(g, p, l) != 2 || (x == y && !sym)) continue;
-                    uint8_t left = x == 1 ? p->label[i][0] : p->label[j][1 - y], right = x == 1 ? p->label[j][1 - y] : p->label[i][1];
+                    if (p->label[j][y] != l || l < p->rank || product_count_label(g, p, l) != 2 || (x == y && !sym))
+                        continue;
+                    uint8_t left = x == 1 ? p->label[i][0] : p->label[j][1 - y],
+                            right = x == 1 ? p->label[j][1 - y] : p->label[i][1];
                     p->factor[i] = cr_matpow(g, b, dim_add(g->dims, e1, e2));
                     p->label[i][0] = left;
                     p->label[i][1] = right;
@@ -134,7 +139,8 @@ static cr_ref logistic(const cr_graph *g, cr_ref b)
     double v;
     if (n->op != CR_OP_ADD || n->n_in != 2) return CR_NONE;
     for (uint32_t i = 0; i < 2; i++)
-        if (is_const(g, n->word[i], &v) && v == 1 && is_op(g, n->word[1 - i], CR_OP_EXP)) return in_of(g, n->word[1 - i], 0);
+        if (is_const(g, n->word[i], &v) && v == 1 && is_op(g, n->word[1 - i], CR_OP_EXP))
+            return in_of(g, n->word[1 - i], 0);
     return CR_NONE;
 }
 
@@ -167,8 +173,8 @@ bool merge_facts(simp *s, product *p)
         if (is_op(g, f, CR_OP_EXP) && rank_of(g, f) == 0 && is_op(g, in_of(g, f, 0), CR_OP_EINSUM))
             for (unsigned j = 0; j < p->n; j++) {
                 cr_ref b = power_base(g, p->factor[j], &e), z = in_of(g, f, 0), all, hot = CR_NONE;
-                if (e >= 0 || !is_op(g, b, CR_OP_EINSUM) || rank_of(g, b) || node(g, b)->n_in != 1 || !is_op(g, all = in_of(g, b, 0), CR_OP_EXP) ||
-                    rank_of(g, all) != 1)
+                if (e >= 0 || !is_op(g, b, CR_OP_EINSUM) || rank_of(g, b) || node(g, b)->n_in != 1 ||
+                    !is_op(g, all = in_of(g, b, 0), CR_OP_EXP) || rank_of(g, all) != 1)
                     continue;
                 for (uint32_t k = 0; k < node(g, z)->n_in && !hot; k++) {
                     cr_ref h = in_of(g, z, k);
@@ -177,7 +183,8 @@ bool merge_facts(simp *s, product *p)
                         hot = h;
                 }
                 if (!hot) continue;
-                p->factor[i] = cr_einsum(g, 2, (cr_ref[]){cr_softmax(g, in_of(g, all, 0), 0), hot}, (uint8_t[]){0, 0}, 0, NULL);
+                p->factor[i] =
+                    cr_einsum(g, 2, (cr_ref[]){cr_softmax(g, in_of(g, all, 0), 0), hot}, (uint8_t[]){0, 0}, 0, NULL);
                 if (e == -1) product_drop(p, j);
                 else p->factor[j] = power_of(g, b, e + 1);
                 return true;
@@ -186,7 +193,9 @@ bool merge_facts(simp *s, product *p)
         cr_ref b = power_base(g, f, &e), z = e < 0 && e == trunc(e) ? logistic(g, b) : CR_NONE;
         if (z) {
             unsigned j = 0;
-            while (j < p->n && (!is_op(g, p->factor[j], CR_OP_EXP) || in_of(g, p->factor[j], 0) != z || !product_same_labels(g, p, i, j))) j++;
+            while (j < p->n && (!is_op(g, p->factor[j], CR_OP_EXP) || in_of(g, p->factor[j], 0) != z ||
+                                !product_same_labels(g, p, i, j)))
+                j++;
             if (j < p->n) {
                 p->factor[j] = cr_map(g, CR_OP_SIGMOID, z);
                 if (e == -1) product_drop(p, i);
@@ -210,7 +219,8 @@ bool merge_facts(simp *s, product *p)
                 return true;
             }
         /* probabilities sum to 1 */
-        bool probability = (is_op(g, f, CR_OP_PARAM) && attr_of(g, f, 1) & CR_PROBABILITY) || (is_op(g, f, CR_OP_SOFTMAX) && rank_of(g, f) == 1);
+        bool probability = (is_op(g, f, CR_OP_PARAM) && attr_of(g, f, 1) & CR_PROBABILITY) ||
+                           (is_op(g, f, CR_OP_SOFTMAX) && rank_of(g, f) == 1);
         for (unsigned k = 0; k < rank_of(g, f) && probability; k++)
             probability = p->label[i][k] >= p->rank && product_count_label(g, p, p->label[i][k]) == 1;
         if (probability && rank_of(g, f)) {

@@ -1,12 +1,13 @@
-/* Selected entries: an index is pushed towards the leaves, f(z)[i] = f(z[i]), so that what is read is short and equal things
- * have one form. */
+/* Selected entries: an index is pushed towards the leaves, f(z)[i] = f(z[i]), so that what is read is short and equal
+ * things have one form. */
 #include "calculus/derive.h"
 #include "calculus/product.h"
 
 #include <string.h>
 
-/* u_a v_a e(i)_a = u[i] v[i], and v_a e(i)_a e(j)_a = v[i] delta(i,j): what an index selects is a number of its own, with a
- * one-hot of its own; so is v_a e(i)_a where a is an axis of the result: v[i] e(i). Of several indices a number is preferred. */
+/* u_a v_a e(i)_a = u[i] v[i], and v_a e(i)_a e(j)_a = v[i] delta(i,j): what an index selects is a number of its own,
+ * with a one-hot of its own; so is v_a e(i)_a where a is an axis of the result: v[i] e(i). Of several indices a number
+ * is preferred. */
 bool part_selected(cr_graph *g, product *p)
 {
     int64_t v;
@@ -17,12 +18,14 @@ bool part_selected(cr_graph *g, product *p)
         unsigned kept = i, at = PRODUCT_MAX, axis = 0;
         for (unsigned j = 0; j < p->n; j++) {
             if (!is_op(g, p->factor[j], CR_OP_ONEHOT) || p->label[j][0] != l) continue;
-            bool number = dim_value(g->dims, attr_of(g, p->factor[j], 0), &v), has = dim_value(g->dims, attr_of(g, p->factor[kept], 0), &v);
+            bool number = dim_value(g->dims, attr_of(g, p->factor[j], 0), &v),
+                 has = dim_value(g->dims, attr_of(g, p->factor[kept], 0), &v);
             if (number != has ? number : p->factor[j] < p->factor[kept]) kept = j;
         }
         for (unsigned j = 0; j < p->n; j++) /* another index first, else the last operand */
             for (unsigned k = 0; k < rank_of(g, p->factor[j]); k++) {
-                if (j == kept || p->label[j][k] != l || (at < PRODUCT_MAX && is_op(g, p->factor[at], CR_OP_ONEHOT))) continue;
+                if (j == kept || p->label[j][k] != l || (at < PRODUCT_MAX && is_op(g, p->factor[at], CR_OP_ONEHOT)))
+                    continue;
                 at = j;
                 axis = k;
             }
@@ -63,8 +66,8 @@ static cr_ref select_entry(simp *s, cr_ref x, unsigned n_index, const cr_dim *in
     const op_info *op = op_get((cr_op)n->op);
     double v;
     if (is_const(g, x, &v)) return cr_full(g, cr_const(g, v), sh->rank - n_index, sh->dim + n_index);
-    bool elementwise = op->kind == KIND_MAP1 || op->kind == KIND_MAP2 || op->kind == KIND_CMP || n->op == CR_OP_SELECT || n->op == CR_OP_CALL ||
-                       (n->op == CR_OP_ADD && entry_is_short(g, x));
+    bool elementwise = op->kind == KIND_MAP1 || op->kind == KIND_MAP2 || op->kind == KIND_CMP ||
+                       n->op == CR_OP_SELECT || n->op == CR_OP_CALL || (n->op == CR_OP_ADD && entry_is_short(g, x));
     if (depth < 20 && n->n_in <= 16 && elementwise) {
         cr_ref in[16];
         for (uint32_t i = 0; i < n->n_in; i++) in[i] = select_entry(s, n->word[i], n_index, index, depth + 1);
@@ -76,7 +79,8 @@ static cr_ref select_entry(simp *s, cr_ref x, unsigned n_index, const cr_dim *in
     dim_sym sym;
     const uint32_t *range = n->word + 1; /* kind, symbol, lo, hi */
     if (n->op == CR_OP_BIND && range[0] == CR_BIND_SUM && depth < 20 && dim_is_symbol(g->dims, range[1], &sym))
-        return cr_bind(g, CR_BIND_SUM, name_text(g->dims, sym), range[2], range[3], select_entry(s, n->word[0], n_index, index, depth + 1));
+        return cr_bind(g, CR_BIND_SUM, name_text(g->dims, sym), range[2], range[3],
+                       select_entry(s, n->word[0], n_index, index, depth + 1));
     int64_t at = 0, size, k;
     if (n->op == CR_OP_STACK && n_index == sh->rank) { /* an entry of a literal, if the numbers say which */
         bool known = true;
@@ -120,14 +124,16 @@ bool push_selection(simp *s, product *p)
         if (r == 0 || op == CR_OP_ONEHOT || op == CR_OP_PARAM || op == CR_OP_IDENTITY || op == CR_OP_EINSUM) continue;
         if (op == CR_OP_ADD && !entry_is_short(g, f)) continue;
         op_kind kind = op_get(op)->kind;
-        if (kind != KIND_MAP1 && kind != KIND_MAP2 && kind != KIND_REDUCE && op != CR_OP_ADD && op != CR_OP_SELECT && op != CR_OP_CALL &&
-            op != CR_OP_IOTA && op != CR_OP_STACK && !(op == CR_OP_BIND && attr_of(g, f, 0) == CR_BIND_SUM))
+        if (kind != KIND_MAP1 && kind != KIND_MAP2 && kind != KIND_REDUCE && op != CR_OP_ADD && op != CR_OP_SELECT &&
+            op != CR_OP_CALL && op != CR_OP_IOTA && op != CR_OP_STACK &&
+            !(op == CR_OP_BIND && attr_of(g, f, 0) == CR_BIND_SUM))
             continue;
         bool all = true;
         for (unsigned k = 0; k < r && all; k++) {
             all = false;
             for (unsigned j = 0; j < p->n && !all; j++)
-                if (is_op(g, p->factor[j], CR_OP_ONEHOT) && p->label[j][0] == p->label[i][k] && p->label[j][0] >= p->rank) {
+                if (is_op(g, p->factor[j], CR_OP_ONEHOT) && p->label[j][0] == p->label[i][k] &&
+                    p->label[j][0] >= p->rank) {
                     index[k] = attr_of(g, p->factor[j], 0);
                     all = true;
                 }

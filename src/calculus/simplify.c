@@ -1,5 +1,5 @@
-/* One memoised pass over the reals, for reading: cr_simplify. What holds for NaN and infinities too is done when nodes are
- * built; what needs x*0 = 0, or x/x = 1, is done here and never enters a program that runs. */
+/* One memoised pass over the reals, for reading: cr_simplify. What holds for NaN and infinities too is done when nodes
+ * are built; what needs x*0 = 0, or x/x = 1, is done here and never enters a program that runs. */
 #include "calculus/simplify.h"
 
 #include <math.h>
@@ -71,16 +71,21 @@ static cr_ref contract_binder(simp *s, cr_ref r)
         for (unsigned j = i + 1; j < p.n; j++) {
             int64_t a;
             cr_dim rest;
-            if (op_of(g, p.factor[i]) != CR_OP_ONEHOT || op_of(g, p.factor[j]) != CR_OP_ONEHOT || p.label[i][0] != p.label[j][0]) continue;
+            if (op_of(g, p.factor[i]) != CR_OP_ONEHOT || op_of(g, p.factor[j]) != CR_OP_ONEHOT ||
+                p.label[i][0] != p.label[j][0])
+                continue;
             cr_dim gap = dim_sub(g->dims, attr_of(g, p.factor[i], 0), attr_of(g, p.factor[j], 0));
             if (!dim_linear_in(g->dims, gap, sym, &a, &rest) || (a != 1 && a != -1)) continue;
-            cr_dim at = a == 1 ? dim_sub(g->dims, dim_const(g->dims, 0), rest) : rest; /* the index where the two agree */
+            cr_dim at =
+                a == 1 ? dim_sub(g->dims, dim_const(g->dims, 0), rest) : rest; /* the index where the two agree */
             cr_ref here = cr_int(g, at), zero = cr_full(g, cr_const(g, 0), p.rank, p.shape);
-            cr_ref inside = cr_map2(g, CR_OP_AND, cr_map2(g, CR_OP_LE, cr_int(g, lo), here), cr_map2(g, CR_OP_LE, here, cr_int(g, hi)));
+            cr_ref inside = cr_map2(g, CR_OP_AND, cr_map2(g, CR_OP_LE, cr_int(g, lo), here),
+                                    cr_map2(g, CR_OP_LE, here, cr_int(g, hi)));
             if (!valid(g, inside) || g->err.status != CR_OK) return CR_NONE;
             if (op_of(g, inside) == CR_OP_CONST && attr_double(g, inside, 0) == 0) return zero;
             cr_ref value = graph_subst_symbol(g, body, sym, at);
-            if (!value && g->err.status == CR_EARG) { /* an index that is out of range there: not inside, but who knows */
+            if (!value &&
+                g->err.status == CR_EARG) { /* an index that is out of range there: not inside, but who knows */
                 cr_graph_clear_error(g);
                 return r;
             }
@@ -96,7 +101,8 @@ static cr_ref split_identity(cr_graph *g, cr_ref r)
 {
     const cr_shape *s = shape_of(g, r);
     unsigned h = s->rank / 2u;
-    if (op_of(g, in_of(g, r, 0)) != CR_OP_IDENTITY || s->rank % 2 || memcmp(s->dim, s->dim + h, h * sizeof *s->dim)) return r;
+    if (op_of(g, in_of(g, r, 0)) != CR_OP_IDENTITY || s->rank % 2 || memcmp(s->dim, s->dim + h, h * sizeof *s->dim))
+        return r;
     cr_ref in[CR_MAX_RANK];
     uint8_t label[CR_MAX_RANK];
     for (unsigned i = 0; i < h; i++) {
@@ -122,7 +128,8 @@ static cr_ref determinant(cr_graph *g, cr_ref r)
 {
     cr_ref x = in_of(g, r, 0);
     if (op_of(g, x) == CR_OP_INV) return cr_pow(g, cr_linalg(g, CR_OP_DET, in_of(g, x, 0)), cr_const(g, -1));
-    if (op_of(g, x) == CR_OP_MATPOW) return cr_pow(g, cr_linalg(g, CR_OP_DET, in_of(g, x, 0)), cr_int(g, attr_of(g, x, 0)));
+    if (op_of(g, x) == CR_OP_MATPOW)
+        return cr_pow(g, cr_linalg(g, CR_OP_DET, in_of(g, x, 0)), cr_int(g, attr_of(g, x, 0)));
     return r;
 }
 
@@ -199,12 +206,15 @@ static cr_ref simplify_node(simp *s, cr_ref r)
             break;
         case CR_OP_AND: case CR_OP_OR:
             for (uint32_t i = 0; i < 2 && r == before; i++) /* constants that were broadcast */
-                if (constant_condition(g, n->word[i], &yes)) r = yes == (n->op == CR_OP_AND) ? n->word[1 - i] : n->word[i];
+                if (constant_condition(g, n->word[i], &yes))
+                    r = yes == (n->op == CR_OP_AND) ? n->word[1 - i] : n->word[i];
             if (r == before && op_of(g, n->word[1]) == n->op) /* a or (b or c): from the left, as it is read */
-                r = cr_map2(g, (cr_op)n->op, cr_map2(g, (cr_op)n->op, n->word[0], in_of(g, n->word[1], 0)), in_of(g, n->word[1], 1));
+                r = cr_map2(g, (cr_op)n->op, cr_map2(g, (cr_op)n->op, n->word[0], in_of(g, n->word[1], 0)),
+                            in_of(g, n->word[1], 1));
             break;
         default:
-            if (op->simplify && !(s->stable && (n->op == CR_OP_DSIGMOID || n->op == CR_OP_DTANH))) r = op->simplify(g, r);
+            if (op->simplify && !(s->stable && (n->op == CR_OP_DSIGMOID || n->op == CR_OP_DTANH)))
+                r = op->simplify(g, r);
             if (valid(g, r) && r == before && op->kind == KIND_MAP1) r = by_range(s, r);
         }
         if (r == before) return r;
@@ -289,7 +299,8 @@ static cr_status pass(cr_graph *g, unsigned n_roots, const cr_ref *roots, bool s
     return ok ? CR_OK : g->err.status;
 }
 
-/* Rewrites enable one another: a small expression is passed over until nothing changes. A large one is read by no one: once. */
+/* Rewrites enable one another: a small expression is passed over until nothing changes. A large one is read by no one:
+ * once. */
 static cr_status simplify_all(cr_graph *g, unsigned n, const cr_ref *in, bool stable, cr_ref *out)
 {
     cr_ref small[8], *last = n <= 8 ? small : mem_alloc(n * sizeof *last);
@@ -308,7 +319,10 @@ static cr_status simplify_all(cr_graph *g, unsigned n, const cr_ref *in, bool st
     return st;
 }
 
-cr_status cr_simplify_n(cr_graph *g, unsigned n, const cr_ref *in, cr_ref *out) { return simplify_all(g, n, in, false, out); }
+cr_status cr_simplify_n(cr_graph *g, unsigned n, const cr_ref *in, cr_ref *out)
+{
+    return simplify_all(g, n, in, false, out);
+}
 
 static cr_ref simplify_one(cr_graph *g, cr_ref a, bool stable)
 {

@@ -50,8 +50,8 @@ unsigned sign_of(simp *s, cr_ref r);
 bool is_symmetric(simp *s, cr_ref r, unsigned depth);
 bool is_invertible(simp *s, cr_ref r, unsigned depth);
 cr_ref turn_symmetric(simp *s, const product *p, unsigned depth);
-/* The matrices of the product r = A B C..., each as it stands in it (transposed or not), from the left, at most CHAIN_MAX; 0 if
- * r is no chain of square matrices. */
+/* The matrices of the product r = A B C..., each as it stands in it (transposed or not), from the left, at most
+ * CHAIN_MAX; 0 if r is no chain of square matrices. */
 enum { CHAIN_MAX = 8 };
 unsigned matrix_chain(cr_graph *g, cr_ref r, cr_ref *factor);
 

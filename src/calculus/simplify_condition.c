@@ -1,5 +1,5 @@
-/* Simplification of conditions: what signs decide, comparisons solved, and quantifiers over what does not depend on their
- * index. */
+/* Simplification of conditions: what signs decide, comparisons solved, and quantifiers over what does not depend on
+ * their index. */
 #include "calculus/simplify.h"
 
 #include <string.h>
@@ -51,7 +51,10 @@ cr_ref decide_by_sign(simp *s, cr_ref r)
     } else {
         return r;
     }
-    unsigned yes = op == CR_OP_LT ? SIGN_POS : op == CR_OP_LE ? SIGN_POS | SIGN_ZERO : op == CR_OP_EQ ? SIGN_ZERO : SIGN_POS | SIGN_NEG;
+    unsigned yes = op == CR_OP_LT   ? SIGN_POS
+                   : op == CR_OP_LE ? SIGN_POS | SIGN_ZERO
+                   : op == CR_OP_EQ ? SIGN_ZERO
+                                    : SIGN_POS | SIGN_NEG;
     const cr_shape *sh = shape_of(g, r);
     if (!(sign & ~yes)) return cr_full(g, cr_bool(g, true), sh->rank, sh->dim);
     if (!(sign & yes)) return cr_full(g, cr_bool(g, false), sh->rank, sh->dim);
@@ -145,10 +148,13 @@ cr_ref zero_test(simp *s, cr_ref r)
     if (split_coefficient(g, a, &rest) != 1 && rest) return cr_map2(g, op, rest, cr_const(g, 0));
     if (op_of(g, a) == CR_OP_ADD && node(g, a)->n_in == 2)
         for (uint32_t i = 0; i < 2; i++)
-            if (split_coefficient(g, in_of(g, a, i), &rest) == -1 && rest) return cr_map2(g, op, in_of(g, a, 1 - i), rest);
+            if (split_coefficient(g, in_of(g, a, i), &rest) == -1 && rest)
+                return cr_map2(g, op, in_of(g, a, 1 - i), rest);
     if (op_of(g, a) == CR_OP_ABS) return cr_map2(g, op, in_of(g, a, 0), cr_const(g, 0));
-    if (op_of(g, a) == CR_OP_SQRT && op == CR_OP_NE) return cr_map2(g, CR_OP_LT, cr_const(g, 0), in_of(g, a, 0)); /* it has a value */
-    if (op_of(g, a) == CR_OP_POW && is_const(g, in_of(g, a, 1), &v)) return v > 0 ? cr_map2(g, op, in_of(g, a, 0), cr_const(g, 0)) : r;
+    if (op_of(g, a) == CR_OP_SQRT && op == CR_OP_NE)
+        return cr_map2(g, CR_OP_LT, cr_const(g, 0), in_of(g, a, 0)); /* it has a value */
+    if (op_of(g, a) == CR_OP_POW && is_const(g, in_of(g, a, 1), &v))
+        return v > 0 ? cr_map2(g, op, in_of(g, a, 0), cr_const(g, 0)) : r;
     if (op_of(g, a) != CR_OP_EINSUM || !is_scalar(g, a)) return r;
     product p;
     bool done[PRODUCT_MAX] = {false};
@@ -178,8 +184,8 @@ cr_ref zero_test(simp *s, cr_ref r)
     return out && (parts > 1 || delta) ? out : r;
 }
 
-/* The scalar condition that c is everywhere, if it is one: a comparison of broadcast numbers, or a broadcast condition, whose
- * form is (b ? 1 : 0) == 1. */
+/* The scalar condition that c is everywhere, if it is one: a comparison of broadcast numbers, or a broadcast condition,
+ * whose form is (b ? 1 : 0) == 1. */
 static cr_ref same_everywhere(cr_graph *g, cr_ref c)
 {
     cr_op op = op_of(g, c);
@@ -188,17 +194,19 @@ static cr_ref same_everywhere(cr_graph *g, cr_ref c)
     if (op == CR_OP_ALLR || op == CR_OP_ANYR) { /* all(j, x_j == 0), whatever i */
         cr_ref t = in_of(g, c, 0);
         op_kind kind = op_get(op_of(g, t))->kind;
-        if (kind != KIND_CMP || node(g, t)->n_in != 2 || op_of(g, t) == CR_OP_AND || op_of(g, t) == CR_OP_OR) return CR_NONE;
+        if (kind != KIND_CMP || node(g, t)->n_in != 2 || op_of(g, t) == CR_OP_AND || op_of(g, t) == CR_OP_OR)
+            return CR_NONE;
         unsigned used = used_axes(g, in_of(g, t, 0)) | used_axes(g, in_of(g, t, 1));
         if (used & ((1u << attr_of(g, c, 0)) - 1)) return CR_NONE;
         t = cr_map2(g, op_of(g, t), drop_axes(g, in_of(g, t, 0), used), drop_axes(g, in_of(g, t, 1), used));
         return valid(g, t) && cr_rank(g, t) ? cr_reduce(g, op, t, 0) : t;
     }
-    if ((op != CR_OP_LT && op != CR_OP_LE && op != CR_OP_EQ && op != CR_OP_NE) || used_axes(g, in_of(g, c, 0)) | used_axes(g, in_of(g, c, 1)))
+    if ((op != CR_OP_LT && op != CR_OP_LE && op != CR_OP_EQ && op != CR_OP_NE) ||
+        used_axes(g, in_of(g, c, 0)) | used_axes(g, in_of(g, c, 1)))
         return CR_NONE;
     cr_ref a = drop_axes(g, in_of(g, c, 0), 0), b = drop_axes(g, in_of(g, c, 1), 0);
-    if (op == CR_OP_EQ && is_const(g, b, &v) && v == 1 && op_of(g, a) == CR_OP_SELECT && is_const(g, in_of(g, a, 1), &one) && one == 1 &&
-        is_const(g, in_of(g, a, 2), &zero) && zero == 0)
+    if (op == CR_OP_EQ && is_const(g, b, &v) && v == 1 && op_of(g, a) == CR_OP_SELECT &&
+        is_const(g, in_of(g, a, 1), &one) && one == 1 && is_const(g, in_of(g, a, 2), &zero) && zero == 0)
         return in_of(g, a, 0);
     return cr_map2(g, op, a, b);
 }
@@ -213,7 +221,9 @@ cr_ref reduce_constant_axes(cr_graph *g, cr_ref r)
     if (keep == 0 && (op == CR_OP_AND || op == CR_OP_OR))
         for (uint32_t i = 0; i < 2; i++) {
             cr_ref b = same_everywhere(g, in_of(g, c, i));
-            if (b) return cr_map2(g, op, i ? cr_reduce(g, op_of(g, r), in_of(g, c, 0), 0) : b, i ? b : cr_reduce(g, op_of(g, r), in_of(g, c, 1), 0));
+            if (b)
+                return cr_map2(g, op, i ? cr_reduce(g, op_of(g, r), in_of(g, c, 0), 0) : b,
+                               i ? b : cr_reduce(g, op_of(g, r), in_of(g, c, 1), 0));
         }
     if (op != CR_OP_LT && op != CR_OP_LE && op != CR_OP_EQ && op != CR_OP_NE) return r;
     cr_ref a = in_of(g, c, 0), b = in_of(g, c, 1);

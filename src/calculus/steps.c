@@ -153,7 +153,8 @@ static bool explain(tutor *t, unsigned i)
         if (in[k] == t->w->var) {
             dot[k] = t->direction;
         } else if (shape_of(g, in[k])->dtype == CR_REAL) {
-            if (!give_name(t, in[k], &at)) return calc_step_add(g, t->out, (calc_step){"by the rules above", name, r, d_name, whole}) == CR_OK;
+            if (!give_name(t, in[k], &at))
+                return calc_step_add(g, t->out, (calc_step){"by the rules above", name, r, d_name, whole}) == CR_OK;
             in[k] = t->named[at].name;
             dot[k] = t->named[at].d_name;
         }

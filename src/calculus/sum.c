@@ -17,13 +17,15 @@ static bool push(term_list *l, double coef, cr_ref rest)
     return true;
 }
 
-/* Adds coef * t to the list. Nested sums are opened where they may be merged: with coefficient 1 or -1, or all of them. */
+/* Adds coef * t to the list. Nested sums are opened where they may be merged: with coefficient 1 or -1, or all of them.
+ */
 static bool collect(simp *s, term_list *l, double coef, cr_ref t, bool all, unsigned depth)
 {
     cr_graph *g = s->g;
     cr_ref rest;
     double c = num_times(coef, split_coefficient(g, t, &rest));
-    if (rest && op_of(g, rest) == CR_OP_ADD && depth < 50 && (all || c == 1 || c == -1) && (may_merge(s, t) || may_merge(s, rest))) {
+    if (rest && op_of(g, rest) == CR_OP_ADD && depth < 50 && (all || c == 1 || c == -1) &&
+        (may_merge(s, t) || may_merge(s, rest))) {
         const cr_node *n = node(g, rest);
         for (uint32_t i = 0; i < n->n_in; i++)
             if (!collect(s, l, c, n->word[i], all, depth + 1)) return false;
@@ -78,7 +80,8 @@ static cr_ref with_hole(simp *s, const product *p, unsigned i, bool swap)
     return turn_symmetric(s, &q, 0);
 }
 
-/* Is factor i one entry, like A[1,2]? Then a bracket around it would be opened again: (A + B)[1,2] = A[1,2] + B[1,2]. */
+/* Is factor i one entry, like A[1,2]? Then a bracket around it would be opened again: (A + B)[1,2] = A[1,2] + B[1,2].
+ */
 static bool is_entry(const cr_graph *g, const product *p, unsigned i)
 {
     unsigned picked = 0;
@@ -105,7 +108,8 @@ static cr_ref join(simp *s, double ca, cr_ref a, double cb, cr_ref b)
         sum_q += q.factor[i];
     }
     for (unsigned i = 0; i < p.n; i++) {
-        if (shape_of(g, p.factor[i])->rank != 2 || op_of(g, p.factor[i]) == CR_OP_IDENTITY || is_entry(g, &p, i)) continue;
+        if (shape_of(g, p.factor[i])->rank != 2 || op_of(g, p.factor[i]) == CR_OP_IDENTITY || is_entry(g, &p, i))
+            continue;
         cr_ref around = CR_NONE;
         for (unsigned j = 0; j < q.n; j++)
             for (unsigned swap = 0; swap < 2; swap++) {
@@ -117,7 +121,8 @@ static cr_ref join(simp *s, double ca, cr_ref a, double cb, cr_ref b)
                 const cr_shape *o = shape_of(g, other);
                 if (swap) {
                     product t;
-                    product_read(g, cr_einsum(g, 1, &other, (uint8_t[]){1, 0}, 2, (cr_dim[]){o->dim[1], o->dim[0]}), &t);
+                    product_read(g, cr_einsum(g, 1, &other, (uint8_t[]){1, 0}, 2, (cr_dim[]){o->dim[1], o->dim[0]}),
+                                 &t);
                     other = product_simplify(s, &t);
                     if (!other) return CR_NONE;
                 }
@@ -148,7 +153,8 @@ static bool join_terms(simp *s, term_list *l)
 
 /* ---- cases ----------------------------------------------------------------------------------------- */
 
-/* r = around * (cond ? yes : no), element by element, with one of yes and no zero; step(z) and relu(z) are such choices. */
+/* r = around * (cond ? yes : no), element by element, with one of yes and no zero; step(z) and relu(z) are such
+ * choices. */
 typedef struct choice {
     cr_ref cond, yes, no;
 } choice;
@@ -196,11 +202,14 @@ static bool join_choices(simp *s, term_list *l)
         for (size_t j = 0; j < l->n; j++) {
             choice a, b;
             double v;
-            if (i == j || !l->rest[i] || !l->rest[j] || !read_choice(g, l->rest[i], &a) || !read_choice(g, l->rest[j], &b)) continue;
+            if (i == j || !l->rest[i] || !l->rest[j] || !read_choice(g, l->rest[i], &a) ||
+                !read_choice(g, l->rest[j], &b))
+                continue;
             if (a.cond != b.cond || !(is_const(g, a.no, &v) && v == 0) || !(is_const(g, b.yes, &v) && v == 0)) continue;
             cr_ref yes = cr_mul(g, cr_const(g, l->coef[i]), a.yes), no = cr_mul(g, cr_const(g, l->coef[j]), b.no);
             cr_ref both = cr_select(g, a.cond, yes, no);
-            if (!both || !(both = simplify_new(s, both, l->rest[i] > l->rest[j] ? l->rest[i] : l->rest[j]))) return false;
+            if (!both || !(both = simplify_new(s, both, l->rest[i] > l->rest[j] ? l->rest[i] : l->rest[j])))
+                return false;
             size_t keep = i < j ? i : j, gone = i < j ? j : i;
             l->rest[keep] = both;
             l->coef[keep] = 1;
@@ -227,8 +236,11 @@ static cr_ref as_literal(cr_graph *g, size_t n, const cr_ref *term)
         unsigned hot = PRODUCT_MAX;
         for (unsigned k = 0; k < p.n; k++)
             for (unsigned a = 0; a < shape_of(g, p.factor[k])->rank; a++)
-                if (p.label[k][a] == 0) hot = hot == PRODUCT_MAX && op_of(g, p.factor[k]) == CR_OP_ONEHOT ? k : PRODUCT_MAX + 1;
-        if (hot >= PRODUCT_MAX || !dim_value(g->dims, attr_of(g, p.factor[hot], 0), &at) || at < 1 || at > size || entry[at - 1]) return CR_NONE;
+                if (p.label[k][a] == 0)
+                    hot = hot == PRODUCT_MAX && op_of(g, p.factor[k]) == CR_OP_ONEHOT ? k : PRODUCT_MAX + 1;
+        if (hot >= PRODUCT_MAX || !dim_value(g->dims, attr_of(g, p.factor[hot], 0), &at) || at < 1 || at > size ||
+            entry[at - 1])
+            return CR_NONE;
         p.n--;
         memmove(p.factor + hot, p.factor + hot + 1, (p.n - hot) * sizeof *p.factor);
         memmove(p.label + hot, p.label + hot + 1, (p.n - hot) * sizeof *p.label);
@@ -316,7 +328,8 @@ cr_ref sum_simplify(simp *s, unsigned n, const cr_ref *terms)
     if (ok && closed.n > 1) {
         term_list open = {0};
         for (size_t i = 0; i < closed.n && ok; i++)
-            ok = closed.rest[i] ? collect(s, &l, closed.coef[i], closed.rest[i], false, 0) && collect(s, &open, closed.coef[i], closed.rest[i], true, 0)
+            ok = closed.rest[i] ? collect(s, &l, closed.coef[i], closed.rest[i], false, 0) &&
+                                      collect(s, &open, closed.coef[i], closed.rest[i], true, 0)
                                 : push(&l, closed.coef[i], CR_NONE) && push(&open, closed.coef[i], CR_NONE);
         size_t before = open.n;
         ok = ok && merge_like(&l) && merge_like(&open);

@@ -174,7 +174,8 @@ static cr_ref weigh(cr_graph *g, cr_ref a, cr_ref w, unsigned k)
     return cr_einsum(g, 2, (cr_ref[]){a, w}, label, s->rank, s->dim);
 }
 
-static bool binder_vjp(cr_graph *g, reverse_state *s, cr_ref y, cr_ref ybar, uint32_t place, unsigned n_wrt, const cr_ref *wrt)
+static bool binder_vjp(cr_graph *g, reverse_state *s, cr_ref y, cr_ref ybar, uint32_t place, unsigned n_wrt,
+                       const cr_ref *wrt)
 {
     calc_binder b;
     if (!open_binder(g, y, &b)) return false;
@@ -249,7 +250,8 @@ cr_status cr_reverse(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, const c
         dep = dependence(g, cone, n, y, n_wrt, wrt);
         s.first = mem_zalloc((size_t)y + 1, sizeof *s.first);
         s.place = mem_zalloc((size_t)y + 1, sizeof *s.place);
-        ok = dep && s.first && s.place && VEC_RESERVE(s.pool, s.pool_cap, n + 1) && reading_order(g, y, s.place, &edge, n_edges);
+        ok = dep && s.first && s.place && VEC_RESERVE(s.pool, s.pool_cap, n + 1) &&
+             reading_order(g, y, s.place, &edge, n_edges);
         if (!ok) graph_fail(g, CR_ENOMEM, "out of memory");
         s.n_pool = 1;
     }
@@ -361,7 +363,8 @@ cr_ref calc_zero(cr_graph *g, cr_ref y, cr_ref x)
     cr_dim shape[2 * CR_MAX_RANK];
     memcpy(shape, ys->dim, ys->rank * sizeof *shape);
     memcpy(shape + ys->rank, xs->dim, xs->rank * sizeof *shape);
-    if (ys->rank + xs->rank > CR_MAX_RANK) return graph_fail(g, CR_ELIMIT, "a derivative of more than %d axes", CR_MAX_RANK);
+    if (ys->rank + xs->rank > CR_MAX_RANK)
+        return graph_fail(g, CR_ELIMIT, "a derivative of more than %d axes", CR_MAX_RANK);
     return cr_full(g, cr_const(g, 0), ys->rank + xs->rank, shape);
 }
 

@@ -1,6 +1,7 @@
 /* Sums, products and tensors over an index. Where the index runs over a whole axis the body is lifted: it gets one more
  * axis and the binder becomes a contraction, a reduction or nothing at all, so that `sum(i=1..n, a[i]*x[i])` and `a'*x`
- * are one node. What cannot be lifted (a range such as 2..n, a matrix power with the index as exponent) stays a BIND. */
+ * are one node. What cannot be lifted (a range such as 2..n, a matrix power with the index as exponent) stays a BIND.
+ */
 #include "graph/graph.h"
 
 #include <stdio.h>
@@ -8,7 +9,8 @@
 
 /* ---- lifting ----------------------------------------------------------------------------------- */
 
-/* The integer polynomial d (linear in the index s) as a vector over s = 1..n; CR_NONE without error if it is not linear. */
+/* The integer polynomial d (linear in the index s) as a vector over s = 1..n; CR_NONE without error if it is not
+ * linear. */
 static cr_ref lift_dim(cr_graph *g, cr_dim d, dim_sym s, cr_dim n)
 {
     int64_t a;
@@ -19,8 +21,8 @@ static cr_ref lift_dim(cr_graph *g, cr_dim d, dim_sym s, cr_dim n)
     return dim_value(g->dims, rest, &zero) && zero == 0 ? v : cr_add(g, v, cr_int(g, rest));
 }
 
-/* r with a leading axis for the index s in 1..n. in[] are lifted inputs, dep[] says which of them have the axis (at least
- * one has, or r itself names s). CR_NONE without error: this operator cannot be lifted. */
+/* r with a leading axis for the index s in 1..n. in[] are lifted inputs, dep[] says which of them have the axis (at
+ * least one has, or r itself names s). CR_NONE without error: this operator cannot be lifted. */
 static cr_ref lift_node(cr_graph *g, cr_ref r, dim_sym s, cr_dim n, const cr_ref *in, const bool *dep)
 {
     const cr_node *nd = node(g, r);
@@ -55,8 +57,8 @@ static cr_ref lift_node(cr_graph *g, cr_ref r, dim_sym s, cr_dim n, const cr_ref
     case CR_OP_RESHAPE: case CR_OP_STACK:
         return CR_NONE;
     case CR_OP_BIND: /* sums and products are element-wise in the new axis */
-        if ((attr[0] != CR_BIND_SUM && attr[0] != CR_BIND_PROD) || dim_uses(g->dims, attr[2], s) || dim_uses(g->dims, attr[3], s) ||
-            !dim_is_symbol(g->dims, attr[1], &t))
+        if ((attr[0] != CR_BIND_SUM && attr[0] != CR_BIND_PROD) || dim_uses(g->dims, attr[2], s) ||
+            dim_uses(g->dims, attr[3], s) || !dim_is_symbol(g->dims, attr[1], &t))
             return CR_NONE;
         return cr_bind(g, (cr_bind_kind)attr[0], name_text(g->dims, t), attr[2], attr[3], in[0]);
     default: { /* element-wise */
@@ -65,7 +67,8 @@ static cr_ref lift_node(cr_graph *g, cr_ref r, dim_sym s, cr_dim n, const cr_ref
         cr_ref *to = nd->n_in <= 3 ? full : mem_alloc(nd->n_in * sizeof *to), out = CR_NONE;
         if (!to) return graph_fail(g, CR_ENOMEM, "out of memory");
         bool ok = true;
-        for (uint32_t i = 0; i < nd->n_in && ok; i++) ok = (to[i] = (dep[i] ? in[i] : graph_tile(g, in[i], 1, &n))) != CR_NONE;
+        for (uint32_t i = 0; i < nd->n_in && ok; i++)
+            ok = (to[i] = (dep[i] ? in[i] : graph_tile(g, in[i], 1, &n))) != CR_NONE;
         if (ok) out = graph_remake(g, r, to);
         if (to != full) mem_free(to);
         return out;
@@ -136,8 +139,8 @@ static void scan_symbol(void *user, dim_sym s)
     if (l > scan->top) scan->top = l;
 }
 
-/* Bound symbols are named #1, #2, ... by nesting, from the inside, so that renaming an index gives the same ref. A name that
- * the body uses for an enclosing binder is passed over, so that nothing is captured. */
+/* Bound symbols are named #1, #2, ... by nesting, from the inside, so that renaming an index gives the same ref. A name
+ * that the body uses for an enclosing binder is passed over, so that nothing is captured. */
 static unsigned binder_level(cr_graph *g, cr_ref body, dim_sym bound)
 {
     size_t n;
@@ -165,8 +168,11 @@ static cr_ref reduce_leading(cr_graph *g, cr_bind_kind kind, cr_ref t)
     label[0] = (uint8_t)rank; /* the index last */
     for (unsigned i = 0; i < rank; i++) label[i + 1] = (uint8_t)i;
     if (kind == CR_BIND_SUM) return cr_einsum(g, 1, &t, label, rank, s->dim + 1);
-    static const cr_op reduction[] = {[CR_BIND_PROD] = CR_OP_PRODR, [CR_BIND_ALL] = CR_OP_ALLR, [CR_BIND_ANY] = CR_OP_ANYR,
-                                      [CR_BIND_MAX] = CR_OP_MAXR, [CR_BIND_MIN] = CR_OP_MINR};
+    static const cr_op reduction[] = {[CR_BIND_PROD] = CR_OP_PRODR,
+                                      [CR_BIND_ALL] = CR_OP_ALLR,
+                                      [CR_BIND_ANY] = CR_OP_ANYR,
+                                      [CR_BIND_MAX] = CR_OP_MAXR,
+                                      [CR_BIND_MIN] = CR_OP_MINR};
     if (rank == 0) return cr_reduce(g, reduction[kind], t, 0);
     if (s->dtype != CR_REAL) return CR_NONE; /* conditions cannot be transposed: keep the binder */
     cr_dim dim[CR_MAX_RANK];
@@ -191,19 +197,24 @@ cr_ref cr_bind(cr_graph *g, cr_bind_kind kind, const char *symbol, cr_dim lo, cr
     if (!valid(g, body) || !lo || !hi) return CR_NONE;
     bool boolean = shape_of(g, body)->dtype == CR_BOOL;
     if (kind != CR_BIND_STACK && boolean != (kind == CR_BIND_ALL || kind == CR_BIND_ANY))
-        return graph_fail(g, CR_ESHAPE, boolean ? "a sum or product takes numbers, not conditions" : "all and any take conditions, not numbers");
+        return graph_fail(g, CR_ESHAPE,
+                          boolean ? "a sum or product takes numbers, not conditions"
+                                  : "all and any take conditions, not numbers");
     dim_sym s = name_intern(g->dims, symbol, strlen(symbol));
     if (!s) return CR_NONE;
     const cr_shape *sh = shape_of(g, body);
     cr_dim one = dim_const(g->dims, 1), count = dim_add(g->dims, dim_sub(g->dims, hi, lo), one);
     int64_t n;
     if (!count) return CR_NONE;
-    if (dim_uses(g->dims, lo, s) || dim_uses(g->dims, hi, s)) return graph_fail(g, CR_EARG, "the range of an index may not depend on the index");
+    if (dim_uses(g->dims, lo, s) || dim_uses(g->dims, hi, s))
+        return graph_fail(g, CR_EARG, "the range of an index may not depend on the index");
     for (unsigned i = 0; i < sh->rank; i++)
-        if (dim_uses(g->dims, sh->dim[i], s)) return graph_fail(g, CR_ESHAPE, "the size of the body may not depend on the index");
+        if (dim_uses(g->dims, sh->dim[i], s))
+            return graph_fail(g, CR_ESHAPE, "the size of the body may not depend on the index");
     if (dim_value(g->dims, count, &n) && n <= 0) {
         if (kind == CR_BIND_ALL || kind == CR_BIND_ANY) return cr_bool(g, kind == CR_BIND_ALL);
-        if (kind == CR_BIND_SUM || kind == CR_BIND_PROD) return cr_full(g, cr_const(g, kind == CR_BIND_PROD), sh->rank, sh->dim);
+        if (kind == CR_BIND_SUM || kind == CR_BIND_PROD)
+            return cr_full(g, cr_const(g, kind == CR_BIND_PROD), sh->rank, sh->dim);
         return graph_fail(g, CR_EARG, "an empty range");
     }
     if (lo == one) {

@@ -8,7 +8,10 @@
 /* ---- dimensions -------------------------------------------------------------------------------- */
 
 cr_dim cr_dim_const(cr_graph *g, int64_t v) { return dim_const(g->dims, v); }
-cr_dim cr_dim_symbol(cr_graph *g, const char *name) { return dim_symbol(g->dims, name_intern(g->dims, name, strlen(name))); }
+cr_dim cr_dim_symbol(cr_graph *g, const char *name)
+{
+    return dim_symbol(g->dims, name_intern(g->dims, name, strlen(name)));
+}
 cr_dim cr_dim_add(cr_graph *g, cr_dim a, cr_dim b) { return a && b ? dim_add(g->dims, a, b) : 0; }
 cr_dim cr_dim_sub(cr_graph *g, cr_dim a, cr_dim b) { return a && b ? dim_sub(g->dims, a, b) : 0; }
 cr_dim cr_dim_mul(cr_graph *g, cr_dim a, cr_dim b) { return a && b ? dim_mul(g->dims, a, b) : 0; }
@@ -39,7 +42,8 @@ static cr_ref constant(cr_graph *g, cr_dtype dtype, double v)
 {
     uint64_t bits;
     memcpy(&bits, &v, sizeof bits);
-    return graph_node(g, CR_OP_CONST, graph_type(g, dtype, 0, NULL), 0, NULL, 2, (uint32_t[]){(uint32_t)bits, (uint32_t)(bits >> 32)});
+    return graph_node(g, CR_OP_CONST, graph_type(g, dtype, 0, NULL), 0, NULL, 2,
+                      (uint32_t[]){(uint32_t)bits, (uint32_t)(bits >> 32)});
 }
 
 cr_ref cr_const(cr_graph *g, double v) { return constant(g, CR_REAL, v); }
@@ -73,7 +77,10 @@ cr_ref cr_identity(cr_graph *g, cr_dim n)
     return graph_node(g, CR_OP_IDENTITY, graph_type(g, CR_REAL, 2, (cr_dim[]){n, n}), 0, NULL, 0, NULL);
 }
 
-cr_ref cr_iota(cr_graph *g, cr_dim n) { return graph_node(g, CR_OP_IOTA, graph_type(g, CR_REAL, 1, &n), 0, NULL, 0, NULL); }
+cr_ref cr_iota(cr_graph *g, cr_dim n)
+{
+    return graph_node(g, CR_OP_IOTA, graph_type(g, CR_REAL, 1, &n), 0, NULL, 0, NULL);
+}
 
 cr_ref cr_full(cr_graph *g, cr_ref scalar, unsigned rank, const cr_dim *shape)
 {
@@ -129,8 +136,8 @@ static bool broadcast(cr_graph *g, const char *what, unsigned n, cr_ref *a)
         } else {
             unsigned j = 0;
             while (is_scalar(g, a[j]) || same_shape(g, a[j], a[i])) j++;
-            graph_fail(g, CR_ESHAPE, "%s needs equal sizes, but has %s and %s", what, shape_text(g, a[j < i ? j : i], 0),
-                       shape_text(g, a[j < i ? i : j], 1));
+            graph_fail(g, CR_ESHAPE, "%s needs equal sizes, but has %s and %s", what,
+                       shape_text(g, a[j < i ? j : i], 0), shape_text(g, a[j < i ? i : j], 1));
             return false;
         }
     }
@@ -189,8 +196,8 @@ cr_ref cr_mul(cr_graph *g, cr_ref a, cr_ref b)
     if (!valid(g, a) || !valid(g, b)) return CR_NONE;
     const cr_shape *s = shape_of(g, is_scalar(g, a) ? b : a);
     if (!is_scalar(g, a) && !is_scalar(g, b) && !same_shape(g, a, b))
-        return graph_fail(g, CR_ESHAPE, "an element-wise product needs equal sizes, but has %s and %s", shape_text(g, a, 0),
-                          shape_text(g, b, 1));
+        return graph_fail(g, CR_ESHAPE, "an element-wise product needs equal sizes, but has %s and %s",
+                          shape_text(g, a, 0), shape_text(g, b, 1));
     uint8_t label[2 * CR_MAX_RANK];
     unsigned k = 0;
     for (unsigned i = 0; i < shape_of(g, a)->rank; i++) label[k++] = (uint8_t)i;
@@ -222,10 +229,11 @@ cr_ref cr_pow(cr_graph *g, cr_ref a, cr_ref b)
     double x, y;
     if (!valid(g, a) || !valid(g, b) || !all_real(g, "a power", 2, (cr_ref[]){a, b})) return CR_NONE;
     if (is_const(g, b, &y) && y == 1.0 && (is_scalar(g, b) || same_shape(g, a, b))) return a;
-    if (is_scalar(g, a) && is_scalar(g, b) && is_const(g, a, &x) && is_const(g, b, &y) && x == trunc(x) && y == trunc(y) &&
-        y >= 0 && fabs(pow(x, y)) < 1e15)
+    if (is_scalar(g, a) && is_scalar(g, b) && is_const(g, a, &x) && is_const(g, b, &y) && x == trunc(x) &&
+        y == trunc(y) && y >= 0 && fabs(pow(x, y)) < 1e15)
         return cr_const(g, pow(x, y));
-    if (is_scalar(g, b) && op_of(g, a) == CR_OP_INT && is_const(g, b, &y) && y == trunc(y) && y >= 2 && y <= 16) { /* n^2 */
+    if (is_scalar(g, b) && op_of(g, a) == CR_OP_INT && is_const(g, b, &y) && y == trunc(y) && y >= 2 &&
+        y <= 16) { /* n^2 */
         cr_dim base = attr_of(g, a, 0), d = base;
         for (int i = 1; i < (int)y && d; i++) d = dim_mul(g->dims, d, base);
         return cr_int(g, d);
@@ -268,7 +276,8 @@ cr_ref cr_map2(cr_graph *g, cr_op op, cr_ref a, cr_ref b)
     case CR_OP_AND: case CR_OP_OR:
         for (int i = 0; i < 2; i++) {
             cr_ref c = i ? b : a;
-            if (shape_of(g, c)->dtype != CR_BOOL) return graph_fail(g, CR_ESHAPE, "`and`, `or` take conditions, not numbers");
+            if (shape_of(g, c)->dtype != CR_BOOL)
+                return graph_fail(g, CR_ESHAPE, "`and`, `or` take conditions, not numbers");
             if (op_of(g, c) != CR_OP_CONST) continue;
             v = attr_double(g, c, 0);
             if ((op == CR_OP_AND) == (v != 0)) return i ? a : b; /* true and b, false or b */
@@ -318,14 +327,17 @@ cr_ref cr_leaky_relu(cr_graph *g, cr_ref a, double slope)
     if (!valid(g, a) || !all_real(g, "leaky_relu", 1, &a)) return CR_NONE;
     uint64_t bits;
     memcpy(&bits, &slope, sizeof bits);
-    return graph_node(g, CR_OP_LEAKY_RELU, node(g, a)->type, 1, &a, 2, (uint32_t[]){(uint32_t)bits, (uint32_t)(bits >> 32)});
+    return graph_node(g, CR_OP_LEAKY_RELU, node(g, a)->type, 1, &a, 2,
+                      (uint32_t[]){(uint32_t)bits, (uint32_t)(bits >> 32)});
 }
 
 cr_ref cr_select(cr_graph *g, cr_ref cond, cr_ref a, cr_ref b)
 {
     if (!valid(g, cond) || !valid(g, a) || !valid(g, b)) return CR_NONE;
-    if (shape_of(g, cond)->dtype != CR_BOOL) return graph_fail(g, CR_ESHAPE, "the first argument of `if` must be a condition");
-    if (shape_of(g, a)->dtype != shape_of(g, b)->dtype) return graph_fail(g, CR_ESHAPE, "both branches of `if` must be numbers, or both conditions");
+    if (shape_of(g, cond)->dtype != CR_BOOL)
+        return graph_fail(g, CR_ESHAPE, "the first argument of `if` must be a condition");
+    if (shape_of(g, a)->dtype != shape_of(g, b)->dtype)
+        return graph_fail(g, CR_ESHAPE, "both branches of `if` must be numbers, or both conditions");
     cr_ref in[3] = {cond, a, b};
     if (!broadcast(g, "`if`", 3, in)) return CR_NONE;
     if (op_of(g, in[0]) == CR_OP_CONST) return attr_double(g, in[0], 0) != 0 ? in[1] : in[2];

@@ -8,7 +8,8 @@ static bool real_matrix(cr_graph *g, cr_ref a, const char *what)
 {
     if (!valid(g, a)) return false;
     if (shape_of(g, a)->dtype != CR_REAL) graph_fail(g, CR_ESHAPE, "%s takes numbers, not conditions", what);
-    else if (shape_of(g, a)->rank > 2) graph_fail(g, CR_ESHAPE, "%s takes vectors and matrices, not %s", what, shape_text(g, a, 0));
+    else if (shape_of(g, a)->rank > 2)
+        graph_fail(g, CR_ESHAPE, "%s takes vectors and matrices, not %s", what, shape_text(g, a, 0));
     else return true;
     return false;
 }
@@ -31,8 +32,10 @@ cr_ref cr_matmul(cr_graph *g, cr_ref a, cr_ref b)
     if (p->rank == 1 && q->rank == 1 && is_one(g, p->dim[0])) return cr_mul(g, cr_index(g, a, 1, &one), b);
     if (inner != inner_b) {
         if (p->rank == 1 && q->rank == 1)
-            return graph_fail(g, CR_ESHAPE, "a column times a column, %s and %s; for an inner product write x'*y, element by element x.*y",
-                              shape_text(g, a, 0), shape_text(g, b, 1));
+            return graph_fail(
+                g, CR_ESHAPE,
+                "a column times a column, %s and %s; for an inner product write x'*y, element by element x.*y",
+                shape_text(g, a, 0), shape_text(g, b, 1));
         return graph_fail(g, CR_ESHAPE, "sizes disagree: %s times %s", shape_text(g, a, 0), shape_text(g, b, 1));
     }
     /* labels: 0 rows, 1 columns, 2 inner; what is dropped from the result is summed over its size 1 */
@@ -58,7 +61,8 @@ cr_ref cr_transpose(cr_graph *g, cr_ref a)
     case 0: return a;
     case 1: return cr_einsum(g, 1, &a, (uint8_t[]){1}, 2, (cr_dim[]){one, s->dim[0]});
     default:
-        if (is_one(g, s->dim[0])) return cr_einsum(g, 1, &a, (uint8_t[]){1, 0}, 1, &s->dim[1]); /* (1 x n)' is a column */
+        if (is_one(g, s->dim[0]))
+            return cr_einsum(g, 1, &a, (uint8_t[]){1, 0}, 1, &s->dim[1]); /* (1 x n)' is a column */
         return cr_einsum(g, 1, &a, (uint8_t[]){1, 0}, 2, (cr_dim[]){s->dim[1], s->dim[0]});
     }
 }
@@ -99,7 +103,8 @@ cr_ref cr_diag(cr_graph *g, cr_ref a)
     if (s->rank == 0) return a;
     if (s->rank == 2 && is_one(g, s->dim[0]) && !is_one(g, s->dim[1])) return cr_diag(g, cr_transpose(g, a));
     if (s->rank == 2) return square(g, a, "diag") ? cr_einsum(g, 1, &a, (uint8_t[]){0, 0}, 1, s->dim) : CR_NONE;
-    return cr_einsum(g, 2, (cr_ref[]){a, cr_identity(g, s->dim[0])}, (uint8_t[]){0, 0, 1}, 2, (cr_dim[]){s->dim[0], s->dim[0]});
+    return cr_einsum(g, 2, (cr_ref[]){a, cr_identity(g, s->dim[0])}, (uint8_t[]){0, 0, 1}, 2,
+                     (cr_dim[]){s->dim[0], s->dim[0]});
 }
 
 cr_ref cr_kron(cr_graph *g, cr_ref a, cr_ref b)
@@ -154,7 +159,8 @@ cr_ref cr_stack(cr_graph *g, unsigned n, const cr_ref *scalars, unsigned rank, c
     for (unsigned i = 0; i < n; i++) {
         if (!valid(g, scalars[i])) return CR_NONE;
         if (!is_scalar(g, scalars[i]) || shape_of(g, scalars[i])->dtype != CR_REAL)
-            return graph_fail(g, CR_ESHAPE, "the entries of a literal must be scalars, not %s", shape_text(g, scalars[i], 0));
+            return graph_fail(g, CR_ESHAPE, "the entries of a literal must be scalars, not %s",
+                              shape_text(g, scalars[i], 0));
     }
     bool same = n > 0;
     for (unsigned i = 1; i < n; i++) same = same && scalars[i] == scalars[0];
@@ -168,7 +174,9 @@ cr_ref cr_reduce(cr_graph *g, cr_op op, cr_ref a, unsigned keep)
     const cr_shape *s = shape_of(g, a);
     bool boolean = op == CR_OP_ALLR || op == CR_OP_ANYR;
     if (boolean != (s->dtype == CR_BOOL))
-        return graph_fail(g, CR_ESHAPE, boolean ? "all and any take conditions, not numbers" : "a reduction takes numbers, not conditions");
+        return graph_fail(g, CR_ESHAPE,
+                          boolean ? "all and any take conditions, not numbers"
+                                  : "a reduction takes numbers, not conditions");
     if (keep > s->rank) return graph_fail(g, CR_EARG, "a reduction that keeps %u of %u axes", keep, s->rank);
     if (keep == s->rank) {
         switch (op) {
@@ -212,12 +220,15 @@ cr_ref cr_linalg(cr_graph *g, cr_op op, cr_ref a)
     }
     const cr_shape *s = shape_of(g, a);
     switch (op) {
-    case CR_OP_DET: return square(g, a, "det") ? graph_node(g, op, graph_type(g, CR_REAL, 0, NULL), 1, &a, 0, NULL) : CR_NONE;
-    case CR_OP_LOGDET: return square(g, a, "logdet") ? graph_node(g, op, graph_type(g, CR_REAL, 0, NULL), 1, &a, 0, NULL) : CR_NONE;
+    case CR_OP_DET:
+        return square(g, a, "det") ? graph_node(g, op, graph_type(g, CR_REAL, 0, NULL), 1, &a, 0, NULL) : CR_NONE;
+    case CR_OP_LOGDET:
+        return square(g, a, "logdet") ? graph_node(g, op, graph_type(g, CR_REAL, 0, NULL), 1, &a, 0, NULL) : CR_NONE;
     case CR_OP_INV: return square(g, a, "inv") ? graph_node(g, op, node(g, a)->type, 1, &a, 0, NULL) : CR_NONE;
     case CR_OP_ADJ: return square(g, a, "adj") ? graph_node(g, op, node(g, a)->type, 1, &a, 0, NULL) : CR_NONE;
     case CR_OP_PINV:
-        if (s->rank != 2 || s->dtype != CR_REAL) return graph_fail(g, CR_ESHAPE, "pinv takes a matrix, not %s", shape_text(g, a, 0));
+        if (s->rank != 2 || s->dtype != CR_REAL)
+            return graph_fail(g, CR_ESHAPE, "pinv takes a matrix, not %s", shape_text(g, a, 0));
         return graph_node(g, op, graph_type(g, CR_REAL, 2, (cr_dim[]){s->dim[1], s->dim[0]}), 1, &a, 0, NULL);
     default: return graph_fail(g, CR_EARG, "not a function of a matrix");
     }
@@ -242,7 +253,8 @@ cr_ref cr_index(cr_graph *g, cr_ref a, unsigned n, const cr_dim *index)
     if (!valid(g, a)) return CR_NONE;
     const cr_shape *s = shape_of(g, a);
     if (s->rank != n)
-        return graph_fail(g, CR_ESHAPE, "%s takes %u ind%s, not %u", shape_text(g, a, 0), (unsigned)s->rank, s->rank == 1 ? "ex" : "ices", n);
+        return graph_fail(g, CR_ESHAPE, "%s takes %u ind%s, not %u", shape_text(g, a, 0), (unsigned)s->rank,
+                          s->rank == 1 ? "ex" : "ices", n);
     cr_ref in[CR_MAX_RANK + 1] = {a};
     uint8_t label[2 * CR_MAX_RANK];
     for (unsigned i = 0; i < n; i++) {

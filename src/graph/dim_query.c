@@ -192,7 +192,8 @@ cr_dim dim_copy(const dim_table *from, cr_dim d, dim_table *to)
             cr_dim a;
             if (atom & FLOOR_ATOM) {
                 const dim_floor *f = &from->floor[atom & ~FLOOR_ATOM];
-                a = dim_floordiv(to, dim_copy(from, f->num, to), dim_copy(from, f->den, to)); /* floors nest 64 deep at most */
+                a = dim_floordiv(to, dim_copy(from, f->num, to),
+                                 dim_copy(from, f->den, to)); /* floors nest 64 deep at most */
             } else {
                 a = dim_symbol(to, name_intern(to, from->name[atom], strlen(from->name[atom])));
             }

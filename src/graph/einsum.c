@@ -220,7 +220,8 @@ static bool fold_scalars(cr_graph *g, draft *d)
         } else if (op_of(g, d->operand[i]) == CR_OP_INT) {
             if (integer == UINT32_MAX) integer = i;
             else {
-                d->operand[integer] = cr_int(g, dim_mul(g->dims, attr_of(g, d->operand[integer], 0), attr_of(g, d->operand[i], 0)));
+                d->operand[integer] =
+                    cr_int(g, dim_mul(g->dims, attr_of(g, d->operand[integer], 0), attr_of(g, d->operand[i], 0)));
                 if (!d->operand[integer]) return false;
                 drop(d, i--);
             }
@@ -287,11 +288,13 @@ cr_ref cr_einsum(cr_graph *g, unsigned n, const cr_ref *operands, const uint8_t 
     for (unsigned i = 0; i < n; i++) {
         if (!valid(g, operands[i])) return CR_NONE;
         const cr_shape *s = shape_of(g, operands[i]);
-        if (s->dtype != CR_REAL) return graph_fail(g, CR_ESHAPE, "a condition cannot be multiplied; use if(cond, a, b)");
+        if (s->dtype != CR_REAL)
+            return graph_fail(g, CR_ESHAPE, "a condition cannot be multiplied; use if(cond, a, b)");
         d.operand[i] = operands[i];
         for (unsigned k = 0; k < s->rank; k++) {
             uint8_t l = *labels++;
-            if (l >= EINSUM_MAX_LABELS) return graph_fail(g, CR_ELIMIT, "more than %d indices in a product", EINSUM_MAX_LABELS);
+            if (l >= EINSUM_MAX_LABELS)
+                return graph_fail(g, CR_ELIMIT, "more than %d indices in a product", EINSUM_MAX_LABELS);
             if (!(known >> l & 1)) {
                 known |= 1ull << l;
                 d.size[l] = s->dim[k];

@@ -33,7 +33,8 @@ cr_graph *cr_graph_new(void)
     g->n_fun = 1;
     g->dims = dim_table_new(&g->err);
     if (g->dims && VEC_RESERVE(g->type, g->type_cap, 1) && add_chunk(g, 0)) {
-        /* Ref 0, none, reads as a scalar without inputs, so that code between a failed builder and the check is safe. */
+        /* Ref 0, none, reads as a scalar without inputs, so that code between a failed builder and the check is safe.
+         */
         static const cr_shape nothing;
         static const uint32_t zeros[64];
         g->type[0] = &nothing;
@@ -289,7 +290,8 @@ bool as_dim(cr_graph *g, cr_ref r, cr_dim *d)
         return true;
     }
     double v;
-    if (!is_const(g, r, &v) || !(v >= -9007199254740992.0 && v <= 9007199254740992.0) || v != (double)(int64_t)v) return false;
+    if (!is_const(g, r, &v) || !(v >= -9007199254740992.0 && v <= 9007199254740992.0) || v != (double)(int64_t)v)
+        return false;
     *d = dim_const(g->dims, (int64_t)v);
     return *d != CR_NONE;
 }

@@ -92,13 +92,15 @@ cr_ref *graph_cone(cr_graph *g, unsigned n_roots, const cr_ref *roots, size_t *n
 cr_ref graph_remake(cr_graph *g, cr_ref r, const cr_ref *in);
 /* a with k leading axes of sizes dim, along which it is constant; conditions too. */
 cr_ref graph_tile(cr_graph *g, cr_ref a, unsigned k, const cr_dim *dim);
-/* Scalar expression `body` in the scalar parameter `arg`, applied to each entry of `value`: element-wise operators only. */
+/* Scalar expression `body` in the scalar parameter `arg`, applied to each entry of `value`: element-wise operators
+ * only. */
 cr_ref graph_inline(cr_graph *g, cr_ref body, cr_ref arg, cr_ref value);
 /* Rebuild with symbols replaced: each occurrence of s in sizes, indices and exponents by d. */
 cr_ref graph_subst_symbol(cr_graph *g, cr_ref a, dim_sym s, cr_dim d);
 
 /* ---- reading nodes ---------------------------------------------------------------------------- */
-bool is_const(const cr_graph *g, cr_ref r, double *v);  /* a scalar real constant or a number-valued INT, or a broadcast of one */
+bool is_const(const cr_graph *g, cr_ref r,
+              double *v); /* a scalar real constant or a number-valued INT, or a broadcast of one */
 static inline bool is_scalar(const cr_graph *g, cr_ref r) { return shape_of(g, r)->rank == 0; }
 /* r as an integer polynomial, if it is one (INT, or a constant with integer value). */
 bool as_dim(cr_graph *g, cr_ref r, cr_dim *d);

@@ -9,7 +9,10 @@ typedef struct dim_map {
     cr_dim to;
 } dim_map;
 
-static cr_dim map_dim(cr_graph *g, const dim_map *m, cr_dim d) { return m ? dim_substitute(g->dims, d, m->from, m->to) : d; }
+static cr_dim map_dim(cr_graph *g, const dim_map *m, cr_dim d)
+{
+    return m ? dim_substitute(g->dims, d, m->from, m->to) : d;
+}
 
 static cr_ref remake(cr_graph *g, cr_ref r, const cr_ref *in, const dim_map *m)
 {
@@ -22,7 +25,8 @@ static cr_ref remake(cr_graph *g, cr_ref r, const cr_ref *in, const dim_map *m)
         if (!valid(g, in[i])) return CR_NONE;
     switch ((cr_op)n->op) {
     case CR_OP_PARAM:
-        if (memcmp(dim, s->dim, s->rank * sizeof *dim)) /* a variable keeps its declared size; only sizes in front of it change */
+        if (memcmp(dim, s->dim,
+                   s->rank * sizeof *dim)) /* a variable keeps its declared size; only sizes in front of it change */
             return graph_node(g, CR_OP_PARAM, graph_type(g, CR_REAL, s->rank, dim), 0, NULL, 2, attr);
         return r;
     case CR_OP_CONST: return r;
@@ -50,7 +54,8 @@ static cr_ref remake(cr_graph *g, cr_ref r, const cr_ref *in, const dim_map *m)
     case CR_OP_BIND: {
         dim_sym sym;
         if (!dim_is_symbol(g->dims, attr[1], &sym)) return graph_fail(g, CR_EINTERNAL, "a binder without a symbol");
-        return cr_bind(g, (cr_bind_kind)attr[0], name_text(g->dims, sym), map_dim(g, m, attr[2]), map_dim(g, m, attr[3]), in[0]);
+        return cr_bind(g, (cr_bind_kind)attr[0], name_text(g->dims, sym), map_dim(g, m, attr[2]),
+                       map_dim(g, m, attr[3]), in[0]);
     }
     case CR_OP_MAXR: case CR_OP_MINR: case CR_OP_PRODR: case CR_OP_ALLR: case CR_OP_ANYR:
     case CR_OP_NORM1: case CR_OP_NORM2: case CR_OP_NORM_INF:
@@ -240,7 +245,9 @@ static cr_ref copy_node(const cr_graph *from, cr_graph *to, cr_ref r, const cr_r
     }
     cr_ref out;
     if (n->op == CR_OP_PARAM) out = cr_param(to, name_text(to->dims, attr[0]), s->rank, dim, attr[1]);
-    else out = graph_node(to, (cr_op)n->op, graph_type(to, (cr_dtype)s->dtype, s->rank, dim), n->n_in, word, n->n_attr, attr);
+    else
+        out = graph_node(to, (cr_op)n->op, graph_type(to, (cr_dtype)s->dtype, s->rank, dim), n->n_in, word, n->n_attr,
+                         attr);
     if (word != small) mem_free(word);
     return out;
 }
@@ -273,7 +280,8 @@ cr_graph *cr_compact(const cr_graph *g, unsigned n_roots, const cr_ref *roots, c
         if (n->op == CR_OP_CALL && !fun_of[n->word[1]]) {
             const cr_function *f = &g->fun[n->word[1]];
             const char *name = name_text(g->dims, f->name);
-            fun_of[n->word[1]] = f->body ? cr_fun_known(to, name, new_of[f->arg], new_of[f->body]) : cr_fun_unknown(to, name);
+            fun_of[n->word[1]] =
+                f->body ? cr_fun_known(to, name, new_of[f->arg], new_of[f->body]) : cr_fun_unknown(to, name);
             ok = fun_of[n->word[1]] != 0;
         }
         if (ok) new_of[r] = copy_node(g, to, r, new_of, fun_of);

@@ -38,14 +38,15 @@ typedef struct lang_program lang_program;
 /* Empty program over g. NULL: out of memory. */
 lang_program *lang_new(cr_graph *g);
 void lang_free(lang_program *p);
-/* Parses and appends the text of a file (or of -e/--let arguments). Error: status of the graph, the message has name, line,
- * column and a caret line. At most 16 MiB of text. */
+/* Parses and appends the text of a file (or of -e/--let arguments). Error: status of the graph, the message has name,
+ * line, column and a caret line. At most 16 MiB of text. */
 cr_status lang_parse(lang_program *p, const char *name, const char *text, size_t n);
 /* `x : R^n, W : R^{m x n}` as after `let`. */
 cr_status lang_declare(lang_program *p, const char *name, const char *text);
 /* One expression, in the scope of what was declared so far. Free indices are collected into st->free_index; those that
- * are there on entry (zero *st otherwise) keep their ranges, so that `delta(i,j)` alone parses back to the contraction it
- * was printed from. An index whose range stays unknown has from and to CR_NONE. All that st points to is the program's. */
+ * are there on entry (zero *st otherwise) keep their ranges, so that `delta(i,j)` alone parses back to the contraction
+ * it was printed from. An index whose range stays unknown has from and to CR_NONE. All that st points to is the
+ * program's. */
 cr_status lang_expression(lang_program *p, const char *name, const char *text, lang_statement *st);
 /* derive -e EXPR --wrt WRT: appends a statement. */
 cr_status lang_query(lang_program *p, lang_kind kind, const char *expr, const char *wrt);

@@ -159,8 +159,8 @@ static bool push_index(parser *ps, const token *name, cr_dim lo, cr_dim hi)
         fail_token(ps, name, CR_ENAME, "`%s` is in use; choose another name for the index", s);
         return false;
     }
-    /* Arguments that are put into a body may contain an index of the same name, and a definition the integer that the index
-     * hides: there the index gets a symbol of its own. */
+    /* Arguments that are put into a body may contain an index of the same name, and a definition the integer that the
+     * index hides: there the index gets a symbol of its own. */
     dim_sym symbol = ps->frame || shadows ? fresh_symbol(ps->g, s) : name->name;
     cr_ref value = symbol ? cr_int(ps->g, dim_symbol(ps->g->dims, symbol)) : CR_NONE;
     if (!value) {

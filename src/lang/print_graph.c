@@ -457,7 +457,9 @@ static tree *open_delta(pr *p, cr_ref r)
     cr_dim i, j;
     double one, zero;
     if (shape_of(g, r)->rank || op_of(g, c) != CR_OP_EQ || !is_const(g, in_of(g, r, 1), &one) || one != 1) return NULL;
-    if (!is_const(g, in_of(g, r, 2), &zero) || zero != 0 || !as_dim(g, in_of(g, c, 0), &i) || !as_dim(g, in_of(g, c, 1), &j)) return NULL;
+    if (!is_const(g, in_of(g, r, 2), &zero) || zero != 0 || !as_dim(g, in_of(g, c, 0), &i) ||
+        !as_dim(g, in_of(g, c, 1), &j))
+        return NULL;
     return tree_call(p, "delta", 2, (tree *[]){tree_dim(p, i), tree_dim(p, j)});
 }
 

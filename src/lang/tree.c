@@ -188,7 +188,8 @@ bool tree_is_one(const tree *t) { return t->kind == T_NUMBER && t->number == 1; 
 /* I(n), diag(v) of a vector (which print_contract.c marks as an einsum), and what the graph knows to be symmetric. */
 static bool is_symmetric(const tree *t)
 {
-    return t->symmetric || t->kind == T_NUMBER || (t->kind == T_CALL && (t->op == CR_OP_IDENTITY || t->op == CR_OP_EINSUM));
+    return t->symmetric || t->kind == T_NUMBER ||
+           (t->kind == T_CALL && (t->op == CR_OP_IDENTITY || t->op == CR_OP_EINSUM));
 }
 
 tree *tree_transpose(pr *p, tree *a)

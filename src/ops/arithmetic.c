@@ -5,10 +5,10 @@
 
 /* ---- einsum ------------------------------------------------------------------------------------- */
 
-/* Gathers the operands of v with labels renamed by `to`, number `at` replaced by the tangent `by` (its k leading axes are
- * labels 0..k-1), or left out if that is CR_NONE; returns how many. */
-static uint32_t gather(const cr_graph *g, const einsum_view *v, uint32_t at, cr_ref by, unsigned k, const uint8_t *to, cr_ref *in,
-                       uint8_t *label, unsigned *n_label)
+/* Gathers the operands of v with labels renamed by `to`, number `at` replaced by the tangent `by` (its k leading axes
+ * are labels 0..k-1), or left out if that is CR_NONE; returns how many. */
+static uint32_t gather(const cr_graph *g, const einsum_view *v, uint32_t at, cr_ref by, unsigned k, const uint8_t *to,
+                       cr_ref *in, uint8_t *label, unsigned *n_label)
 {
     uint32_t n = 0;
     const uint32_t *l = v->labels;
@@ -24,8 +24,8 @@ static uint32_t gather(const cr_graph *g, const einsum_view *v, uint32_t at, cr_
     return n;
 }
 
-/* y_out = sum prod x_i: the cotangent of x_i is the same product with ybar in the place of x_i. An axis label that x_i has
- * twice (a diagonal) comes back through an identity. */
+/* y_out = sum prod x_i: the cotangent of x_i is the same product with ybar in the place of x_i. An axis label that x_i
+ * has twice (a diagonal) comes back through an identity. */
 static cr_ref einsum_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k)
 {
     einsum_view v;
@@ -39,7 +39,8 @@ static cr_ref einsum_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigne
     cr_dim shape[CR_MAX_RANK];
     unsigned rank = k + xs->rank, n_label = 0, next = rank;
     if (rank > CR_MAX_RANK) return graph_fail(g, CR_ELIMIT, "a derivative of more than %d axes", CR_MAX_RANK);
-    if (v.n > EINSUM_MAX_LABELS) return graph_fail(g, CR_ELIMIT, "a product of more than %d factors", EINSUM_MAX_LABELS);
+    if (v.n > EINSUM_MAX_LABELS)
+        return graph_fail(g, CR_ELIMIT, "a product of more than %d factors", EINSUM_MAX_LABELS);
     memcpy(shape, bs->dim, k * sizeof *shape);
     memcpy(shape + k, xs->dim, xs->rank * sizeof *shape);
     memset(to, 255, sizeof to);
@@ -55,7 +56,8 @@ static cr_ref einsum_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigne
     }
     for (unsigned l = 0; l < v.n_labels; l++)
         if (to[l] == 255) to[l] = (uint8_t)next++;
-    if (next > EINSUM_MAX_LABELS) return graph_fail(g, CR_ELIMIT, "more than %d indices in a product", EINSUM_MAX_LABELS);
+    if (next > EINSUM_MAX_LABELS)
+        return graph_fail(g, CR_ELIMIT, "more than %d indices in a product", EINSUM_MAX_LABELS);
 
     in[0] = ybar;
     for (unsigned a = 0; a < k; a++) label[n_label++] = (uint8_t)a;
@@ -135,7 +137,11 @@ static unsigned einsum_sign(const cr_graph *g, cr_ref y, const unsigned *s)
 
 /* ---- sums --------------------------------------------------------------------------------------- */
 
-static cr_ref add_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k) { (void)g, (void)y, (void)i, (void)k; return ybar; }
+static cr_ref add_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k)
+{
+    (void)g, (void)y, (void)i, (void)k;
+    return ybar;
+}
 
 static cr_ref add_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)
 {
@@ -166,7 +172,11 @@ static cr_ref div_partial(cr_graph *g, cr_ref y, unsigned i)
     return i == 0 ? cr_div(g, one_like(g, y), b) : cr_neg(g, cr_div(g, y, b));
 }
 static cr_ref div_regular(cr_graph *g, cr_ref y) { return cr_map2(g, CR_OP_NE, in_of(g, y, 1), cr_const(g, 0)); }
-static unsigned div_sign(const cr_graph *g, cr_ref y, const unsigned *s) { (void)g, (void)y; return product_sign(s[0], s[1] & ~(unsigned)SIGN_ZERO); }
+static unsigned div_sign(const cr_graph *g, cr_ref y, const unsigned *s)
+{
+    (void)g, (void)y;
+    return product_sign(s[0], s[1] & ~(unsigned)SIGN_ZERO);
+}
 
 /* y = a^b: b a^(b-1) and y log(a). An integer exponent is smooth (off 0 if negative), any other needs a > 0. */
 static cr_ref pow_partial(cr_graph *g, cr_ref y, unsigned i)
@@ -205,8 +215,14 @@ static cr_ref pick(cr_graph *g, cr_ref y, cr_ref winner, cr_ref loser, bool larg
     cr_ref wins = larger ? cr_map2(g, CR_OP_LT, loser, winner) : cr_map2(g, CR_OP_LT, winner, loser);
     return cr_select(g, wins, one_like(g, y), cr_select(g, tie, half, number_like(g, y, 0)));
 }
-static cr_ref max2_partial(cr_graph *g, cr_ref y, unsigned i) { return pick(g, y, in_of(g, y, i), in_of(g, y, 1 - i), true); }
-static cr_ref min2_partial(cr_graph *g, cr_ref y, unsigned i) { return pick(g, y, in_of(g, y, i), in_of(g, y, 1 - i), false); }
+static cr_ref max2_partial(cr_graph *g, cr_ref y, unsigned i)
+{
+    return pick(g, y, in_of(g, y, i), in_of(g, y, 1 - i), true);
+}
+static cr_ref min2_partial(cr_graph *g, cr_ref y, unsigned i)
+{
+    return pick(g, y, in_of(g, y, i), in_of(g, y, 1 - i), false);
+}
 static cr_ref unequal_args(cr_graph *g, cr_ref y) { return cr_map2(g, CR_OP_NE, in_of(g, y, 0), in_of(g, y, 1)); }
 static unsigned max2_sign(const cr_graph *g, cr_ref y, const unsigned *s)
 {
@@ -245,7 +261,11 @@ static cr_ref select_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)
 static cr_ref off_boundary(cr_graph *g, cr_ref cond)
 {
     switch (op_of(g, cond)) {
-    case CR_OP_LT: case CR_OP_LE: case CR_OP_EQ: case CR_OP_NE: return cr_map2(g, CR_OP_NE, in_of(g, cond, 0), in_of(g, cond, 1));
+    case CR_OP_LT:
+    case CR_OP_LE:
+    case CR_OP_EQ:
+    case CR_OP_NE:
+        return cr_map2(g, CR_OP_NE, in_of(g, cond, 0), in_of(g, cond, 1));
     case CR_OP_NOT: return off_boundary(g, in_of(g, cond, 0));
     case CR_OP_AND: case CR_OP_OR: {
         cr_ref a = off_boundary(g, in_of(g, cond, 0)), b = off_boundary(g, in_of(g, cond, 1));
@@ -261,10 +281,13 @@ static cr_ref select_simplify(cr_graph *g, cr_ref y)
     cr_ref cond = in_of(g, y, 0), a = in_of(g, y, 1), b = in_of(g, y, 2);
     double x, z, v;
     /* z > 0 ? 1 : 0 is step(z) */
-    if (is_const(g, a, &x) && is_const(g, b, &z) && x == 1 && z == 0 && is_op(g, cond, CR_OP_LT) && is_const(g, in_of(g, cond, 0), &v) && v == 0)
+    if (is_const(g, a, &x) && is_const(g, b, &z) && x == 1 && z == 0 && is_op(g, cond, CR_OP_LT) &&
+        is_const(g, in_of(g, cond, 0), &v) && v == 0)
         return cr_map(g, CR_OP_STEP, in_of(g, cond, 1));
-    /* a number comes out: z > 0 ? 2 : 0 is 2 step(z); but the equal share of a tie stays where it is read, a == b ? 1/2 : 0 */
-    if (is_const(g, a, &x) && is_const(g, b, &z) && z == 0 && x != 1 && x != 0 && !(x == 0.5 && is_op(g, cond, CR_OP_EQ)))
+    /* a number comes out: z > 0 ? 2 : 0 is 2 step(z); but the equal share of a tie stays where it is read, a == b ? 1/2
+     * : 0 */
+    if (is_const(g, a, &x) && is_const(g, b, &z) && z == 0 && x != 1 && x != 0 &&
+        !(x == 0.5 && is_op(g, cond, CR_OP_EQ)))
         return times(g, x, cr_select(g, cond, one_like(g, y), b));
     /* n > 0 ? a : 0 for a norm n, which guards a quotient by n: the condition n != 0 is stated apart */
     if (is_const(g, b, &z) && z == 0 && is_op(g, cond, CR_OP_LT) && is_const(g, in_of(g, cond, 0), &v) && v == 0) {
@@ -283,6 +306,12 @@ const op_block ops_arithmetic[] = {
     {CR_OP_MAX2, {.partial = max2_partial, .smooth = KINK, .regular = unequal_args, .sign = max2_sign}},
     {CR_OP_MIN2, {.partial = min2_partial, .smooth = KINK, .regular = unequal_args}},
     {CR_OP_MOD, {.partial = mod_partial, .smooth = JUMP, .regular = mod_regular}},
-    {CR_OP_SELECT, {.vjp = select_vjp, .jvp = select_jvp, .smooth = JUMP, .regular = select_regular, .sign = select_sign, .simplify = select_simplify}},
+    {CR_OP_SELECT,
+     {.vjp = select_vjp,
+      .jvp = select_jvp,
+      .smooth = JUMP,
+      .regular = select_regular,
+      .sign = select_sign,
+      .simplify = select_simplify}},
     {CR_OP_NONE, {0}},
 };

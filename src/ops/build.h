@@ -19,6 +19,9 @@ static inline cr_ref one_like(cr_graph *g, cr_ref y) { return number_like(g, y, 
 static inline cr_ref times(cr_graph *g, double c, cr_ref a) { return cr_mul(g, cr_const(g, c), a); }
 static inline cr_ref square(cr_graph *g, cr_ref a) { return cr_pow(g, a, cr_const(g, 2)); }
 static inline cr_ref greater(cr_graph *g, cr_ref a, double c) { return cr_map2(g, CR_OP_LT, cr_const(g, c), a); }
-static inline cr_ref add_up(cr_graph *g, cr_ref sum, cr_ref term) { return !sum ? term : !term ? sum : cr_add(g, sum, term); }
+static inline cr_ref add_up(cr_graph *g, cr_ref sum, cr_ref term)
+{
+    return !sum ? term : !term ? sum : cr_add(g, sum, term);
+}
 
 #endif

@@ -55,7 +55,8 @@ static cr_ref sqrt_simplify(cr_graph *g, cr_ref y)
     cr_ref z = arg(g, y);
     double v;
     if (is_const(g, z, &v) && v >= 0 && sqrt(v) == trunc(sqrt(v))) return number_like(g, y, sqrt(v));
-    if (is_op(g, z, CR_OP_POW) && is_const(g, in_of(g, z, 1), &v) && v == 2.0) return cr_map(g, CR_OP_ABS, in_of(g, z, 0));
+    if (is_op(g, z, CR_OP_POW) && is_const(g, in_of(g, z, 1), &v) && v == 2.0)
+        return cr_map(g, CR_OP_ABS, in_of(g, z, 0));
     return y;
 }
 
@@ -88,7 +89,8 @@ static cr_ref step_simplify(cr_graph *g, cr_ref y)
     cr_ref z = arg(g, y);
     double v;
     if (is_const(g, z, &v)) return number_like(g, y, v > 0);
-    if (is_op(g, z, CR_OP_RELU) || is_op(g, z, CR_OP_STEP)) return cr_map(g, CR_OP_STEP, arg(g, z)); /* relu(z) > 0 iff z > 0 */
+    if (is_op(g, z, CR_OP_RELU) || is_op(g, z, CR_OP_STEP))
+        return cr_map(g, CR_OP_STEP, arg(g, z)); /* relu(z) > 0 iff z > 0 */
     return y;
 }
 
@@ -112,7 +114,8 @@ PARTIAL(elu, cr_select(g, greater(g, z, 0), one_like(g, y), cr_map(g, CR_OP_EXP,
 /* selu(z) = lambda (z > 0 ? z : alpha (exp(z) - 1)), Klambauer et al. 2017; at 0 by convention the left slope */
 #define SELU_ALPHA 1.6732632423543772848170429916717
 #define SELU_LAMBDA 1.0507009873554804934193349852946
-PARTIAL(selu, cr_select(g, greater(g, z, 0), number_like(g, y, SELU_LAMBDA), times(g, SELU_LAMBDA * SELU_ALPHA, cr_map(g, CR_OP_EXP, z))))
+PARTIAL(selu, cr_select(g, greater(g, z, 0), number_like(g, y, SELU_LAMBDA),
+                        times(g, SELU_LAMBDA *SELU_ALPHA, cr_map(g, CR_OP_EXP, z))))
 SLOPES(selu, SELU_LAMBDA * SELU_ALPHA, SELU_LAMBDA)
 
 /* ---- sigmoidal ---------------------------------------------------------------------------------- */
@@ -153,8 +156,10 @@ static cr_ref gelu_partial(cr_graph *g, cr_ref y, unsigned i)
 {
     (void)i;
     cr_ref z = arg(g, y), two = cr_const(g, 2), half = cr_const(g, 0.5), pi = cr_const(g, PI);
-    cr_ref cdf = cr_mul(g, half, cr_add(g, one_like(g, y), cr_map(g, CR_OP_ERF, cr_div(g, z, cr_map(g, CR_OP_SQRT, two)))));
-    cr_ref density = cr_div(g, cr_map(g, CR_OP_EXP, times(g, -0.5, square(g, z))), cr_map(g, CR_OP_SQRT, cr_mul(g, two, pi)));
+    cr_ref cdf =
+        cr_mul(g, half, cr_add(g, one_like(g, y), cr_map(g, CR_OP_ERF, cr_div(g, z, cr_map(g, CR_OP_SQRT, two)))));
+    cr_ref density =
+        cr_div(g, cr_map(g, CR_OP_EXP, times(g, -0.5, square(g, z))), cr_map(g, CR_OP_SQRT, cr_mul(g, two, pi)));
     return cr_add(g, cdf, cr_mul(g, z, density));
 }
 
@@ -167,7 +172,10 @@ PARTIAL(cosh, cr_map(g, CR_OP_SINH, z))
 
 /* tan' = 1 + tan^2 off the poles */
 PARTIAL(tan, cr_add(g, one_like(g, y), square(g, y)))
-static cr_ref tan_regular(cr_graph *g, cr_ref y) { return cr_map2(g, CR_OP_NE, cr_map(g, CR_OP_COS, arg(g, y)), cr_const(g, 0)); }
+static cr_ref tan_regular(cr_graph *g, cr_ref y)
+{
+    return cr_map2(g, CR_OP_NE, cr_map(g, CR_OP_COS, arg(g, y)), cr_const(g, 0));
+}
 
 /* asin' = 1/sqrt(1 - z^2) = -acos', for |z| < 1 */
 static cr_ref asin_partial(cr_graph *g, cr_ref y, unsigned i)
@@ -177,7 +185,10 @@ static cr_ref asin_partial(cr_graph *g, cr_ref y, unsigned i)
     return cr_div(g, one, cr_map(g, CR_OP_SQRT, cr_sub(g, one, square(g, arg(g, y)))));
 }
 PARTIAL(acos, cr_neg(g, asin_partial(g, y, 0)))
-static cr_ref inside_unit(cr_graph *g, cr_ref y) { return cr_map2(g, CR_OP_LT, cr_map(g, CR_OP_ABS, arg(g, y)), cr_const(g, 1)); }
+static cr_ref inside_unit(cr_graph *g, cr_ref y)
+{
+    return cr_map2(g, CR_OP_LT, cr_map(g, CR_OP_ABS, arg(g, y)), cr_const(g, 1));
+}
 
 /* atan' = 1/(1 + z^2) */
 PARTIAL(atan, cr_div(g, one_like(g, y), cr_add(g, one_like(g, y), square(g, z))))
@@ -198,14 +209,32 @@ PARTIAL(call, cr_call(g, attr_of(g, y, 0), attr_of(g, y, 1) + 1, z))
 const op_block ops_elementwise[] = {
     {CR_OP_EXP, {.partial = exp_partial, .sign = exp_sign, .simplify = exp_simplify}},
     {CR_OP_LOG, {.partial = log_partial, .smooth = SINGULAR, .regular = positive_arg, .simplify = log_simplify}},
-    {CR_OP_SQRT, {.partial = sqrt_partial, .smooth = SINGULAR, .regular = positive_arg, .sign = sqrt_sign, .simplify = sqrt_simplify}},
-    {CR_OP_ABS, {.partial = abs_partial, .smooth = KINK, .regular = nonzero_arg, .slopes = abs_slopes, .sign = abs_sign, .simplify = abs_simplify}},
+    {CR_OP_SQRT,
+     {.partial = sqrt_partial,
+      .smooth = SINGULAR,
+      .regular = positive_arg,
+      .sign = sqrt_sign,
+      .simplify = sqrt_simplify}},
+    {CR_OP_ABS,
+     {.partial = abs_partial,
+      .smooth = KINK,
+      .regular = nonzero_arg,
+      .slopes = abs_slopes,
+      .sign = abs_sign,
+      .simplify = abs_simplify}},
     {CR_OP_SIGN, {.smooth = JUMP, .regular = nonzero_arg, .sign = keep_sign, .simplify = sign_simplify}},
     {CR_OP_STEP, {.smooth = JUMP, .regular = nonzero_arg, .sign = step_sign, .simplify = step_simplify}},
-    {CR_OP_RELU, {.partial = relu_partial, .smooth = KINK, .regular = nonzero_arg, .slopes = relu_slopes, .sign = step_sign, .simplify = relu_simplify}},
+    {CR_OP_RELU,
+     {.partial = relu_partial,
+      .smooth = KINK,
+      .regular = nonzero_arg,
+      .slopes = relu_slopes,
+      .sign = step_sign,
+      .simplify = relu_simplify}},
     {CR_OP_LEAKY_RELU, {.partial = leaky_partial, .smooth = KINK, .regular = nonzero_arg, .slopes = leaky_slopes}},
     {CR_OP_ELU, {.partial = elu_partial, .sign = keep_sign}},
-    {CR_OP_SELU, {.partial = selu_partial, .smooth = KINK, .regular = nonzero_arg, .slopes = selu_slopes, .sign = keep_sign}},
+    {CR_OP_SELU,
+     {.partial = selu_partial, .smooth = KINK, .regular = nonzero_arg, .slopes = selu_slopes, .sign = keep_sign}},
     {CR_OP_GELU, {.partial = gelu_partial, .sign = keep_sign}},
     {CR_OP_SILU, {.partial = silu_partial, .sign = keep_sign}},
     {CR_OP_SOFTPLUS, {.partial = softplus_partial, .sign = positive_sign}},

@@ -14,8 +14,15 @@ static cr_ref reshape_behind(cr_graph *g, cr_ref t, cr_ref like, unsigned k)
     memcpy(shape + k, s->dim, s->rank * sizeof *shape);
     return cr_reshape(g, t, k + s->rank, shape);
 }
-static cr_ref reshape_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k) { (void)i; return reshape_behind(g, ybar, arg(g, y), k); }
-static cr_ref reshape_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k) { return reshape_behind(g, xdot[0], y, k); }
+static cr_ref reshape_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k)
+{
+    (void)i;
+    return reshape_behind(g, ybar, arg(g, y), k);
+}
+static cr_ref reshape_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)
+{
+    return reshape_behind(g, xdot[0], y, k);
+}
 
 /* One-hot operands and labels that pick entry i of a literal; labels `first`... are its axes. */
 static unsigned picks(cr_graph *g, cr_ref y, unsigned i, cr_ref *in)
@@ -78,7 +85,11 @@ static unsigned const_sign(const cr_graph *g, cr_ref y, const unsigned *s)
     double v = attr_double(g, y, 0);
     return v > 0 ? SIGN_POS : v < 0 ? SIGN_NEG : v == 0 ? SIGN_ZERO : SIGN_ANY;
 }
-static unsigned nonnegative(const cr_graph *g, cr_ref y, const unsigned *s) { (void)g, (void)y, (void)s; return SIGN_ZERO | SIGN_POS; }
+static unsigned nonnegative(const cr_graph *g, cr_ref y, const unsigned *s)
+{
+    (void)g, (void)y, (void)s;
+    return SIGN_ZERO | SIGN_POS;
+}
 static unsigned positive(const cr_graph *g, cr_ref y, const unsigned *s) { (void)g, (void)y, (void)s; return SIGN_POS; }
 
 const op_block ops_layout[] = {

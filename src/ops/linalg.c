@@ -71,12 +71,26 @@ static cr_ref nonsingular(cr_graph *g, cr_ref y)
 }
 
 /* d det = tr(adj(X) dX): right at singular X too */
-static cr_ref det_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref c, unsigned k) { (void)i; return outer(g, c, adj(g, arg(g, y)), k, true); }
-static cr_ref det_jvp(cr_graph *g, cr_ref y, const cr_ref *t, unsigned k) { return t[0] ? traced(g, adj(g, arg(g, y)), t[0], k, false) : CR_NONE; }
+static cr_ref det_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref c, unsigned k)
+{
+    (void)i;
+    return outer(g, c, adj(g, arg(g, y)), k, true);
+}
+static cr_ref det_jvp(cr_graph *g, cr_ref y, const cr_ref *t, unsigned k)
+{
+    return t[0] ? traced(g, adj(g, arg(g, y)), t[0], k, false) : CR_NONE;
+}
 
 /* d logdet = tr(inv(X) dX), for det(X) > 0 */
-static cr_ref logdet_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref c, unsigned k) { (void)i; return outer(g, c, inv(g, arg(g, y)), k, true); }
-static cr_ref logdet_jvp(cr_graph *g, cr_ref y, const cr_ref *t, unsigned k) { return t[0] ? traced(g, inv(g, arg(g, y)), t[0], k, false) : CR_NONE; }
+static cr_ref logdet_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref c, unsigned k)
+{
+    (void)i;
+    return outer(g, c, inv(g, arg(g, y)), k, true);
+}
+static cr_ref logdet_jvp(cr_graph *g, cr_ref y, const cr_ref *t, unsigned k)
+{
+    return t[0] ? traced(g, inv(g, arg(g, y)), t[0], k, false) : CR_NONE;
+}
 static cr_ref logdet_regular(cr_graph *g, cr_ref y)
 {
     cr_ref x = arg(g, y);
@@ -85,8 +99,15 @@ static cr_ref logdet_regular(cr_graph *g, cr_ref y)
 }
 
 /* d inv = -Y dX Y */
-static cr_ref inv_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref c, unsigned k) { (void)i; return cr_neg(g, sandwich(g, y, c, y, k, TA | TB)); }
-static cr_ref inv_jvp(cr_graph *g, cr_ref y, const cr_ref *t, unsigned k) { return t[0] ? cr_neg(g, sandwich(g, y, t[0], y, k, 0)) : CR_NONE; }
+static cr_ref inv_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref c, unsigned k)
+{
+    (void)i;
+    return cr_neg(g, sandwich(g, y, c, y, k, TA | TB));
+}
+static cr_ref inv_jvp(cr_graph *g, cr_ref y, const cr_ref *t, unsigned k)
+{
+    return t[0] ? cr_neg(g, sandwich(g, y, t[0], y, k, 0)) : CR_NONE;
+}
 static cr_ref inv_simplify(cr_graph *g, cr_ref y)
 {
     cr_ref x = arg(g, y);
@@ -193,8 +214,15 @@ static cr_ref matpow_rule(cr_graph *g, cr_ref y, cr_ref t, unsigned k, unsigned 
     cr_ref body = sandwich(g, cr_matpow(g, x, dr), t, cr_matpow(g, x, dim_sub(g->dims, last, dr)), k, flags);
     return cr_bind(g, CR_BIND_SUM, name_text(g->dims, r), dim_const(g->dims, 0), last, body);
 }
-static cr_ref matpow_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref c, unsigned k) { (void)i; return matpow_rule(g, y, c, k, TA | TB); }
-static cr_ref matpow_jvp(cr_graph *g, cr_ref y, const cr_ref *t, unsigned k) { return t[0] ? matpow_rule(g, y, t[0], k, 0) : CR_NONE; }
+static cr_ref matpow_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref c, unsigned k)
+{
+    (void)i;
+    return matpow_rule(g, y, c, k, TA | TB);
+}
+static cr_ref matpow_jvp(cr_graph *g, cr_ref y, const cr_ref *t, unsigned k)
+{
+    return t[0] ? matpow_rule(g, y, t[0], k, 0) : CR_NONE;
+}
 static cr_ref matpow_regular(cr_graph *g, cr_ref y)
 {
     int64_t v;

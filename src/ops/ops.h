@@ -23,7 +23,8 @@ typedef struct op_info {
     op_kind kind;
     op_smooth smooth;
 
-    /* Partial derivative of an element-wise operator in input i, of the shape of y (y = the node itself). CR_NONE: zero. */
+    /* Partial derivative of an element-wise operator in input i, of the shape of y (y = the node itself). CR_NONE:
+     * zero. */
     cr_ref (*partial)(cr_graph *g, cr_ref y, unsigned i);
     /* Otherwise: cotangent of input i for ybar of shape K x shape(y); k leading axes K. CR_NONE: zero.
      * NULL for both: no derivative (boolean). */
@@ -31,9 +32,8 @@ typedef struct op_info {
     /* Tangent of y for tangents K x shape(in_i), CR_NONE where zero; not all are. */
     cr_ref (*jvp)(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k);
 
-    /* Condition for the rule to hold, NULL: everywhere. Of the shape of the input for MAP1, MAP2 and SELECT, else of the
-     * kept axes or scalar. CR_NONE: holds
-     * everywhere after all (x^2). */
+    /* Condition for the rule to hold, NULL: everywhere. Of the shape of the input for MAP1, MAP2 and SELECT, else of
+     * the kept axes or scalar. CR_NONE: holds everywhere after all (x^2). */
     cr_ref (*regular)(cr_graph *g, cr_ref y);
     /* KINK of one argument at 0: the slopes on its left and right. */
     bool (*slopes)(const cr_graph *g, cr_ref y, double *left, double *right);
@@ -60,6 +60,7 @@ typedef struct op_block {
     cr_op op;
     op_info info;
 } op_block;
-extern const op_block ops_elementwise[], ops_arithmetic[], ops_reduce[], ops_linalg[], ops_layout[]; /* end: CR_OP_NONE */
+extern const op_block ops_elementwise[], ops_arithmetic[], ops_reduce[], ops_linalg[],
+    ops_layout[]; /* end: CR_OP_NONE */
 
 #endif

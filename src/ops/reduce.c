@@ -47,14 +47,24 @@ static cr_ref along(cr_graph *g, cr_ref xdot, cr_ref f, unsigned k, unsigned kee
 
 /* Every reduction here has a gradient f of the shape of x, per kept entry; both modes follow from it. */
 typedef cr_ref (*slope_fn)(cr_graph *g, cr_ref y);
-static cr_ref slope_vjp(cr_graph *g, cr_ref y, cr_ref ybar, unsigned k, slope_fn f) { return back(g, ybar, f(g, y), k, kept(g, y)); }
+static cr_ref slope_vjp(cr_graph *g, cr_ref y, cr_ref ybar, unsigned k, slope_fn f)
+{
+    return back(g, ybar, f(g, y), k, kept(g, y));
+}
 static cr_ref slope_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k, slope_fn f)
 {
     return xdot[0] ? along(g, xdot[0], f(g, y), k, kept(g, y)) : CR_NONE;
 }
-#define SLOPE_RULES(name)                                                                                                  \
-    static cr_ref name##_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k) { (void)i; return slope_vjp(g, y, ybar, k, name##_slope); } \
-    static cr_ref name##_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k) { return slope_jvp(g, y, xdot, k, name##_slope); }
+#define SLOPE_RULES(name)                                                                                              \
+    static cr_ref name##_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k)                               \
+    {                                                                                                                  \
+        (void)i;                                                                                                       \
+        return slope_vjp(g, y, ybar, k, name##_slope);                                                                 \
+    }                                                                                                                  \
+    static cr_ref name##_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)                                    \
+    {                                                                                                                  \
+        return slope_jvp(g, y, xdot, k, name##_slope);                                                                 \
+    }
 
 /* ---- maximum and minimum: ties share equally ------------------------------------------------------ */
 
@@ -99,7 +109,8 @@ static cr_ref prod_slope(cr_graph *g, cr_ref y)
     for (unsigned a = 0; a < keep; a++) label[a] = (uint8_t)a;
     label[keep] = column;
     cr_ref entries = cr_einsum(g, 1, &v, label, keep + 2, flat);
-    cr_ref same = cr_map2(g, CR_OP_EQ, cr_einsum(g, 1, &i, &row, keep + 2, flat), cr_einsum(g, 1, &i, &column, keep + 2, flat));
+    cr_ref same =
+        cr_map2(g, CR_OP_EQ, cr_einsum(g, 1, &i, &row, keep + 2, flat), cr_einsum(g, 1, &i, &column, keep + 2, flat));
     cr_ref p = cr_reduce(g, CR_OP_PRODR, cr_select(g, same, one_like(g, entries), entries), keep + 1);
     return cr_reshape(g, p, s->rank, s->dim);
 }
@@ -184,9 +195,20 @@ static cr_ref softmax_apply(cr_graph *g, cr_ref y, cr_ref t, unsigned k)
     if (!valid(g, t)) return CR_NONE;
     return cr_sub(g, weigh_all(g, y, t, k), weighted(g, y, y, t, attr_of(g, y, 0), k));
 }
-static cr_ref softmax_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k) { (void)i; return softmax_apply(g, y, ybar, k); }
-static cr_ref softmax_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k) { return softmax_apply(g, y, xdot[0], k); }
-static unsigned softmax_sign(const cr_graph *g, cr_ref y, const unsigned *s) { (void)g, (void)y, (void)s; return SIGN_POS; }
+static cr_ref softmax_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k)
+{
+    (void)i;
+    return softmax_apply(g, y, ybar, k);
+}
+static cr_ref softmax_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)
+{
+    return softmax_apply(g, y, xdot[0], k);
+}
+static unsigned softmax_sign(const cr_graph *g, cr_ref y, const unsigned *s)
+{
+    (void)g, (void)y, (void)s;
+    return SIGN_POS;
+}
 
 /* y = x - log sum exp(x): J = I - 1 p'. Cotangent: ybar - p sum(ybar); tangent: xdot - sum(p .* xdot) */
 static cr_ref logsoftmax_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k)
@@ -202,15 +224,39 @@ static cr_ref logsoftmax_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned
     cr_ref p = cr_softmax(g, arg(g, y), axis);
     return cr_sub(g, xdot[0], weighted(g, one_like(g, y), p, xdot[0], axis, k));
 }
-static unsigned logsoftmax_sign(const cr_graph *g, cr_ref y, const unsigned *s) { (void)g, (void)y, (void)s; return SIGN_NEG | SIGN_ZERO; }
+static unsigned logsoftmax_sign(const cr_graph *g, cr_ref y, const unsigned *s)
+{
+    (void)g, (void)y, (void)s;
+    return SIGN_NEG | SIGN_ZERO;
+}
 
 const op_block ops_reduce[] = {
-    {CR_OP_MAXR, {.vjp = extreme_vjp, .jvp = extreme_jvp, .smooth = KINK, .regular = extreme_regular, .sign = entry_sign}},
-    {CR_OP_MINR, {.vjp = extreme_vjp, .jvp = extreme_jvp, .smooth = KINK, .regular = extreme_regular, .sign = entry_sign}},
+    {CR_OP_MAXR,
+     {.vjp = extreme_vjp, .jvp = extreme_jvp, .smooth = KINK, .regular = extreme_regular, .sign = entry_sign}},
+    {CR_OP_MINR,
+     {.vjp = extreme_vjp, .jvp = extreme_jvp, .smooth = KINK, .regular = extreme_regular, .sign = entry_sign}},
     {CR_OP_PRODR, {.vjp = prod_vjp, .jvp = prod_jvp}},
-    {CR_OP_NORM1, {.vjp = norm1_vjp, .jvp = norm1_jvp, .smooth = KINK, .regular = norm1_regular, .sign = norm_sign, .simplify = norm_simplify}},
-    {CR_OP_NORM2, {.vjp = norm2_vjp, .jvp = norm2_jvp, .smooth = KINK, .regular = norm2_regular, .sign = norm_sign, .simplify = norm_simplify}},
-    {CR_OP_NORM_INF, {.vjp = norm_inf_vjp, .jvp = norm_inf_jvp, .smooth = KINK, .regular = norm_inf_regular, .sign = norm_sign, .simplify = norm_simplify}},
+    {CR_OP_NORM1,
+     {.vjp = norm1_vjp,
+      .jvp = norm1_jvp,
+      .smooth = KINK,
+      .regular = norm1_regular,
+      .sign = norm_sign,
+      .simplify = norm_simplify}},
+    {CR_OP_NORM2,
+     {.vjp = norm2_vjp,
+      .jvp = norm2_jvp,
+      .smooth = KINK,
+      .regular = norm2_regular,
+      .sign = norm_sign,
+      .simplify = norm_simplify}},
+    {CR_OP_NORM_INF,
+     {.vjp = norm_inf_vjp,
+      .jvp = norm_inf_jvp,
+      .smooth = KINK,
+      .regular = norm_inf_regular,
+      .sign = norm_sign,
+      .simplify = norm_simplify}},
     {CR_OP_SOFTMAX, {.vjp = softmax_vjp, .jvp = softmax_jvp, .sign = softmax_sign}},
     {CR_OP_LOGSOFTMAX, {.vjp = logsoftmax_vjp, .jvp = logsoftmax_jvp, .sign = logsoftmax_sign}},
     {CR_OP_NONE, {0}},

@@ -43,11 +43,13 @@ const op_info *op_get(cr_op op) { return op_edit(op); }
 cr_op op_by_spelling(const char *s, size_t n, int arity)
 {
     for (int op = 1; op < CR_OP_COUNT; op++)
-        if (table[op].arity == arity && strlen(table[op].spelling) == n && n && !memcmp(table[op].spelling, s, n)) return (cr_op)op;
+        if (table[op].arity == arity && strlen(table[op].spelling) == n && n && !memcmp(table[op].spelling, s, n))
+            return (cr_op)op;
     return CR_OP_NONE;
 }
 
-/* t[K, S] .* f[S], written in the order of the chain rule: a cotangent comes before the local derivative, a tangent behind. */
+/* t[K, S] .* f[S], written in the order of the chain rule: a cotangent comes before the local derivative, a tangent
+ * behind. */
 static cr_ref scale(cr_graph *g, cr_ref t, cr_ref f, unsigned k, bool tangent)
 {
     if (!valid(g, t) || !valid(g, f)) return CR_NONE;

@@ -289,7 +289,8 @@ static cr_status measure_noise(check_work *w, exec_env *env, const check_level *
             if (off > q->noise[e]) q->noise[e] = off;
             numeric_free(&n);
             if (turn > 0 || s != CR_OK) continue;
-            /* Noise that does not move, such as p - p^2 of a saturated softmax: a running bound of the rounding errors. */
+            /* Noise that does not move, such as p - p^2 of a saturated softmax: a running bound of the rounding errors.
+             */
             exec_ray ray;
             s = exec_one_sided(g, env, l->f, l->w->var, q->v, &ray);
             if (s == CR_OK && isfinite(ray.error.value[e / q->n_x]))
@@ -394,9 +395,11 @@ static cr_status judge_level(check_work *w, exec_env *env, const check_level *l,
     return CR_OK;
 }
 
-/* Partial derivatives may all exist at a kink where x as a whole has none: |x+y| - |x-y| at 0. A derivative is linear in the
- * direction, so the slopes along some directions v, signs and odd numbers, must be what the partial ones add up to. */
-static cr_status check_joint(check_work *w, exec_env *env, const check_level *l, level_numbers *q, cr_check_case *c, double *ratio)
+/* Partial derivatives may all exist at a kink where x as a whole has none: |x+y| - |x-y| at 0. A derivative is linear
+ * in the direction, so the slopes along some directions v, signs and odd numbers, must be what the partial ones add up
+ * to. */
+static cr_status check_joint(check_work *w, exec_env *env, const check_level *l, level_numbers *q, cr_check_case *c,
+                             double *ratio)
 {
     enum { DIRECTIONS = 8 };
     cr_graph *g = w->p->g;
@@ -414,20 +417,28 @@ static cr_status check_joint(check_work *w, exec_env *env, const check_level *l,
         for (size_t e = 0; s == CR_OK && e < n_y; e++) {
             double sum = 0;
             for (size_t i = 0; i < q->n_x; i++) sum += q->v[i] * q->numeric[e * q->n_x + i];
-            if (ray.state[e] == 2 || !isfinite(sum) || fabs(ray.slope.value[e] - sum) <= 1e-9 * size * (double)q->n_x) continue;
+            if (ray.state[e] == 2 || !isfinite(sum) || fabs(ray.slope.value[e] - sum) <= 1e-9 * size * (double)q->n_x)
+                continue;
             strbuf b;
             sb_init(&b);
             sb_printf(&b, "%s along [", name_text(g->dims, attr_of(g, l->w->var, 0)));
             for (size_t i = 0; i < q->n_x && i < 8; i++) sb_printf(&b, "%s%.3g", i ? ", " : "", q->v[i]);
             sb_puts(&b, q->n_x > 8 ? ", ...]" : "]");
-            cr_check_entry one = {.name = result_buffer(w->mem, &b), .exists = CR_NO, .agrees = CR_NO, .formula = sum,
-                                  .numeric = ray.slope.value[e], .left = sum, .right = ray.slope.value[e], .order = l->order,
+            cr_check_entry one = {.name = result_buffer(w->mem, &b),
+                                  .exists = CR_NO,
+                                  .agrees = CR_NO,
+                                  .formula = sum,
+                                  .numeric = ray.slope.value[e],
+                                  .left = sum,
+                                  .right = ray.slope.value[e],
+                                  .order = l->order,
                                   .joint = true};
             sb_free(&b);
             c->exists = c->agrees = CR_NO;
             c->worst = one;
             *ratio = 1e12;
-            if (!one.name || (w->n_findings < CHECK_MAX_FINDINGS && !LIST_PUSH(w->finding, w->n_findings, w->finding_cap, one)))
+            if (!one.name ||
+                (w->n_findings < CHECK_MAX_FINDINGS && !LIST_PUSH(w->finding, w->n_findings, w->finding_cap, one)))
                 s = prog_oom(w->p);
             turn = DIRECTIONS;
             break;
@@ -454,7 +465,8 @@ static cr_status check_one_level(check_work *w, exec_env *env, const check_level
     for (size_t k = 0; s == CR_OK && k < q.n_x; k += stride)
         s = one_direction(w, env, l, &q, k, l->w->n_index ? entry : k, &count);
     if (s == CR_OK) s = judge_level(w, env, l, &q, c, ratio, unreliable);
-    if (s == CR_OK && w->decide && !l->w->n_index && count.on && c->exists == CR_YES) s = check_joint(w, env, l, &q, c, ratio);
+    if (s == CR_OK && w->decide && !l->w->n_index && count.on && c->exists == CR_YES)
+        s = check_joint(w, env, l, &q, c, ratio);
     if (s == CR_OK && last && *ratio > w->keep_above && !keep_arrays(w, &q, c)) s = prog_oom(w->p);
     c->on_kink += count.on;
     c->near_kink += count.near;

@@ -99,7 +99,8 @@ static bool reads_by_entry(cr_graph *g, cr_ref cond)
     cr_ref *cone = graph_cone(g, 1, &cond, &n);
     for (size_t i = 0; cone && i < n && !found; i++) {
         cr_op op = op_of(g, cone[i]);
-        found = op == CR_OP_ONEHOT || op == CR_OP_ALLR || op == CR_OP_ANYR || (op == CR_OP_EQ && cr_rank(g, cone[i]) > 0);
+        found =
+            op == CR_OP_ONEHOT || op == CR_OP_ALLR || op == CR_OP_ANYR || (op == CR_OP_EQ && cr_rank(g, cone[i]) > 0);
     }
     mem_free(cone);
     return found;
