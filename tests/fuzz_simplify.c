@@ -37,12 +37,19 @@ static void put(maker *k, cr_ref r)
     else k->pool[N_PARAMS + byte(k) % (MAX_POOL - N_PARAMS)] = r;
 }
 
+/* Where to look in the pool first: mostly at the latest expressions, so that the graph gets deep. */
+static unsigned start(maker *k)
+{
+    unsigned b = byte(k);
+    return k->n_pool - 1 - (b < 64 ? b % k->n_pool : b % 4);
+}
+
 /* Some real expression of the pool, of that rank if there is one (rank > 3: any). */
 static cr_ref real(maker *k, unsigned rank)
 {
-    unsigned from = byte(k);
+    unsigned from = start(k);
     for (unsigned i = 0; i < k->n_pool; i++) {
-        cr_ref r = k->pool[(from + i) % k->n_pool];
+        cr_ref r = k->pool[(from + k->n_pool - i) % k->n_pool];
         if (cr_dtype_of(k->g, r) == CR_REAL && (rank > 3 || cr_rank(k->g, r) == rank)) return r;
     }
     return cr_const(k->g, 1);
@@ -51,9 +58,9 @@ static cr_ref real(maker *k, unsigned rank)
 /* A real expression of the shape of a, else a scalar. */
 static cr_ref like(maker *k, cr_ref a)
 {
-    unsigned from = byte(k);
+    unsigned from = start(k);
     for (unsigned i = 0; i < k->n_pool; i++) {
-        cr_ref r = k->pool[(from + i) % k->n_pool];
+        cr_ref r = k->pool[(from + k->n_pool - i) % k->n_pool];
         if (cr_dtype_of(k->g, r) == CR_REAL && same_shape(k->g, a, r)) return r;
     }
     return real(k, 0);

@@ -202,6 +202,34 @@ static bool put_latex_name(strbuf *b, const char *s)
     return true;
 }
 
+static bool user_has(const renderer *w, const char *name)
+{
+    cr_graph *g = w->p->g;
+    dim_sym s = name_intern(g->dims, name, strlen(name));
+    if (s < g->param_cap && g->param_by_name[s]) return true;
+    for (size_t i = 1; i < g->n_fun; i++)
+        if (g->fun[i].name == s) return true;
+    return false;
+}
+
+static const spelling subscript[] = {
+    {"0", "₀"}, {"1", "₁"}, {"2", "₂"}, {"3", "₃"}, {"4", "₄"}, {"5", "₅"}, {"6", "₆"}, {"7", "₇"}, {"8", "₈"},
+    {"9", "₉"}, {"+", "₊"}, {"-", "₋"}, {"a", "ₐ"}, {"e", "ₑ"}, {"h", "ₕ"}, {"i", "ᵢ"}, {"j", "ⱼ"}, {"k", "ₖ"},
+    {"l", "ₗ"}, {"m", "ₘ"}, {"n", "ₙ"}, {"o", "ₒ"}, {"p", "ₚ"}, {"r", "ᵣ"}, {"s", "ₛ"}, {"t", "ₜ"}, {"u", "ᵤ"},
+    {"v", "ᵥ"}, {"x", "ₓ"}, {0}};
+static const spelling superscript[] = {
+    {"0", "⁰"}, {"1", "¹"}, {"2", "²"}, {"3", "³"}, {"4", "⁴"}, {"5", "⁵"}, {"6", "⁶"}, {"7", "⁷"}, {"8", "⁸"},
+    {"9", "⁹"}, {"+", "⁺"}, {"-", "⁻"}, {"i", "ⁱ"}, {"k", "ᵏ"}, {"m", "ᵐ"}, {"n", "ⁿ"}, {0}};
+
+/* s in small letters; false (and nothing written) if Unicode lacks one. */
+static bool put_script(strbuf *b, const spelling *table, const char *s)
+{
+    for (const char *c = s; *c; c++)
+        if (!look_up(table, c, 1)) return false;
+    for (const char *c = s; *c; c++) sb_puts(b, look_up(table, c, 1));
+    return true;
+}
+
 static bool put_name(renderer *w, const char *s)
 {
     if (!strncmp(s, CALC_D, strlen(CALC_D))) { /* derivative of a name, in a derivation */
@@ -210,6 +238,12 @@ static bool put_name(renderer *w, const char *s)
     }
     if (w->format == LANG_LATEX) return put_latex_name(w->b, s);
     const char *letter = w->format == LANG_UNICODE ? look_up(greek, s, strlen(s)) : NULL;
+    size_t stem = strcspn(s, "0123456789");
+    if (w->format == LANG_UNICODE && !letter && stem && s[stem] && !user_has(w, s)) { /* u1 of a derivation: u₁ */
+        sb_write(w->b, s, stem);
+        if (put_script(w->b, subscript, s + stem)) return false;
+        s += stem;
+    }
     sb_puts(w->b, letter ? letter : s);
     return false;
 }
@@ -238,16 +272,6 @@ static void put_dim(renderer *w, cr_dim d)
     else dim_print(w->p->g->dims, d, w->b, w->format == LANG_UNICODE ? unicode_symbol : pr_symbol_name, w->p);
 }
 
-static bool user_has(const renderer *w, const char *name)
-{
-    cr_graph *g = w->p->g;
-    dim_sym s = name_intern(g->dims, name, strlen(name));
-    if (s < g->param_cap && g->param_by_name[s]) return true;
-    for (size_t i = 1; i < g->n_fun; i++)
-        if (g->fun[i].name == s) return true;
-    return false;
-}
-
 /* A built-in function or constant. */
 static void put_builtin(renderer *w, const char *name)
 {
@@ -259,24 +283,6 @@ static void put_builtin(renderer *w, const char *name)
 }
 
 /* ---- scripts ----------------------------------------------------------------------------------- */
-
-static const spelling subscript[] = {
-    {"0", "₀"}, {"1", "₁"}, {"2", "₂"}, {"3", "₃"}, {"4", "₄"}, {"5", "₅"}, {"6", "₆"}, {"7", "₇"}, {"8", "₈"},
-    {"9", "₉"}, {"+", "₊"}, {"-", "₋"}, {"a", "ₐ"}, {"e", "ₑ"}, {"h", "ₕ"}, {"i", "ᵢ"}, {"j", "ⱼ"}, {"k", "ₖ"},
-    {"l", "ₗ"}, {"m", "ₘ"}, {"n", "ₙ"}, {"o", "ₒ"}, {"p", "ₚ"}, {"r", "ᵣ"}, {"s", "ₛ"}, {"t", "ₜ"}, {"u", "ᵤ"},
-    {"v", "ᵥ"}, {"x", "ₓ"}, {0}};
-static const spelling superscript[] = {
-    {"0", "⁰"}, {"1", "¹"}, {"2", "²"}, {"3", "³"}, {"4", "⁴"}, {"5", "⁵"}, {"6", "⁶"}, {"7", "⁷"}, {"8", "⁸"},
-    {"9", "⁹"}, {"+", "⁺"}, {"-", "⁻"}, {"i", "ⁱ"}, {"k", "ᵏ"}, {"m", "ᵐ"}, {"n", "ⁿ"}, {0}};
-
-/* s in small letters; false (and nothing written) if Unicode lacks one. */
-static bool put_script(strbuf *b, const spelling *table, const char *s)
-{
-    for (const char *c = s; *c; c++)
-        if (!look_up(table, c, 1)) return false;
-    for (const char *c = s; *c; c++) sb_puts(b, look_up(table, c, 1));
-    return true;
-}
 
 /* The parts from..n of t as scripts. Several indices must have one letter each: W₁ⱼ. */
 static bool unicode_script(renderer *w, const tree *t, uint32_t from, const spelling *table)
@@ -471,19 +477,30 @@ static void big(renderer *w, const tree *t, const rule *r)
         return;
     }
     bool latex = w->format == LANG_LATEX;
+    /* The sum of (c ? a : 0) runs over the indices with c. */
+    const tree *only = NULL;
+    if (t->op == CR_BIND_SUM && body->kind == T_IF && body->kid[2]->kind == T_NUMBER && body->kid[2]->number == 0) {
+        only = body->kid[0];
+        body = body->kid[1];
+    }
     for (uint32_t i = 0; i < n; i++) {
         tree *const *k = t->kid + 3 * i;
+        bool restricted = only && i + 1 == n;
         sb_puts(w->b, name);
         if (quantifier) {
             sb_puts(w->b, latex ? " " : "");
             range(w, k, latex ? ",\\dots," : "..");
             sb_puts(w->b, latex ? ":\\; " : ": ");
         } else {
-            sb_puts(w->b, "_{");
+            sb_puts(w->b, restricted && latex ? "_{\\substack{" : "_{");
             render(w, k[0], P_ANY);
             sb_putc(w->b, '=');
             render(w, k[1], P_ANY);
-            sb_puts(w->b, "}^{");
+            if (restricted) {
+                sb_puts(w->b, latex ? " \\\\ " : ", ");
+                render(w, only, P_ANY);
+            }
+            sb_puts(w->b, restricted && latex ? "}}^{" : "}^{");
             render(w, k[2], P_ANY);
             sb_puts(w->b, "} ");
         }
