@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Conditions against the facts: at points on and off kinks, whenever all conditions of a derivative hold, the derivative
-exists and the formula gives it; and where an exact condition fails, it does not.
+"""Conditions against the facts: at points on and off kinks, whenever all conditions of a derivative hold, the
+derivative exists and the formula gives it; and where an exact condition fails, it does not.
 
 The facts come from `check` at the point, which decides by truncated power series along rays and knows nothing of the
 conditions. Points are small integers, so that kinks are hit all the time."""
