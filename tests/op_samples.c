@@ -158,6 +158,14 @@ const op_sample op_samples[] = {
     {CR_OP_BIND, "if(all(i=2..n, x[i] < x[i-1]), t, t^2)"},
     {CR_OP_BIND, "if(any(i=2..n, x[i] < x[i-1]), t, t^2)"},
     {CR_OP_BIND, "sum(i=2..n, x[i]*prod(j=2..n, y[j-1] + i*x[j]))"},
+
+    /* what the fuzzer of the rewrites once found: endless rewriting, false values, errors of their own */
+    {CR_OP_INV, "D[1,1] + inv(D)[1,1]"},
+    {CR_OP_STACK, "[i=2..2 : tanh([t, t; t, 0][i,i])*[t, t; t, 0][i-1,i-1]]"},
+    {CR_OP_BIND, "t*sum(i=2..n, delta(i,1)*delta(i-1,1))"},
+    {CR_OP_LOGSOFTMAX, "logsoftmax(A'*ones(n))"},
+    {CR_OP_POW, "if(0^min(0, p[1]) == 0, t, s)"},
+    {CR_OP_RESHAPE, "vec([t, t; t, 0])"},
     {CR_OP_NONE, NULL},
 };
 

@@ -132,7 +132,7 @@ static cr_status run_refusing(long limit, bool once, long *count)
 }
 
 /* How many allocations are made to fail, in the first statement and in each other one. */
-enum { IN_FIRST = 2000, IN_OTHERS = 130 };
+enum { IN_FIRST = 2000, IN_OTHERS = 60 };
 
 static void each_allocation_of_each_statement(void **state)
 {
