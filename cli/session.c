@@ -43,12 +43,16 @@ static cr_status assign(cr_program *p, const char *text)
     return is_file(text) ? cr_program_load(p, text) : cr_program_assign(p, text);
 }
 
+/* A formula that grows beyond this is no formula any more, and would take the machine with it. */
+enum { MAX_PARTS = 3000000 };
+
 /* Everything the options name, in the order in which one would write it into a file. */
 static cr_status read_all(session *s, size_t *first)
 {
     const options *o = s->o;
     static const cr_query_kind kind[] = {
         [CMD_DERIVE] = CR_QUERY_DERIVE, [CMD_EVAL] = CR_QUERY_EVAL, [CMD_CHECK] = CR_QUERY_CHECK};
+    cr_graph_limit(cr_program_graph(s->p), MAX_PARTS);
     cr_status status = o->file ? cr_program_read(s->p, o->file) : CR_OK;
     for (size_t i = 0; i < o->let.n && status == CR_OK; i++) status = cr_program_declare(s->p, o->let.item[i]);
     *first = o->expr ? cr_program_count(s->p) : 0;

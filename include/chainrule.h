@@ -82,6 +82,8 @@ CR_API cr_status cr_graph_status(const cr_graph *g);    /* of the first error, C
 CR_API const char *
 cr_graph_message(const cr_graph *g); /* of the first error, "" if none; lives until cleared or freed */
 CR_API void cr_graph_clear_error(cr_graph *g);
+/* At most n expressions in g (2^32 - 1 if not called); more is CR_ELIMIT. A bound on time and memory for texts from others. */
+CR_API void cr_graph_limit(cr_graph *g, uint32_t n);
 CR_API const char *cr_version(void);
 
 /* ---- dimensions and integers ------------------------------------------------------------------- */

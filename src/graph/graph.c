@@ -28,6 +28,7 @@ cr_graph *cr_graph_new(void)
 {
     cr_graph *g = mem_zalloc(1, sizeof *g);
     if (!g) return NULL;
+    g->max_nodes = UINT32_MAX;
     g->n_nodes = 1;
     g->n_types = 1;
     g->n_fun = 1;
@@ -61,6 +62,7 @@ void cr_graph_free(cr_graph *g)
 }
 
 cr_status cr_graph_status(const cr_graph *g) { return g->err.status; }
+void cr_graph_limit(cr_graph *g, uint32_t n) { g->max_nodes = n; }
 const char *cr_graph_message(const cr_graph *g) { return err_message(&g->err); }
 void cr_graph_clear_error(cr_graph *g) { err_clear(&g->err); }
 
@@ -223,8 +225,8 @@ cr_ref graph_node(cr_graph *g, cr_op op, cr_type type, uint32_t n_in, const cr_r
         if (slot == graph_slot(cap, hash, r) && node_is(g, r, hash, op, type, n_in, in, n_attr, attr)) return r;
     }
 
-    if (g->n_nodes == UINT32_MAX || n_attr > UINT16_MAX)
-        return graph_fail(g, CR_ELIMIT, "more than %u expressions in one graph", UINT32_MAX);
+    if (g->n_nodes >= g->max_nodes || n_attr > UINT16_MAX)
+        return graph_fail(g, CR_ELIMIT, "the expressions have more than %u parts", (unsigned)g->max_nodes);
     size_t c = g->n_nodes >> CR_NODE_CHUNK_BITS;
     if ((c >= g->chunk_cap || !g->chunk[c]) && !add_chunk(g, c)) return out_of_memory(g);
     uint32_t *word = NULL;

@@ -39,6 +39,7 @@ struct cr_graph {
     arena mem; /* node chunks and words */
     cr_node **chunk;
     size_t chunk_cap;
+    uint32_t max_nodes;
     uint32_t n_nodes; /* refs 1 .. n_nodes-1 are valid */
     uint32_t *table;  /* open addressing, see graph_slot */
     size_t table_cap;
