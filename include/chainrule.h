@@ -65,7 +65,7 @@ enum {
     CR_PROBABILITY = 32 /* entries >= 0 that sum to 1 (over all entries) */
 };
 
-/* Operators. src/ops/ops.def is the one list; it is included here for the enumeration only. */
+/* Operators. chainrule_ops.def is the one list; it is included here for the enumeration only. */
 typedef enum cr_op {
     CR_OP_NONE = 0,
 #define CR_OP(name, spelling, arity, kind) CR_OP_##name,
@@ -82,7 +82,8 @@ CR_API cr_status cr_graph_status(const cr_graph *g);    /* of the first error, C
 CR_API const char *
 cr_graph_message(const cr_graph *g); /* of the first error, "" if none; lives until cleared or freed */
 CR_API void cr_graph_clear_error(cr_graph *g);
-/* At most n expressions in g (2^32 - 1 if not called); more is CR_ELIMIT. A bound on time and memory for texts from others. */
+/* At most n expressions in g (2^32 - 1 if not called); more is CR_ELIMIT. A bound on time and memory for texts from
+ * others. */
 CR_API void cr_graph_limit(cr_graph *g, uint32_t n);
 CR_API const char *cr_version(void);
 

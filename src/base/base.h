@@ -81,6 +81,7 @@ size_t utf8_columns(const char *s, size_t n);
 /* a*b and a+b; through p/q where both are fractions with small denominators, so that the result is the double nearest
  * to the true one. */
 double num_times(double a, double b);
+bool num_product_fits(double a, double b); /* a*b neither overflows nor vanishes */
 double num_plus(double a, double b);
 
 /* Hash of a sequence of words; h is the running value. */

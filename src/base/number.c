@@ -30,3 +30,9 @@ double num_plus(double a, double b)
     if (a == trunc(a) && b == trunc(b)) return a + b;
     return fraction(a, &p, &q) && fraction(b, &r, &s) ? (p * s + r * q) / (q * s) : a + b;
 }
+
+bool num_product_fits(double a, double b)
+{
+    double p = a * b;
+    return !isfinite(a) || !isfinite(b) || (isfinite(p) && (fabs(p) >= 1e-290 || a == 0 || b == 0));
+}

@@ -21,6 +21,7 @@ typedef struct scope {
     bool again;     /* must hold nearby too, for a further derivative */
     bool nested;    /* some kink stands inside another's argument: a cotangent with a jump in it proves nothing */
     unsigned kinks; /* how many */
+    bool choice;    /* an `if` may leave a part out, whatever that needs */
     cr_ref jump;    /* J of all kinks together, where it is a scalar; CR_NONE */
     bool jump_fails;
 } scope;
@@ -332,10 +333,15 @@ static cr_ref vanishes(cr_graph *g, cr_ref s, unsigned e)
 /* The condition of a kink at z = 0 whose argument moves by t. `jumps`: not continuous, so that t = 0 does not help. */
 static bool kink_at_zero(scope *s, cr_ref r, cr_ref z, bool jumps, double slope_gap, const cr_ref *cone, size_t n)
 {
+    enum { MANY = 24 }; /* a network of kinks: each is stated as it stands, without asking what it moves */
     cr_graph *g = s->g;
     unsigned k = cr_rank(g, s->y), rank = cr_rank(g, z);
-    cr_ref c, t = calc_partial(g, z, s->w, false), strict = cr_map2(g, CR_OP_NE, z, cr_const(g, 0));
-    if (!t) return false;
+    cr_ref c, t, strict = cr_map2(g, CR_OP_NE, z, cr_const(g, 0));
+    if (s->kinks > MANY) {
+        s->jump_fails = true;
+        return add_condition(s, close_binders(s, strict, cone, n), COND_SUFFICIENT);
+    }
+    if (!(t = calc_partial(g, z, s->w, false))) return false;
     cr_ref ts = cr_simplify(g, t);
     if (!ts) return false;
     if (is_zero(g, ts)) return true; /* z does not move */
@@ -453,13 +459,43 @@ static bool operator_condition(scope *s, cr_ref r, const bool *dep, const cr_ref
     }
     cr_ref regular = info->regular(g, r);
     if (!regular) return g->err.status == CR_OK;
+    if (op == CR_OP_POW && calc_sign(g, in_of(g, r, 1)) == SIGN_POS && op_of(g, in_of(g, r, 1)) == CR_OP_INT &&
+        !s->again)
+        return true; /* x^n for a size n: a power >= 1 */
     s->jump_fails |= info->smooth != SINGULAR;
     bool undefined_else = op == CR_OP_LOG || op == CR_OP_DIV || op == CR_OP_INV || op == CR_OP_LOGDET ||
                           op == CR_OP_TAN || op == CR_OP_MATPOW || (op == CR_OP_POW && op_of(g, regular) == CR_OP_NE);
     bool exact = undefined_else || (s->kinks <= 1 && node(g, r)->n_in && moves_freely(g, in_of(g, r, 0), s->w->var));
-    if (op == CR_OP_SELECT || op == CR_OP_PINV || op == CR_OP_ADJ) exact = false;
+    double e;
+    if (op == CR_OP_SELECT || op == CR_OP_PINV || op == CR_OP_ADJ || op == CR_OP_BIND || s->choice) exact = false;
+    if (op == CR_OP_POW && op_of(g, regular) == CR_OP_NE && !is_const(g, in_of(g, r, 1), &e)) exact = false;
+    if (info->kind == KIND_REDUCE && s->w->n_index) exact = false; /* other entries may tie */
     return add_condition(s, close_binders(s, used_entries(s, r, regular), cone, n),
                          exact ? COND_EXACT : COND_SUFFICIENT);
+}
+
+/* What does not move must still have a value: log(s)*t by t needs s > 0. */
+static bool value_condition(scope *s, cr_ref r, const cr_ref *cone, size_t n)
+{
+    cr_graph *g = s->g;
+    cr_ref regular = CR_NONE;
+    switch (op_of(g, r)) {
+    case CR_OP_SQRT: regular = cr_map2(g, CR_OP_LE, cr_const(g, 0), in_of(g, r, 0)); break;
+    case CR_OP_ASIN:
+    case CR_OP_ACOS:
+        regular = cr_map2(g, CR_OP_LE, cr_map(g, CR_OP_ABS, in_of(g, r, 0)), cr_const(g, 1));
+        break;
+    case CR_OP_LOG:
+    case CR_OP_DIV:
+    case CR_OP_POW:
+    case CR_OP_INV:
+    case CR_OP_LOGDET:
+    case CR_OP_MATPOW: regular = op_get(op_of(g, r))->regular(g, r); break;
+    default: return true;
+    }
+    if (!regular) return g->err.status == CR_OK;
+    return add_condition(s, close_binders(s, used_entries(s, r, regular), cone, n),
+                         s->choice || op_of(g, r) == CR_OP_POW ? COND_SUFFICIENT : COND_EXACT);
 }
 
 /* ---- the whole ---------------------------------------------------------------------------------------- */
@@ -525,6 +561,7 @@ cr_status calc_conditions(cr_graph *g, cr_ref y, const calc_wrt *w, bool again, 
         bool kink =
             dep[cone[i]] && (smooth == KINK || (smooth == JUMP && (nd->op != CR_OP_SELECT || dep[nd->word[0]])));
         s.kinks += kink;
+        s.choice |= nd->op == CR_OP_SELECT;
         s.nested |= kink && inner;
         kinked[cone[i]] = inner || kink;
     }
@@ -534,6 +571,7 @@ cr_status calc_conditions(cr_graph *g, cr_ref y, const calc_wrt *w, bool again, 
         for (uint32_t k = 0; k < nd->n_in; k++) moves |= dep[nd->word[k]];
         const op_info *info = op_get((cr_op)nd->op);
         if (moves && (info->regular || info->slopes)) ok = operator_condition(&s, cone[i], dep, cone, n);
+        else if (!moves && info->regular) ok = value_condition(&s, cone[i], cone, n);
     }
     /* Several entries or several kinks: existence exactly, beside what is sufficient for the formula. */
     bool all_exact = true;

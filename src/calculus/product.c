@@ -57,7 +57,7 @@ double split_coefficient(cr_graph *g, cr_ref r, cr_ref *rest)
     *rest = r;
     if (n->op != CR_OP_EINSUM || n->n_in > PRODUCT_MAX) return 1;
     for (uint32_t i = 0; i < n->n_in; i++) {
-        if (rank_of(g, n->word[i]) || !is_const(g, n->word[i], &v) || v == 3.14159265358979323846) continue;
+        if (rank_of(g, n->word[i]) || !is_const(g, n->word[i], &v) || v == PI) continue;
         product p;
         product_read(g, r, &p);
         p.n--;
@@ -213,7 +213,7 @@ static bool flatten_one(simp *s, product *p, unsigned i)
     cr_ref f = p->factor[i];
     product q;
     double v;
-    if (is_const(g, f, &v) && v != 3.14159265358979323846) {
+    if (is_const(g, f, &v) && v != PI && num_product_fits(p->coef, v)) {
         p->coef = num_times(p->coef, v);
         product_set_one(g, p, i);
         return rank_of(g, f) == 0 || v != 1;
@@ -354,7 +354,7 @@ static cr_ref simplify_product(simp *s, product *p, cr_ref whole)
         if (!whole || g->err.status != CR_OK) return CR_NONE;
         for (unsigned i = 0; i < p->n && !changed; i++) { /* the builder may have made new numbers and views */
             double v;
-            changed = (is_const(g, p->factor[i], &v) && v != 3.14159265358979323846) ||
+            changed = (is_const(g, p->factor[i], &v) && v != PI && num_product_fits(p->coef, v)) ||
                       (is_op(g, p->factor[i], CR_OP_EINSUM) && may_merge(s, p->factor[i]) &&
                        p->n + node(g, p->factor[i])->n_in < PRODUCT_MAX);
         }

@@ -51,7 +51,15 @@ static cr_ref contract_binder(simp *s, cr_ref r)
     cr_ref body = in_of(g, r, 0);
     cr_dim lo = attr_of(g, r, 2), hi = attr_of(g, r, 3);
     dim_sym sym;
-    if (attr_of(g, r, 0) != CR_BIND_SUM || !dim_is_symbol(g->dims, attr_of(g, r, 1), &sym)) return r;
+    if (!dim_is_symbol(g->dims, attr_of(g, r, 1), &sym)) return r;
+    /* k equal terms, for an integer k that is taken to be no less than 0 where it counts something */
+    cr_dim count = dim_add(g->dims, dim_sub(g->dims, hi, lo), dim_const(g->dims, 1));
+    dim_sym k;
+    if (dim_is_symbol(g->dims, count, &k) && !depends_on_symbol(g, body, sym)) {
+        if (attr_of(g, r, 0) == CR_BIND_SUM) return cr_mul(g, cr_int(g, count), body);
+        if (attr_of(g, r, 0) == CR_BIND_PROD) return cr_pow(g, body, cr_int(g, count));
+    }
+    if (attr_of(g, r, 0) != CR_BIND_SUM) return r;
     if (op_of(g, body) == CR_OP_ADD && node(g, body)->n_in <= 12) { /* term by term, if any term has a delta */
         cr_ref term[12];
         bool changed = false;
@@ -141,7 +149,7 @@ static cr_ref invert_chain(cr_graph *g, cr_ref r)
     if (op_of(g, x) == CR_OP_MATPOW)
         return cr_matpow(g, in_of(g, x, 0), dim_sub(g->dims, dim_const(g->dims, 0), attr_of(g, x, 0)));
     if (!n && op_of(g, x) == CR_OP_EINSUM && node(g, x)->n_in == 1 && cr_rank(g, in_of(g, x, 0)) == 2 &&
-        attr_of(g, x, 0) == 1) /* inv(A') = inv(A)' */
+        attr_of(g, x, 0) == 1 && attr_of(g, x, 1) == 0) /* inv(A') = inv(A)' */
         return cr_transpose(g, cr_linalg(g, CR_OP_INV, in_of(g, x, 0)));
     if (!n) return r;
     cr_ref out = cr_linalg(g, CR_OP_INV, factor[n - 1]);

@@ -19,6 +19,7 @@ typedef struct simp {
 } simp;
 
 enum { PRODUCT_MAX = 48 };
+#define PI 3.14159265358979323846 /* not a number like others: it keeps its name */
 
 /* coef * prod factor_i, summed over labels >= rank. */
 typedef struct product {

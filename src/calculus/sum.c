@@ -23,7 +23,9 @@ static bool collect(simp *s, term_list *l, double coef, cr_ref t, bool all, unsi
 {
     cr_graph *g = s->g;
     cr_ref rest;
-    double c = num_times(coef, split_coefficient(g, t, &rest));
+    double own = split_coefficient(g, t, &rest);
+    if (rest && !num_product_fits(coef, own)) return push(l, coef, t);
+    double c = num_times(coef, own);
     if (rest && op_of(g, rest) == CR_OP_ADD && depth < 50 && (all || c == 1 || c == -1) &&
         (may_merge(s, t) || may_merge(s, rest))) {
         const cr_node *n = node(g, rest);

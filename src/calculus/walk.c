@@ -236,7 +236,7 @@ cr_status cr_reverse(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, const c
     if (!valid(g, y) || !valid(g, ybar)) return g->err.status != CR_OK ? g->err.status : CR_EARG;
     unsigned k = cr_rank(g, ybar) - cr_rank(g, y);
     const cr_shape *ys = shape_of(g, y), *bs = shape_of(g, ybar);
-    if (bs->rank < ys->rank || memcmp(bs->dim + k, ys->dim, ys->rank * sizeof *ys->dim)) {
+    if (bs->dtype != CR_REAL || bs->rank < ys->rank || memcmp(bs->dim + k, ys->dim, ys->rank * sizeof *ys->dim)) {
         graph_fail(g, CR_ESHAPE, "a cotangent of %s for a value of %s", shape_text(g, ybar, 0), shape_text(g, y, 1));
         return CR_ESHAPE;
     }
@@ -295,9 +295,22 @@ cr_ref cr_forward(cr_graph *g, cr_ref y, unsigned n_wrt, const cr_ref *wrt, cons
     size_t in_cap = 0;
     unsigned k = 0;
     bool ok = dot != NULL;
+    const cr_dim *lead = NULL;
     for (unsigned i = 0; i < n_wrt && ok; i++) {
         if (!tangent[i]) continue;
-        k = cr_rank(g, tangent[i]) - cr_rank(g, wrt[i]);
+        const cr_shape *ts = shape_of(g, tangent[i]), *xs = shape_of(g, wrt[i]);
+        unsigned own = ts->rank - xs->rank;
+        bool fits = valid(g, tangent[i]) && valid(g, wrt[i]) && ts->dtype == CR_REAL && ts->rank >= xs->rank &&
+                    !memcmp(ts->dim + own, xs->dim, xs->rank * sizeof *xs->dim) &&
+                    (!lead || (own == k && !memcmp(lead, ts->dim, k * sizeof *lead)));
+        if (!fits) {
+            graph_fail(g, CR_ESHAPE, "a tangent of %s for a variable of %s", shape_text(g, tangent[i], 0),
+                       shape_text(g, wrt[i], 1));
+            ok = false;
+            break;
+        }
+        k = own;
+        lead = ts->dim;
         if (wrt[i] <= y) dot[wrt[i]] = tangent[i];
     }
     for (size_t j = 0; j < n && ok; j++) {

@@ -58,7 +58,7 @@ static cr_ref lift_node(cr_graph *g, cr_ref r, dim_sym s, cr_dim n, const cr_ref
         return CR_NONE;
     case CR_OP_BIND: /* sums and products are element-wise in the new axis */
         if ((attr[0] != CR_BIND_SUM && attr[0] != CR_BIND_PROD) || dim_uses(g->dims, attr[2], s) ||
-            dim_uses(g->dims, attr[3], s) || !dim_is_symbol(g->dims, attr[1], &t))
+            dim_uses(g->dims, attr[3], s) || !dim_is_symbol(g->dims, attr[1], &t) || t == s)
             return CR_NONE;
         return cr_bind(g, (cr_bind_kind)attr[0], name_text(g->dims, t), attr[2], attr[3], in[0]);
     default: { /* element-wise */
@@ -192,9 +192,31 @@ static cr_ref constant_body(cr_graph *g, cr_bind_kind kind, cr_dim count, cr_ref
     }
 }
 
+/* A symbol that is the size of something is at least 1. */
+static bool size_at_least(void *user, dim_sym s, int64_t *v)
+{
+    const cr_graph *g = user;
+    *v = 1;
+    for (size_t t = 1; t < g->n_types; t++)
+        for (unsigned a = 0; a < g->type[t]->rank; a++) {
+            dim_sym d;
+            if (dim_is_symbol(g->dims, g->type[t]->dim[a], &d) && d == s) return true;
+        }
+    return false;
+}
+
+/* Does the range hold at least one value, for sure? An empty sum is 0, which count * body is not for a negative count.
+ */
+static bool surely_filled(cr_graph *g, cr_dim count)
+{
+    int64_t least;
+    return dim_lower_bound(g->dims, count, size_at_least, g, &least) && least >= 1;
+}
+
 cr_ref cr_bind(cr_graph *g, cr_bind_kind kind, const char *symbol, cr_dim lo, cr_dim hi, cr_ref body)
 {
     if (!valid(g, body) || !lo || !hi) return CR_NONE;
+    if ((unsigned)kind > CR_BIND_MIN) return graph_fail(g, CR_EARG, "no such binder");
     bool boolean = shape_of(g, body)->dtype == CR_BOOL;
     if (kind != CR_BIND_STACK && boolean != (kind == CR_BIND_ALL || kind == CR_BIND_ANY))
         return graph_fail(g, CR_ESHAPE,
@@ -221,13 +243,15 @@ cr_ref cr_bind(cr_graph *g, cr_bind_kind kind, const char *symbol, cr_dim lo, cr
         bool depends;
         cr_ref t = lift(g, body, s, hi, &depends);
         if (g->err.status != CR_OK) return CR_NONE;
-        if (t && !depends) return constant_body(g, kind, count, body);
+        if (t && !depends && (kind == CR_BIND_STACK || surely_filled(g, count)))
+            return constant_body(g, kind, count, body);
+        if (!depends) t = CR_NONE;
         if (t && kind == CR_BIND_STACK) return t;
         if (t) {
             cr_ref out = reduce_leading(g, kind, t);
             if (out || g->err.status != CR_OK) return out;
         }
-    } else if (!depends_on_symbol(g, body, s)) {
+    } else if (!depends_on_symbol(g, body, s) && (kind == CR_BIND_STACK || surely_filled(g, count))) {
         return constant_body(g, kind, count, body);
     }
     if (dim_value(g->dims, count, &n) && n == 1 && kind != CR_BIND_STACK) return graph_subst_symbol(g, body, s, lo);

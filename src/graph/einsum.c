@@ -212,7 +212,9 @@ static bool fold_scalars(cr_graph *g, draft *d)
             if (number == UINT32_MAX) {
                 number = i;
                 product = v;
-            } else if (product == 1 || v == 1 || (fabs(product * v) < 1e15 && product * v == trunc(product * v))) {
+            } else if (product == 1 || v == 1 ||
+                       (fabs(product * v) < 1e15 && product * v == trunc(product * v) &&
+                        num_product_fits(product, v))) {
                 product *= v;
                 folded = true;
                 drop(d, i--);

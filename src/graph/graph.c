@@ -3,6 +3,7 @@
 
 #include "graph/einsum.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -292,7 +293,8 @@ bool as_dim(cr_graph *g, cr_ref r, cr_dim *d)
         return true;
     }
     double v;
-    if (!is_const(g, r, &v) || !(v >= -9007199254740992.0 && v <= 9007199254740992.0) || v != (double)(int64_t)v)
+    if (!is_const(g, r, &v) || !(v >= -9007199254740992.0 && v <= 9007199254740992.0) || v != (double)(int64_t)v ||
+        (v == 0 && signbit(v)))
         return false;
     *d = dim_const(g->dims, (int64_t)v);
     return *d != CR_NONE;

@@ -109,7 +109,7 @@ double attr_double(const cr_graph *g, cr_ref r, uint32_t i); /* attribute words 
 /* Calls fn for each symbol that the node itself names (sizes, index, exponent, range), inputs not included. */
 void graph_node_dims(const cr_graph *g, cr_ref r, void (*fn)(void *user, dim_sym s), void *user);
 bool graph_node_uses(const cr_graph *g, cr_ref r, dim_sym s);
-bool depends_on_symbol(cr_graph *g, cr_ref r, dim_sym s);    /* walks the cone */
+bool depends_on_symbol(cr_graph *g, cr_ref r, dim_sym s);    /* free occurrences in the cone */
 bool same_shape(const cr_graph *g, cr_ref a, cr_ref b);
 /* Product of the sizes of axes from..to-1. */
 cr_dim dims_product(cr_graph *g, const cr_dim *d, unsigned n);

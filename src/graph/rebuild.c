@@ -201,13 +201,28 @@ bool graph_node_uses(const cr_graph *g, cr_ref r, dim_sym s)
     return f.found;
 }
 
+/* Free occurrences only: what a binder of s binds is its own. */
 bool depends_on_symbol(cr_graph *g, cr_ref r, dim_sym s)
 {
-    size_t n;
+    unsigned char *mark = mem_zalloc((size_t)r + 1, 1);
     bool uses = false;
-    cr_ref *cone = graph_cone(g, 1, &r, &n);
-    for (size_t i = 0; cone && i < n && !uses; i++) uses = graph_node_uses(g, cone[i], s);
-    mem_free(cone);
+    if (!mark) {
+        graph_fail(g, CR_ENOMEM, "out of memory");
+        return false;
+    }
+    mark[r] = 1;
+    for (cr_ref k = r; k > 0 && !uses; k--) {
+        if (!mark[k]) continue;
+        const cr_node *n = node(g, k);
+        dim_sym bound;
+        if (n->op == CR_OP_BIND && dim_is_symbol(g->dims, n->word[2], &bound) && bound == s) {
+            uses = dim_uses(g->dims, n->word[3], s) || dim_uses(g->dims, n->word[4], s);
+            continue;
+        }
+        uses = graph_node_uses(g, k, s);
+        for (uint32_t i = 0; i < n->n_in; i++) mark[n->word[i]] = 1;
+    }
+    mem_free(mark);
     return uses;
 }
 

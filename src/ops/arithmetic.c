@@ -260,6 +260,10 @@ static cr_ref select_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)
 /* Off the boundary of its comparisons. */
 static cr_ref off_boundary(cr_graph *g, cr_ref cond)
 {
+    dim_sym s;
+    cr_ref mask = is_op(g, cond, CR_OP_EQ) ? in_of(g, cond, 0) : CR_NONE;
+    while (mask && is_op(g, mask, CR_OP_EINSUM) && node(g, mask)->n_in == 1) mask = arg(g, mask);
+    if (mask && is_op(g, mask, CR_OP_SELECT)) return off_boundary(g, in_of(g, mask, 0)); /* a condition spread out */
     switch (op_of(g, cond)) {
     case CR_OP_LT:
     case CR_OP_LE:
@@ -271,11 +275,40 @@ static cr_ref off_boundary(cr_graph *g, cr_ref cond)
         cr_ref a = off_boundary(g, in_of(g, cond, 0)), b = off_boundary(g, in_of(g, cond, 1));
         return a && b ? cr_map2(g, CR_OP_AND, a, b) : a ? a : b;
     }
-    default: return CR_NONE;
+    case CR_OP_ALLR: case CR_OP_ANYR: { /* every entry off its boundary is enough */
+        cr_ref a = off_boundary(g, in_of(g, cond, 0));
+        return a ? cr_reduce(g, CR_OP_ALLR, a, cr_rank(g, cond)) : CR_NONE;
+    }
+    case CR_OP_BIND: {
+        cr_ref a = off_boundary(g, in_of(g, cond, 0));
+        if (!a || !dim_is_symbol(g->dims, attr_of(g, cond, 1), &s)) return a;
+        return cr_bind(g, CR_BIND_ALL, name_text(g->dims, s), attr_of(g, cond, 2), attr_of(g, cond, 3), a);
+    }
+    case CR_OP_CONST: return CR_NONE;
+    default: return cr_bool(g, false); /* nothing is known of it */
     }
 }
 static cr_ref select_regular(cr_graph *g, cr_ref y) { return off_boundary(g, in_of(g, y, 0)); }
 static unsigned select_sign(const cr_graph *g, cr_ref y, const unsigned *s) { (void)g, (void)y; return s[1] | s[2]; }
+/* Does the quotient or product a divide by n? */
+static bool divides_by(const cr_graph *g, cr_ref a, cr_ref n)
+{
+    const cr_node *nd = node(g, a);
+    double e;
+    for (uint32_t i = 0; i < nd->n_in; i++) {
+        cr_ref d = nd->word[i];
+        if (nd->op == CR_OP_EINSUM) {
+            if (!is_op(g, d, CR_OP_POW) || !is_const(g, in_of(g, d, 1), &e) || e >= 0) continue;
+            d = in_of(g, d, 0);
+        } else if (nd->op != CR_OP_DIV || i == 0) {
+            continue;
+        }
+        while (is_op(g, d, CR_OP_EINSUM) && node(g, d)->n_in == 1) d = arg(g, d);
+        if (d == n) return true;
+    }
+    return false;
+}
+
 static cr_ref select_simplify(cr_graph *g, cr_ref y)
 {
     cr_ref cond = in_of(g, y, 0), a = in_of(g, y, 1), b = in_of(g, y, 2);
@@ -293,7 +326,7 @@ static cr_ref select_simplify(cr_graph *g, cr_ref y)
     if (is_const(g, b, &z) && z == 0 && is_op(g, cond, CR_OP_LT) && is_const(g, in_of(g, cond, 0), &v) && v == 0) {
         cr_ref n = in_of(g, cond, 1);
         while (is_op(g, n, CR_OP_EINSUM) && node(g, n)->n_in == 1) n = arg(g, n);
-        if (is_op(g, n, CR_OP_NORM2)) return a;
+        if (is_op(g, n, CR_OP_NORM2) && divides_by(g, a, n)) return a;
     }
     return y;
 }

@@ -71,6 +71,20 @@ static cr_ref stack_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)
     return sum;
 }
 
+/* max(i=lo..hi, f(i)): one index alone attains the value. */
+static cr_ref bind_regular(cr_graph *g, cr_ref y)
+{
+    dim_sym bound;
+    uint32_t kind = attr_of(g, y, 0);
+    if ((kind != CR_BIND_MAX && kind != CR_BIND_MIN) || !dim_is_symbol(g->dims, attr_of(g, y, 1), &bound))
+        return CR_NONE;
+    dim_sym i = fresh_symbol(g, "i"); /* a name of its own: y binds the old one */
+    cr_ref body = graph_subst_symbol(g, arg(g, y), bound, dim_symbol(g->dims, i));
+    cr_ref tie = cr_select(g, cr_map2(g, CR_OP_EQ, body, y), one_like(g, body), number_like(g, body, 0));
+    cr_ref count = cr_bind(g, CR_BIND_SUM, name_text(g->dims, i), attr_of(g, y, 2), attr_of(g, y, 3), tie);
+    return cr_map2(g, CR_OP_EQ, count, cr_const(g, 1));
+}
+
 /* ---- signs of leaves ---------------------------------------------------------------------------- */
 
 static unsigned param_sign(const cr_graph *g, cr_ref y, const unsigned *s)
@@ -95,6 +109,7 @@ static unsigned positive(const cr_graph *g, cr_ref y, const unsigned *s) { (void
 const op_block ops_layout[] = {
     {CR_OP_RESHAPE, {.vjp = reshape_vjp, .jvp = reshape_jvp}},
     {CR_OP_STACK, {.vjp = stack_vjp, .jvp = stack_jvp}},
+    {CR_OP_BIND, {.regular = bind_regular}},
     {CR_OP_PARAM, {.sign = param_sign}},
     {CR_OP_CONST, {.sign = const_sign}},
     {CR_OP_ONEHOT, {.sign = nonnegative}},

@@ -1,5 +1,6 @@
 /* Room ops: one block per operator, found through one table. A new operator is a line in chainrule_ops.def and a
- * block in one of the files of this folder; nothing else names operators, except the rewrites of simplify. */
+ * block in one of the files of this folder; operators are named elsewhere where their structure matters:
+ * builders, simplification, conditions, printers and kernels. */
 #ifndef CR_OPS_H
 #define CR_OPS_H
 

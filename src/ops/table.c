@@ -1,8 +1,8 @@
 /* The operator table, and the rules that are the same for every operator. */
 #include "ops/ops.h"
 
-#include <stdatomic.h>
 #include <string.h>
+#include <threads.h>
 
 static op_info table[CR_OP_COUNT] = {
 #define CR_OP(id, text, n, group) [CR_OP_##id] = {.name = #id, .spelling = text, .arity = n, .kind = KIND_##group},
@@ -10,8 +10,8 @@ static op_info table[CR_OP_COUNT] = {
 #undef CR_OP
 };
 
-/* Blocks are joined into the table on first use; every thread that gets here writes the same values. */
-static atomic_bool joined;
+/* Blocks are joined into the table on first use. */
+static once_flag joined = ONCE_FLAG_INIT;
 
 static void join(const op_block *b)
 {
@@ -25,16 +25,18 @@ static void join(const op_block *b)
     }
 }
 
+static void join_all(void)
+{
+    join(ops_elementwise);
+    join(ops_arithmetic);
+    join(ops_reduce);
+    join(ops_linalg);
+    join(ops_layout);
+}
+
 op_info *op_edit(cr_op op)
 {
-    if (!atomic_load_explicit(&joined, memory_order_acquire)) {
-        join(ops_elementwise);
-        join(ops_arithmetic);
-        join(ops_reduce);
-        join(ops_linalg);
-        join(ops_layout);
-        atomic_store_explicit(&joined, true, memory_order_release);
-    }
+    call_once(&joined, join_all);
     return &table[op];
 }
 
@@ -52,8 +54,15 @@ cr_op op_by_spelling(const char *s, size_t n, int arity)
  * behind. */
 static cr_ref scale(cr_graph *g, cr_ref t, cr_ref f, unsigned k, bool tangent)
 {
+    double zero;
     if (!valid(g, t) || !valid(g, f)) return CR_NONE;
     const cr_shape *s = shape_of(g, t);
+    if (op_of(g, t) == CR_OP_SELECT) /* the branch not taken is not multiplied: its factor may be infinite */
+        for (uint32_t i = 1; i <= 2; i++) {
+            if (!is_const(g, in_of(g, t, i), &zero) || zero != 0) continue;
+            cr_ref taken = scale(g, in_of(g, t, 3 - i), f, k, tangent), none = in_of(g, t, i);
+            return i == 1 ? cr_select(g, in_of(g, t, 0), none, taken) : cr_select(g, in_of(g, t, 0), taken, none);
+        }
     uint8_t label[2 * CR_MAX_RANK];
     unsigned n = 0;
     for (unsigned i = tangent ? k : 0; i < s->rank; i++) label[n++] = (uint8_t)i;
