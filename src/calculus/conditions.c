@@ -86,6 +86,17 @@ static bool add_condition(scope *s, cr_ref cond, calc_kind kind)
     return true;
 }
 
+static bool depends_on(cr_graph *g, cr_ref r, cr_ref part)
+{
+    if (r < part) return false;
+    size_t n;
+    bool found = false;
+    cr_ref *cone = graph_cone(g, 1, &r, &n);
+    for (size_t i = 0; cone && i < n && !found; i++) found = cone[i] == part;
+    mem_free(cone);
+    return found;
+}
+
 /* ---- one kink --------------------------------------------------------------------------------------- */
 
 /* The product s = c t over axes K (of y), e (of z), V (of a whole variable), after the deltas in it have been read:
@@ -291,7 +302,38 @@ static cr_ref robust_cotangent(cr_graph *g, cr_ref c)
     return cr_full(g, cr_const(g, 1), s->rank, s->dim);
 }
 
-/* Is the expression 0 where its part z is 0? */
+/* Do the entries of a depend on z entry by entry, its axes `off` and on being those of z? Then the kink set of one
+ * entry is where that entry of z is 0, whatever the others are. */
+static bool entry_by_entry(cr_graph *g, cr_ref a, cr_ref z, unsigned off, unsigned depth)
+{
+    const cr_node *n = node(g, a);
+    unsigned r = cr_rank(g, z), rank = cr_rank(g, a);
+    op_kind kind = op_get((cr_op)n->op)->kind;
+    if (a == z) return off == 0;
+    if (!depends_on(g, a, z)) return true;
+    if (depth > 60 || off + r > rank) return false;
+    if (n->op == CR_OP_EINSUM) {
+        const uint32_t *l = n->word + n->n_in;
+        for (uint32_t i = 0; i < n->n_in; l += cr_rank(g, n->word[i]), i++) {
+            if (!depends_on(g, n->word[i], z)) continue;
+            unsigned own = cr_rank(g, n->word[i]), at = 0;
+            while (at + r <= own && l[at] != off) at++;
+            if (at + r > own) return false;
+            for (unsigned k = 0; k < r; k++)
+                if (l[at + k] != off + k) return false;
+            if (!entry_by_entry(g, n->word[i], z, at, depth + 1)) return false;
+        }
+        return true;
+    }
+    if (kind != KIND_MAP1 && kind != KIND_MAP2 && kind != KIND_CMP && n->op != CR_OP_ADD && n->op != CR_OP_SELECT &&
+        n->op != CR_OP_CALL)
+        return false;
+    for (uint32_t i = 0; i < n->n_in; i++)
+        if (!entry_by_entry(g, n->word[i], z, off, depth + 1)) return false;
+    return true;
+}
+
+/* Is the expression 0 where its part z is 0 (all of it)? */
 static bool vanishes_at_zero(cr_graph *g, cr_ref a, cr_ref z)
 {
     const cr_shape *s = shape_of(g, z);
@@ -356,7 +398,8 @@ static bool kink_at_zero(scope *s, cr_ref r, cr_ref z, bool jumps, double slope_
     cr_ref firm = s->nested ? robust_cotangent(g, c) : c;
     cr_ref both = pair(g, firm, t, k, rank);
     reach a;
-    if (both && !jumps && vanishes_at_zero(g, both, z)) return true; /* relu(z)^2: the cotangent vanishes on the kink */
+    if (both && !jumps && (rank == 0 || entry_by_entry(g, both, z, k, 0)) && vanishes_at_zero(g, both, z))
+        return true; /* relu(z)^2: the cotangent vanishes on the kink */
     if (g->err.status != CR_OK) return false;
     if (!(c = cr_simplify(g, c))) return false;
     if (is_zero(g, c)) return true;
@@ -365,6 +408,12 @@ static bool kink_at_zero(scope *s, cr_ref r, cr_ref z, bool jumps, double slope_
     if (!both || !read_reach(s, z, both, k, &a)) {
         s->jump_fails = true;
         return g->err.status == CR_OK && add_condition(s, strict, COND_SUFFICIENT);
+    }
+    if (!jumps && cr_rank(g, a.z) == 0) { /* relu(x)[1]^2: one entry after all */
+        cr_ref at = cr_simplify(g, a.z), with = cr_simplify(g, a.s);
+        if (!at || !with) return false;
+        if (vanishes_at_zero(g, with, at)) return true;
+        if (g->err.status != CR_OK) return false;
     }
     cr_ref off = cr_map2(g, CR_OP_NE, a.z, cr_const(g, 0));
     bool exact = a.single && s->kinks == 1 && !s->nested && !s->again && !has_jump(g, c);
@@ -393,11 +442,14 @@ static bool kink_at_zero(scope *s, cr_ref r, cr_ref z, bool jumps, double slope_
 /* Is the argument the variable itself, or an entry of it? Then it takes every value. */
 static bool moves_freely(const cr_graph *g, cr_ref z, cr_ref var)
 {
+    unsigned found = 0;
     if (z == var) return true;
     if (op_of(g, z) != CR_OP_EINSUM) return false;
-    for (uint32_t i = 0; i < node(g, z)->n_in; i++)
+    for (uint32_t i = 0; i < node(g, z)->n_in; i++) {
+        found += in_of(g, z, i) == var;
         if (in_of(g, z, i) != var && op_of(g, in_of(g, z, i)) != CR_OP_ONEHOT) return false;
-    return true;
+    }
+    return found == 1;
 }
 
 /* A condition `regular` of the shape of r's entries, restricted to the entries that y uses. */
@@ -453,9 +505,12 @@ static bool operator_condition(scope *s, cr_ref r, const bool *dep, const cr_ref
         reach a; /* takes the deltas out of t: an identity is not 0 */
         cr_ref rest = read_reach(s, in_of(g, r, 0), t, 0, &a) ? a.s : t;
         cr_ref still = any_axes(g, CR_OP_ALLR, cr_map2(g, CR_OP_EQ, rest, cr_const(g, 0)), 0);
-        cr_ref cond = cr_map2(g, CR_OP_OR, cr_map2(g, CR_OP_NE, r, cr_const(g, 0)), still);
+        /* Where t = 0 the derivative exists, but the formula reads 0/0 there. */
+        if (!still || !(still = cr_simplify(g, still))) return false;
+        bool never = op_of(g, still) == CR_OP_CONST && attr_double(g, still, 0) == 0;
+        cr_ref cond = cr_map2(g, CR_OP_NE, r, cr_const(g, 0));
         return add_condition(s, close_binders(s, cond, cone, n),
-                             s->kinks == 1 && r == s->y ? COND_EXACT : COND_SUFFICIENT);
+                             never && s->kinks == 1 && r == s->y ? COND_EXACT : COND_SUFFICIENT);
     }
     cr_ref regular = info->regular(g, r);
     if (!regular) return g->err.status == CR_OK;
@@ -469,7 +524,8 @@ static bool operator_condition(scope *s, cr_ref r, const bool *dep, const cr_ref
     double e;
     if (op == CR_OP_SELECT || op == CR_OP_PINV || op == CR_OP_ADJ || op == CR_OP_BIND || s->choice) exact = false;
     if (op == CR_OP_POW && op_of(g, regular) == CR_OP_NE && !is_const(g, in_of(g, r, 1), &e)) exact = false;
-    if (info->kind == KIND_REDUCE && s->w->n_index) exact = false; /* other entries may tie */
+    if (info->kind == KIND_REDUCE && (s->w->n_index || r != s->y))
+        exact = false; /* other entries may tie, or not count */
     return add_condition(s, close_binders(s, used_entries(s, r, regular), cone, n),
                          exact ? COND_EXACT : COND_SUFFICIENT);
 }
@@ -543,7 +599,7 @@ cr_status calc_conditions(cr_graph *g, cr_ref y, const calc_wrt *w, bool again, 
 {
     scope s = {.g = g, .w = w, .out = out, .again = again};
     size_t n, first = out->n_conditions;
-    s.y = open_up(g, y);
+    s.y = calc_pushed(g, open_up(g, y));
     cr_ref *cone = s.y ? graph_cone(g, 1, &s.y, &n) : NULL;
     if (!cone) return g->err.status;
     bool *dep = mem_zalloc((size_t)s.y + 1, sizeof *dep), *kinked = mem_zalloc((size_t)s.y + 1, sizeof *kinked);

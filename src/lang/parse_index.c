@@ -154,8 +154,9 @@ static bool push_index(parser *ps, const token *name, cr_dim lo, cr_dim hi)
     const char *s = name_text(ps->g->dims, name->name);
     const global_name *e = global_of(ps->p, name->name);
     if (!e) return false;
-    bool shadows = e->kind == NAME_INTEGER || e->kind == NAME_DEFINITION;
-    if (find_local(ps, name->name) || e->kind == NAME_VARIABLE) {
+    /* An index of its own inside of another of the same name is what printed results may hold. */
+    bool shadows = e->kind == NAME_INTEGER || e->kind == NAME_DEFINITION || find_local(ps, name->name);
+    if (e->kind == NAME_VARIABLE) {
         fail_token(ps, name, CR_ENAME, "`%s` is in use; choose another name for the index", s);
         return false;
     }
