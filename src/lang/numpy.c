@@ -135,8 +135,14 @@ static bool clashes(const char *s)
 
 const char *py_name(py *w, dim_sym s)
 {
-    const char *name = name_text(w->g->dims, s);
-    return clashes(name) ? py_format(w, "%s_", name) : name;
+    cr_graph *g = w->g;
+    const char *name = name_text(g->dims, s);
+    if (!clashes(name)) return name;
+    for (;;) { /* lambda is lambda_, or lambda__ where there is a variable lambda_ */
+        name = py_format(w, "%s_", name);
+        dim_sym taken = name_intern(g->dims, name, strlen(name));
+        if (pr_failed(&w->p) || taken >= g->param_cap || !g->param_by_name[taken]) return name;
+    }
 }
 
 static const char *symbol_name(void *user, dim_sym s)
