@@ -86,17 +86,6 @@ static bool add_condition(scope *s, cr_ref cond, calc_kind kind)
     return true;
 }
 
-static bool depends_on(cr_graph *g, cr_ref r, cr_ref part)
-{
-    if (r < part) return false;
-    size_t n;
-    bool found = false;
-    cr_ref *cone = graph_cone(g, 1, &r, &n);
-    for (size_t i = 0; cone && i < n && !found; i++) found = cone[i] == part;
-    mem_free(cone);
-    return found;
-}
-
 /* ---- one kink --------------------------------------------------------------------------------------- */
 
 /* The product s = c t over axes K (of y), e (of z), V (of a whole variable), after the deltas in it have been read:
@@ -310,12 +299,12 @@ static bool entry_by_entry(cr_graph *g, cr_ref a, cr_ref z, unsigned off, unsign
     unsigned r = cr_rank(g, z), rank = cr_rank(g, a);
     op_kind kind = op_get((cr_op)n->op)->kind;
     if (a == z) return off == 0;
-    if (!depends_on(g, a, z)) return true;
+    if (!calc_depends_on(g, a, z)) return true;
     if (depth > 60 || off + r > rank) return false;
     if (n->op == CR_OP_EINSUM) {
         const uint32_t *l = n->word + n->n_in;
         for (uint32_t i = 0; i < n->n_in; l += cr_rank(g, n->word[i]), i++) {
-            if (!depends_on(g, n->word[i], z)) continue;
+            if (!calc_depends_on(g, n->word[i], z)) continue;
             unsigned own = cr_rank(g, n->word[i]), at = 0;
             while (at + r <= own && l[at] != off) at++;
             if (at + r > own) return false;

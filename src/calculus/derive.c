@@ -19,6 +19,17 @@ static cr_ref entry(cr_graph *g, cr_ref d, const calc_wrt *w)
     return cr_einsum(g, x->rank + 1u, in, label, k, s->dim);
 }
 
+bool calc_depends_on(cr_graph *g, cr_ref r, cr_ref part)
+{
+    size_t n;
+    bool found = false;
+    if (r < part) return false; /* inputs come before their node */
+    cr_ref *cone = graph_cone(g, 1, &r, &n);
+    for (size_t i = 0; cone && i < n && !found; i++) found = cone[i] == part;
+    mem_free(cone);
+    return found;
+}
+
 cr_ref calc_direction(cr_graph *g, const calc_wrt *w)
 {
     const cr_shape *x = shape_of(g, w->var);

@@ -6,6 +6,8 @@
 
 /* d y / d w: shape(y) x shape(var), or shape(y) for one entry. */
 cr_ref calc_partial(cr_graph *g, cr_ref y, const calc_wrt *w, bool gradient);
+/* Is `part` in the cone of r (r itself included)? False too if memory runs out; the graph's error is set then. */
+bool calc_depends_on(cr_graph *g, cr_ref r, cr_ref part);
 /* The direction along which an entry moves (both entries of a symmetric matrix): shape(var). For a whole variable the
  * identity: shape(var) x shape(var). */
 cr_ref calc_direction(cr_graph *g, const calc_wrt *w);

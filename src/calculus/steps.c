@@ -114,16 +114,6 @@ cr_status calc_step_add(cr_graph *g, calc_result *out, calc_step step)
     return CR_OK;
 }
 
-static bool depends_on(cr_graph *g, cr_ref r, cr_ref var)
-{
-    size_t n;
-    bool found = false;
-    cr_ref *cone = graph_cone(g, 1, &r, &n);
-    for (size_t i = 0; cone && i < n && !found; i++) found = cone[i] == var;
-    mem_free(cone);
-    return found;
-}
-
 /* The step for inner expression number i; names those of its inputs that move. */
 static bool explain(tutor *t, unsigned i)
 {
@@ -137,7 +127,7 @@ static bool explain(tutor *t, unsigned i)
     if (!whole) return false;
     double v;
     const char *rule = rule_name[n->op] ? rule_name[n->op] : "chain rule";
-    bool linear = !depends_on(g, whole, t->w->var), zero = is_const(g, whole, &v) && v == 0;
+    bool linear = !calc_depends_on(g, whole, t->w->var), zero = is_const(g, whole, &v) && v == 0;
     if (linear || n->op == CR_OP_BIND || n->n_in > 16 || r == t->w->var) {
         calc_step s = {zero ? "constant" : linear ? "linear in the variable" : rule, name, r, d_name, whole};
         return calc_step_add(g, t->out, s) == CR_OK;
@@ -147,7 +137,7 @@ static bool explain(tutor *t, unsigned i)
     for (uint32_t k = 0; k < n->n_in; k++) {
         in[k] = n->word[k];
         dot[k] = CR_NONE;
-        if (!depends_on(g, in[k], t->w->var)) continue;
+        if (!calc_depends_on(g, in[k], t->w->var)) continue;
         moving++;
         unsigned at;
         if (in[k] == t->w->var) {
