@@ -168,7 +168,8 @@ typedef enum cr_bind_kind {
     CR_BIND_ALL,
     CR_BIND_ANY,
     CR_BIND_MAX,
-    CR_BIND_MIN
+    CR_BIND_MIN,
+    CR_BIND_CHAIN /* matrix product of square matrices, the factor of the highest index leftmost; empty: I */
 } cr_bind_kind;
 CR_API cr_ref cr_bind(cr_graph *g, cr_bind_kind kind, const char *symbol, cr_dim lo, cr_dim hi, cr_ref body);
 
@@ -179,6 +180,25 @@ CR_API cr_fun cr_fun_unknown(cr_graph *g, const char *name); /* no body; assumed
 /* Function with a body: a scalar expression in the scalar parameter `arg`. */
 CR_API cr_fun cr_fun_known(cr_graph *g, const char *name, cr_ref arg, cr_ref body);
 CR_API cr_ref cr_call(cr_graph *g, cr_fun f, unsigned order, cr_ref a); /* f, f', f'', ... of a */
+
+/* ---- families ---------------------------------------------------------------------------------- */
+/* What there is for each index of a range of symbolic length: parameters w[1..N], and expressions given by a
+ * recurrence, o[0] = x, o[i] = sigma(w[i]*o[i-1]) for i in 1..N. */
+
+/* Parameters name[lo..hi], each of the given shape: a parameter of shape (hi-lo+1) x shape. */
+CR_API cr_ref cr_param_family(cr_graph *g, const char *name, cr_dim lo, cr_dim hi, unsigned rank, const cr_dim *shape,
+                              unsigned attributes);
+CR_API cr_ref cr_pick(cr_graph *g, cr_ref family, cr_dim index); /* its member */
+
+typedef uint32_t cr_family; /* expressions name[i]; 0 is none */
+/* A family without definitions yet; its members have the given shape. */
+CR_API cr_family cr_family_new(cr_graph *g, const char *name, unsigned rank, const cr_dim *shape);
+/* name[symbol] = body for symbol in lo..hi. Stands above earlier definitions where they overlap. A body may refer to
+ * members of any family of the graph, so long as in the end each rests on earlier indices only; cr_family_check says
+ * whether. */
+CR_API cr_status cr_family_define(cr_graph *g, cr_family f, const char *symbol, cr_dim lo, cr_dim hi, cr_ref body);
+CR_API cr_status cr_family_check(cr_graph *g, cr_family f);
+CR_API cr_ref cr_member(cr_graph *g, cr_family f, cr_dim index); /* name[index] */
 
 /* ---- derivatives ------------------------------------------------------------------------------- */
 

@@ -4,10 +4,10 @@
 
 #include "ops/ops.h"
 
-/* What a derivative is taken with respect to: a parameter, or one entry of it. */
+/* What a derivative is taken with respect to: a parameter, one entry of it, or one member of a family of parameters. */
 typedef struct calc_wrt {
     cr_ref var;
-    unsigned n_index; /* 0, or the rank of var */
+    unsigned n_index; /* 0, the rank of var, or 1: the member at position index[0] (from 1) of a family */
     cr_dim index[CR_MAX_RANK];
 } calc_wrt;
 

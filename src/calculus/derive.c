@@ -3,20 +3,26 @@
 
 #include <string.h>
 
-/* The entry d[..., index] of a derivative whose last axes are those of w's variable. */
+/* The entry d[..., index] of a derivative whose last axes are those of w's variable; for a member of a family its
+ * axes. */
 static cr_ref entry(cr_graph *g, cr_ref d, const calc_wrt *w)
 {
     if (!valid(g, d) || !w->n_index) return d;
     const cr_shape *s = shape_of(g, d), *x = shape_of(g, w->var);
-    unsigned k = s->rank - (unsigned)x->rank;
+    unsigned k = s->rank - (unsigned)x->rank, rank = s->rank - w->n_index;
     cr_ref in[CR_MAX_RANK + 1] = {d};
     uint8_t label[2 * CR_MAX_RANK];
-    for (unsigned i = 0; i < s->rank; i++) label[i] = (uint8_t)i;
-    for (unsigned i = 0; i < x->rank; i++) {
-        in[i + 1] = cr_onehot(g, w->index[i], x->dim[i]);
-        label[s->rank + i] = (uint8_t)(k + i);
+    cr_dim shape[CR_MAX_RANK];
+    for (unsigned i = 0; i < s->rank; i++) {
+        bool picked = i >= k && i < k + w->n_index;
+        label[i] = (uint8_t)(i < k ? i : picked ? rank + i - k : i - w->n_index);
+        if (!picked) shape[label[i]] = s->dim[i];
     }
-    return cr_einsum(g, x->rank + 1u, in, label, k, s->dim);
+    for (unsigned i = 0; i < w->n_index; i++) {
+        in[i + 1] = cr_onehot(g, w->index[i], x->dim[i]);
+        label[s->rank + i] = (uint8_t)(rank + i);
+    }
+    return cr_einsum(g, w->n_index + 1u, in, label, rank, shape);
 }
 
 bool calc_depends_on(cr_graph *g, cr_ref r, cr_ref part)
@@ -34,13 +40,22 @@ cr_ref calc_direction(cr_graph *g, const calc_wrt *w)
 {
     const cr_shape *x = shape_of(g, w->var);
     cr_ref in[CR_MAX_RANK];
-    uint8_t label[CR_MAX_RANK];
+    uint8_t label[2 * CR_MAX_RANK];
+    cr_dim shape[2 * CR_MAX_RANK];
+    unsigned k = x->rank - w->n_index, n = 0; /* axes of a member: it moves in each of its directions */
     if (!w->n_index) return x->rank == 0 ? cr_const(g, 1) : calc_identity(g, w->var);
+    if (x->rank + k > CR_MAX_RANK) return graph_fail(g, CR_ELIMIT, "a derivative of more than %d axes", CR_MAX_RANK);
     for (unsigned i = 0; i < x->rank; i++) {
-        in[i] = cr_onehot(g, w->index[i], x->dim[i]);
-        label[i] = (uint8_t)i;
+        bool picked = i < w->n_index;
+        in[i] = picked ? cr_onehot(g, w->index[i], x->dim[i]) : cr_identity(g, x->dim[i]);
+        if (!picked) {
+            label[n++] = (uint8_t)(i - w->n_index);
+            shape[i - w->n_index] = x->dim[i];
+        }
+        label[n++] = (uint8_t)(k + i);
+        shape[k + i] = x->dim[i];
     }
-    cr_ref e = cr_einsum(g, x->rank, in, label, x->rank, x->dim);
+    cr_ref e = cr_einsum(g, x->rank, in, label, k + x->rank, shape);
     return calc_tie_entries(g, e, w->var, false);
 }
 
@@ -49,6 +64,7 @@ cr_ref calc_partial(cr_graph *g, cr_ref y, const calc_wrt *w, bool gradient)
     if (!valid(g, y) || !valid(g, w->var)) return CR_NONE;
     if (shape_of(g, y)->dtype != CR_REAL) return graph_fail(g, CR_ESHAPE, "a condition has no derivative");
     if (!w->n_index || is_scalar(g, y) || gradient) return entry(g, calc_full_derivative(g, y, w->var, gradient), w);
+    if (w->n_index < cr_rank(g, w->var)) return entry(g, calc_full_derivative(g, y, w->var, false), w);
     /* A tensor by one entry: forward, along that entry. */
     cr_ref v = calc_direction(g, w), d = v ? cr_forward(g, y, 1, &w->var, &v) : CR_NONE;
     if (g->err.status != CR_OK) return CR_NONE;

@@ -68,12 +68,13 @@ typedef struct exec_schedule {
     cr_ref *cone; /* ascending */
     size_t n;
     exec_block *root;
-    exec_block *inner; /* of a function's body: what depends on its argument; root is then the rest of what it needs */
+    exec_block *inner; /* of a function or a definition: what depends on its argument or index; root is then the rest of
+                          what it needs */
 } exec_schedule;
 
-/* Schedule of expr; arg is the parameter that is a function's argument, or CR_NONE. The result is the last of the cone.
- */
-bool exec_schedule_init(exec_schedule *s, cr_graph *g, cr_ref expr, cr_ref arg);
+/* Schedule of expr; arg is the parameter that is a function's argument, or CR_NONE; index is the symbol of a family's
+ * definition, or 0. The result is the last of the cone. */
+bool exec_schedule_init(exec_schedule *s, cr_graph *g, cr_ref expr, cr_ref arg, dim_sym index);
 void exec_schedule_free(exec_schedule *s);
 uint32_t exec_position(const exec_schedule *s, cr_ref r);
 /* Input i of r is looked at only through its type: deltas inside an einsum select and are never made. */

@@ -15,7 +15,8 @@ typedef struct builder {
     uint32_t n_blocks;
     uint8_t *bit; /* by dim_sym: 1 + bit, 0 if not bound by any node here */
     size_t n_bit;
-    cr_ref arg; /* parameter that counts as bound, with bit 0 */
+    cr_ref arg;    /* parameter that counts as bound, with bit 0 */
+    dim_sym index; /* symbol that does, with bit 0 */
 } builder;
 
 #define SHARED_BIT 63u
@@ -69,31 +70,36 @@ static dim_sym bound_symbol(const cr_graph *g, cr_ref bind)
 }
 
 /* Bits for the symbols that binders of the cone bind; false: out of memory. */
+static bool number_symbol(builder *b, dim_sym s, unsigned *n)
+{
+    if (s >= b->n_bit) {
+        uint8_t *p = mem_realloc(b->bit, (size_t)s + 1);
+        if (!p) {
+            return no_memory(b->g);
+        }
+        memset(p + b->n_bit, 0, s + 1 - b->n_bit);
+        b->bit = p;
+        b->n_bit = (size_t)s + 1;
+    }
+    if (!b->bit[s]) {
+        b->bit[s] = (uint8_t)(1 + (*n < SHARED_BIT ? (*n)++ : SHARED_BIT));
+    }
+    return true;
+}
+
 static bool number_symbols(builder *b, bool *any)
 {
     unsigned n = b->arg != CR_NONE;
-    *any = b->arg != CR_NONE;
-    for (size_t i = 0; i < b->s->n; i++) {
+    *any = b->arg != CR_NONE || b->index;
+    bool ok = !b->index || number_symbol(b, b->index, &n);
+    for (size_t i = 0; ok && i < b->s->n; i++) {
         cr_ref r = b->s->cone[i];
-        if (op_of(b->g, r) != CR_OP_BIND) {
-            continue;
+        if (op_of(b->g, r) == CR_OP_BIND) {
+            ok = number_symbol(b, bound_symbol(b->g, r), &n);
+            *any = true;
         }
-        dim_sym s = bound_symbol(b->g, r);
-        if (s >= b->n_bit) {
-            uint8_t *p = mem_realloc(b->bit, (size_t)s + 1);
-            if (!p) {
-                return no_memory(b->g);
-            }
-            memset(p + b->n_bit, 0, s + 1 - b->n_bit);
-            b->bit = p;
-            b->n_bit = (size_t)s + 1;
-        }
-        if (!b->bit[s]) {
-            b->bit[s] = (uint8_t)(1 + (n < SHARED_BIT ? n++ : SHARED_BIT));
-        }
-        *any = true;
     }
-    return true;
+    return ok;
 }
 
 static uint64_t dims_depend(const builder *b, const cr_dim *d, unsigned n)
@@ -121,8 +127,8 @@ static bool find_dependence(builder *b)
         }
         cr_op op = op_of(g, r);
         cr_dim d[2];
-        if (op == CR_OP_INT || op == CR_OP_ONEHOT || op == CR_OP_MATPOW) {
-            d[0] = attr_of(g, r, 0);
+        if (op == CR_OP_INT || op == CR_OP_ONEHOT || op == CR_OP_MATPOW || op == CR_OP_PICK || op == CR_OP_MEMBER) {
+            d[0] = attr_of(g, r, op == CR_OP_MEMBER);
             set |= dims_depend(b, d, 1);
         } else if (op == CR_OP_BIND) {
             unsigned bit = b->bit[bound_symbol(g, r)] - 1u;
@@ -266,20 +272,20 @@ static exec_block *build(builder *b, const uint32_t *result, size_t n_result, ui
     return k;
 }
 
-bool exec_schedule_init(exec_schedule *s, cr_graph *g, cr_ref expr, cr_ref arg)
+bool exec_schedule_init(exec_schedule *s, cr_graph *g, cr_ref expr, cr_ref arg, dim_sym index)
 {
     memset(s, 0, sizeof *s);
     s->cone = graph_cone(g, 1, &expr, &s->n);
     if (!s->cone) {
         return false;
     }
-    builder b = {.g = g, .s = s, .arg = arg};
+    builder b = {.g = g, .s = s, .arg = arg, .index = index};
     b.stamp = mem_zalloc(s->n, sizeof *b.stamp);
     bool any = false;
     bool ok = b.stamp ? number_symbols(&b, &any) : no_memory(g);
     ok = ok && (!any || find_dependence(&b));
     uint32_t result = (uint32_t)(s->n - 1);
-    if (ok && arg == CR_NONE) {
+    if (ok && arg == CR_NONE && !index) {
         s->root = build(&b, &result, 1, 0, 0);
     } else if (ok) {
         s->inner = build(&b, &result, 1, 1, 0);

@@ -54,8 +54,13 @@ static cr_ref lift_node(cr_graph *g, cr_ref r, dim_sym s, cr_dim n, const cr_ref
     case CR_OP_SOFTMAX: return cr_softmax(g, in[0], attr[0] + 1);
     case CR_OP_LOGSOFTMAX: return cr_logsoftmax(g, in[0], attr[0] + 1);
     case CR_OP_DET: case CR_OP_LOGDET: case CR_OP_INV: case CR_OP_PINV: case CR_OP_ADJ: case CR_OP_MATPOW:
-    case CR_OP_RESHAPE: case CR_OP_STACK:
+    case CR_OP_RESHAPE: case CR_OP_STACK: case CR_OP_MEMBER:
         return CR_NONE;
+    case CR_OP_PICK: /* all members, in order */
+        if (dep[0] || family_first(g, nd->word[0]) != dim_const(g->dims, 1) ||
+            !dim_is_symbol(g->dims, attr[0], &t) || t != s || shape_of(g, nd->word[0])->dim[0] != n)
+            return CR_NONE;
+        return nd->word[0];
     case CR_OP_BIND: /* sums and products are element-wise in the new axis */
         if ((attr[0] != CR_BIND_SUM && attr[0] != CR_BIND_PROD) || dim_uses(g->dims, attr[2], s) ||
             dim_uses(g->dims, attr[3], s) || !dim_is_symbol(g->dims, attr[1], &t) || t == s)
@@ -188,6 +193,7 @@ static cr_ref constant_body(cr_graph *g, cr_bind_kind kind, cr_dim count, cr_ref
     case CR_BIND_SUM: return cr_mul(g, cr_int(g, count), body);
     case CR_BIND_PROD: return cr_pow(g, body, cr_int(g, count));
     case CR_BIND_STACK: return graph_tile(g, body, 1, &count);
+    case CR_BIND_CHAIN: return cr_matpow(g, body, count);
     default: return body;
     }
 }
@@ -216,7 +222,7 @@ static bool surely_filled(cr_graph *g, cr_dim count)
 cr_ref cr_bind(cr_graph *g, cr_bind_kind kind, const char *symbol, cr_dim lo, cr_dim hi, cr_ref body)
 {
     if (!valid(g, body) || !lo || !hi) return CR_NONE;
-    if ((unsigned)kind > CR_BIND_MIN) return graph_fail(g, CR_EARG, "no such binder");
+    if ((unsigned)kind > CR_BIND_CHAIN) return graph_fail(g, CR_EARG, "no such binder");
     bool boolean = shape_of(g, body)->dtype == CR_BOOL;
     if (kind != CR_BIND_STACK && boolean != (kind == CR_BIND_ALL || kind == CR_BIND_ANY))
         return graph_fail(g, CR_ESHAPE,
@@ -225,6 +231,9 @@ cr_ref cr_bind(cr_graph *g, cr_bind_kind kind, const char *symbol, cr_dim lo, cr
     dim_sym s = name_intern(g->dims, symbol, strlen(symbol));
     if (!s) return CR_NONE;
     const cr_shape *sh = shape_of(g, body);
+    if (kind == CR_BIND_CHAIN && (sh->rank != 2 || sh->dim[0] != sh->dim[1]))
+        return graph_fail(g, CR_ESHAPE, "a product over an index takes scalars or square matrices, not %s",
+                          shape_text(g, body, 0));
     cr_dim one = dim_const(g->dims, 1), count = dim_add(g->dims, dim_sub(g->dims, hi, lo), one);
     int64_t n;
     if (!count) return CR_NONE;
@@ -237,9 +246,10 @@ cr_ref cr_bind(cr_graph *g, cr_bind_kind kind, const char *symbol, cr_dim lo, cr
         if (kind == CR_BIND_ALL || kind == CR_BIND_ANY) return cr_bool(g, kind == CR_BIND_ALL);
         if (kind == CR_BIND_SUM || kind == CR_BIND_PROD)
             return cr_full(g, cr_const(g, kind == CR_BIND_PROD), sh->rank, sh->dim);
+        if (kind == CR_BIND_CHAIN) return cr_identity(g, sh->dim[0]);
         return graph_fail(g, CR_EARG, "an empty range");
     }
-    if (lo == one) {
+    if (lo == one && kind != CR_BIND_CHAIN) {
         bool depends;
         cr_ref t = lift(g, body, s, hi, &depends);
         if (g->err.status != CR_OK) return CR_NONE;

@@ -200,6 +200,32 @@ static bool contract_deltas(cr_graph *g, draft *d)
     return true;
 }
 
+/* w[k] of a family of variables is one thing, whoever picks it: by e(k) along its first axis or by name. */
+static bool pick_members(cr_graph *g, draft *d)
+{
+    for (uint32_t i = 0; i < d->n; i++) {
+        cr_dim lo = family_first(g, d->operand[i]);
+        uint8_t a = d->label[i][0];
+        if (!lo || a < d->rank) continue;
+        unsigned r = rank_of(g, d->operand[i]), seen = 0;
+        uint32_t hot = UINT32_MAX;
+        for (uint32_t j = 0; j < d->n; j++)
+            for (unsigned k = 0; k < rank_of(g, d->operand[j]); k++) seen += d->label[j][k] == a;
+        for (uint32_t j = 0; j < d->n && hot == UINT32_MAX; j++)
+            if (op_of(g, d->operand[j]) == CR_OP_ONEHOT && d->label[j][0] == a) hot = j;
+        if (hot == UINT32_MAX || seen != 2) continue;
+        cr_dim position = attr_of(g, d->operand[hot], 0);
+        d->operand[i] =
+            cr_pick(g, d->operand[i], dim_add(g->dims, dim_sub(g->dims, position, dim_const(g->dims, 1)), lo));
+        if (!d->operand[i]) return false;
+        memmove(d->label[i], d->label[i] + 1, r - 1u);
+        d->selected |= 1ull << a;
+        drop(d, hot);
+        i = (uint32_t)-1;
+    }
+    return true;
+}
+
 /* Multiplies numbers together where that is exact, and integer polynomials; drops a 1. */
 static bool fold_scalars(cr_graph *g, draft *d)
 {
@@ -316,6 +342,7 @@ cr_ref cr_einsum(cr_graph *g, unsigned n, const cr_ref *operands, const uint8_t 
     uint64_t summed = known & ~((1ull << rank) - 1);
     inline_views(g, &d);
     if (!contract_deltas(g, &d)) return cr_full(g, cr_const(g, 0.0), rank, shape);
+    if (g->param_lo_cap && !pick_members(g, &d)) return CR_NONE;
     /* A summed label that no operand has any more, and that no delta selects, counts its size: the broadcast axis of a
      * view, a traced identity. */
     uint64_t counted = summed & ~labels_present(g, &d) & ~d.selected;

@@ -33,6 +33,7 @@ cr_graph *cr_graph_new(void)
     g->n_nodes = 1;
     g->n_types = 1;
     g->n_fun = 1;
+    g->n_family = 1;
     g->dims = dim_table_new(&g->err);
     if (g->dims && VEC_RESERVE(g->type, g->type_cap, 1) && add_chunk(g, 0)) {
         /* Ref 0, none, reads as a scalar without inputs, so that code between a failed builder and the check is safe.
@@ -58,6 +59,8 @@ void cr_graph_free(cr_graph *g)
     mem_free(g->type);
     mem_free(g->type_table);
     mem_free(g->fun);
+    mem_free(g->family);
+    mem_free(g->param_lo);
     mem_free(g->param_by_name);
     mem_free(g);
 }

@@ -32,6 +32,27 @@ typedef struct cr_function {
     cr_ref arg, body; /* CR_NONE for an unknown function */
 } cr_function;
 
+/* One definition of a family: body for index in lo..hi. The symbol occurs in no other expression. */
+typedef struct family_piece {
+    cr_dim lo, hi;
+    dim_sym index;
+    cr_ref body;
+} family_piece;
+
+typedef struct family {
+    dim_sym name;
+    cr_type type; /* of a member */
+    family_piece *piece; /* of disjoint ranges, ascending; a range may turn out to be empty */
+    size_t n_pieces;
+    cr_dim *assume; /* what the definitions suppose: each >= 0 */
+    size_t n_assume;
+    bool checked;
+    uint32_t order; /* once checked: members of equal index are computed by ascending order */
+    dim_sym subst_from; /* the last substitution of a symbol in it ... */
+    cr_dim subst_by;
+    cr_family subst; /* ... and what came of it */
+} family;
+
 #define CR_NODE_CHUNK_BITS 12
 struct cr_graph {
     error err;
@@ -49,6 +70,10 @@ struct cr_graph {
     size_t type_table_cap;
     cr_function *fun; /* by cr_fun, from 1 */
     size_t n_fun, fun_cap;
+    family *family; /* by cr_family, from 1 */
+    size_t n_family, family_cap;
+    cr_dim *param_lo; /* by dim_sym: index of the first member of a family of parameters; 0: not a family */
+    size_t param_lo_cap;
     cr_ref *param_by_name; /* by dim_sym; CR_NONE if no parameter has that name */
     size_t param_cap;
     uint32_t fresh; /* counter for names that no user can write */
@@ -116,6 +141,22 @@ cr_dim dims_product(cr_graph *g, const cr_dim *d, unsigned n);
 /* A shape for messages: `5 x 3`, `scalar`, `R^n`. Valid until the next call with the same slot (0..3). */
 const char *shape_text(cr_graph *g, cr_ref r, int slot);
 dim_sym fresh_symbol(cr_graph *g, const char *stem);
+
+/* ---- families ---------------------------------------------------------------------------------- */
+/* First index of the family of parameters r; 0 if r is no such thing. */
+cr_dim family_first(const cr_graph *g, cr_ref r);
+cr_dim family_last(const cr_graph *g, cr_ref r);
+/* The families that members in the cones of roots rest on, directly or not, each once, in an order in which members of
+ * equal index can be computed. mem_alloc'ed; NULL only on failure. */
+cr_family *family_closure(cr_graph *g, unsigned n_roots, const cr_ref *roots, size_t *n);
+bool family_uses(cr_graph *g, cr_family f, dim_sym s); /* free, in it or in what it rests on */
+cr_family family_subst(cr_graph *g, cr_family f, dim_sym s, cr_dim by);
+/* The piece that defines index i, where that can be told without knowing sizes; NULL if not. */
+const family_piece *family_piece_at(cr_graph *g, cr_family f, cr_dim i);
+cr_ref family_body_at(cr_graph *g, const family_piece *p, cr_dim i); /* its body there */
+bool family_suppose(cr_graph *g, family *f, cr_dim d); /* d >= 0, unless sizes >= 1 imply it */
+/* Least value of d when every symbol is at least 1: false if there is none. */
+bool family_least(cr_graph *g, cr_dim d, int64_t *least);
 
 /* ---- einsum ------------------------------------------------------------------------------------ */
 #define EINSUM_MAX_LABELS 64

@@ -50,6 +50,15 @@ static cr_ref remake(cr_graph *g, cr_ref r, const cr_ref *in, const dim_map *m)
     case CR_OP_RESHAPE: return cr_reshape(g, in[0], s->rank, dim);
     case CR_OP_STACK: return cr_stack(g, n->n_in, in, s->rank, dim);
     case CR_OP_MATPOW: return cr_matpow(g, in[0], map_dim(g, m, attr[0]));
+    case CR_OP_PICK: return cr_pick(g, in[0], map_dim(g, m, attr[0]));
+    case CR_OP_MEMBER: {
+        cr_family f = attr[0];
+        cr_dim index = map_dim(g, m, attr[1]);
+        /* symbols that binders and definitions bind are free in no family */
+        if (m && !strchr(name_text(g->dims, m->from), '#') && family_uses(g, f, m->from))
+            f = family_subst(g, f, m->from, m->to);
+        return f ? cr_member(g, f, index) : CR_NONE;
+    }
     case CR_OP_CALL: return cr_call(g, attr[0], attr[1], in[0]);
     case CR_OP_BIND: {
         dim_sym sym;
@@ -175,7 +184,10 @@ void graph_node_dims(const cr_graph *g, cr_ref r, void (*fn)(void *user, dim_sym
     const cr_shape *t = shape_of(g, r);
     for (unsigned i = 0; i < t->rank; i++) dim_symbols(g->dims, t->dim[i], fn, user);
     switch ((cr_op)n->op) {
-    case CR_OP_INT: case CR_OP_ONEHOT: case CR_OP_MATPOW: dim_symbols(g->dims, attr[0], fn, user); break;
+    case CR_OP_INT: case CR_OP_ONEHOT: case CR_OP_MATPOW: case CR_OP_PICK:
+        dim_symbols(g->dims, attr[0], fn, user);
+        break;
+    case CR_OP_MEMBER: dim_symbols(g->dims, attr[1], fn, user); break;
     case CR_OP_BIND:
         for (int i = 1; i < 4; i++) dim_symbols(g->dims, attr[i], fn, user);
         break;
@@ -219,7 +231,8 @@ bool depends_on_symbol(cr_graph *g, cr_ref r, dim_sym s)
             uses = dim_uses(g->dims, n->word[3], s) || dim_uses(g->dims, n->word[4], s);
             continue;
         }
-        uses = graph_node_uses(g, k, s);
+        uses = graph_node_uses(g, k, s) ||
+               (n->op == CR_OP_MEMBER && !strchr(name_text(g->dims, s), '#') && family_uses(g, n->word[0], s));
         for (uint32_t i = 0; i < n->n_in; i++) mark[n->word[i]] = 1;
     }
     mem_free(mark);
@@ -237,7 +250,8 @@ static uint32_t copy_name(const cr_graph *from, cr_graph *to, uint32_t s)
 }
 
 /* Nodes are copied as they are: no builder may rewrite what is already built. */
-static cr_ref copy_node(const cr_graph *from, cr_graph *to, cr_ref r, const cr_ref *new_of, const cr_fun *fun_of)
+static cr_ref copy_node(const cr_graph *from, cr_graph *to, cr_ref r, const cr_ref *new_of, const cr_fun *fun_of,
+                        const cr_family *family_of)
 {
     const cr_node *n = node(from, r);
     const cr_shape *s = shape_of(from, r);
@@ -251,7 +265,13 @@ static cr_ref copy_node(const cr_graph *from, cr_graph *to, cr_ref r, const cr_r
     for (uint32_t i = 0; i < n->n_attr; i++) attr[i] = n->word[n->n_in + i];
     switch ((cr_op)n->op) {
     case CR_OP_PARAM: attr[0] = copy_name(from, to, attr[0]); break;
-    case CR_OP_INT: case CR_OP_ONEHOT: case CR_OP_MATPOW: attr[0] = copy_dim(from, to, attr[0]); break;
+    case CR_OP_INT: case CR_OP_ONEHOT: case CR_OP_MATPOW: case CR_OP_PICK:
+        attr[0] = copy_dim(from, to, attr[0]);
+        break;
+    case CR_OP_MEMBER:
+        attr[0] = family_of[attr[0]];
+        attr[1] = copy_dim(from, to, attr[1]);
+        break;
     case CR_OP_CALL: attr[0] = fun_of[attr[0]]; break;
     case CR_OP_BIND:
         for (int i = 1; i < 4; i++) attr[i] = copy_dim(from, to, attr[i]);
@@ -259,12 +279,37 @@ static cr_ref copy_node(const cr_graph *from, cr_graph *to, cr_ref r, const cr_r
     default: break;
     }
     cr_ref out;
-    if (n->op == CR_OP_PARAM) out = cr_param(to, name_text(to->dims, attr[0]), s->rank, dim, attr[1]);
+    cr_dim first = family_first(from, r);
+    if (first)
+        out = cr_param_family(to, name_text(to->dims, attr[0]), copy_dim(from, to, first),
+                              copy_dim(from, to, family_last(from, r)), s->rank - 1u, dim + 1, attr[1]);
+    else if (n->op == CR_OP_PARAM)
+        out = cr_param(to, name_text(to->dims, attr[0]), s->rank, dim, attr[1]);
     else
         out = graph_node(to, (cr_op)n->op, graph_type(to, (cr_dtype)s->dtype, s->rank, dim), n->n_in, word, n->n_attr,
                          attr);
     if (word != small) mem_free(word);
     return out;
+}
+
+static bool copy_family(const cr_graph *from, cr_graph *to, cr_family f, cr_family into, const cr_ref *new_of)
+{
+    const family *old = &from->family[f];
+    family *new = &to->family[into];
+    new->piece = arena_alloc(&to->mem, (old->n_pieces + 1) * sizeof *new->piece);
+    new->assume = arena_alloc(&to->mem, (old->n_assume + 1) * sizeof *new->assume);
+    if (!new->piece || !new->assume) return false;
+    for (size_t i = 0; i < old->n_pieces; i++) {
+        const family_piece *p = &old->piece[i];
+        new->piece[i] = (family_piece){copy_dim(from, to, p->lo), copy_dim(from, to, p->hi),
+                                       copy_name(from, to, p->index), new_of[p->body]};
+    }
+    for (size_t i = 0; i < old->n_assume; i++) new->assume[i] = copy_dim(from, to, old->assume[i]);
+    new->n_pieces = old->n_pieces;
+    new->n_assume = old->n_assume;
+    new->checked = old->checked;
+    new->order = old->order;
+    return true;
 }
 
 cr_graph *cr_compact(const cr_graph *g, unsigned n_roots, const cr_ref *roots, cr_ref *out)
@@ -273,21 +318,40 @@ cr_graph *cr_compact(const cr_graph *g, unsigned n_roots, const cr_ref *roots, c
     unsigned char *mark = mem_zalloc(g->n_nodes, 1), *mark_fun = mem_zalloc(g->n_fun, 1);
     cr_ref *new_of = mem_zalloc(g->n_nodes, sizeof *new_of);
     cr_fun *fun_of = mem_zalloc(g->n_fun, sizeof *fun_of);
-    bool ok = to && mark && mark_fun && new_of && fun_of;
+    unsigned char *mark_family = mem_zalloc(g->n_family, 1);
+    cr_family *family_of = mem_zalloc(g->n_family, sizeof *family_of);
+    if (to) to->fresh = g->fresh; /* names that are copied stay apart from new ones */
+    bool ok = to && mark && mark_fun && new_of && fun_of && mark_family && family_of;
     for (unsigned i = 0; i < n_roots && ok; i++) {
         if (roots[i] && !valid(g, roots[i])) ok = false;
         else mark[roots[i]] = roots[i] != CR_NONE;
     }
-    /* A call needs its function's body, which may stand anywhere before the call. */
-    for (cr_ref r = g->n_nodes - 1; ok && r > 0; r--) {
-        if (!mark[r]) continue;
-        const cr_node *n = node(g, r);
-        for (uint32_t i = 0; i < n->n_in; i++) mark[n->word[i]] = 1;
-        if (n->op == CR_OP_CALL) {
-            const cr_function *f = &g->fun[n->word[1]];
-            mark_fun[n->word[1]] = 1;
-            if (f->body) mark[f->body] = mark[f->arg] = 1;
+    /* A call needs its function's body, and a member its family's definitions, which may stand anywhere. */
+    for (bool again = true; ok && again;) {
+        again = false;
+        for (cr_ref r = g->n_nodes - 1; r > 0; r--) {
+            if (!mark[r]) continue;
+            const cr_node *n = node(g, r);
+            for (uint32_t i = 0; i < n->n_in; i++) mark[n->word[i]] = 1;
+            if (n->op == CR_OP_CALL) {
+                const cr_function *f = &g->fun[n->word[1]];
+                mark_fun[n->word[1]] = 1;
+                if (f->body) mark[f->body] = mark[f->arg] = 1;
+            } else if (n->op == CR_OP_MEMBER && !mark_family[n->word[0]]) {
+                const family *f = &g->family[n->word[0]];
+                mark_family[n->word[0]] = 1;
+                for (size_t i = 0; i < f->n_pieces; i++) mark[f->piece[i].body] = 1;
+                again = true;
+            }
         }
+    }
+    for (cr_family f = 1; ok && f < g->n_family; f++) {
+        if (!mark_family[f]) continue;
+        const cr_shape *s = g->type[g->family[f].type];
+        cr_dim dim[CR_MAX_RANK];
+        for (unsigned i = 0; i < s->rank; i++) dim[i] = copy_dim(g, to, s->dim[i]);
+        family_of[f] = cr_family_new(to, name_text(g->dims, g->family[f].name), s->rank, dim);
+        ok = family_of[f] != 0;
     }
     for (cr_ref r = 1; ok && r < g->n_nodes; r++) {
         if (!mark[r]) continue;
@@ -299,10 +363,14 @@ cr_graph *cr_compact(const cr_graph *g, unsigned n_roots, const cr_ref *roots, c
                 f->body ? cr_fun_known(to, name, new_of[f->arg], new_of[f->body]) : cr_fun_unknown(to, name);
             ok = fun_of[n->word[1]] != 0;
         }
-        if (ok) new_of[r] = copy_node(g, to, r, new_of, fun_of);
+        if (ok) new_of[r] = copy_node(g, to, r, new_of, fun_of, family_of);
         ok = ok && new_of[r];
     }
+    for (cr_family f = 1; ok && f < g->n_family; f++)
+        if (mark_family[f]) ok = copy_family(g, to, f, family_of[f], new_of);
     for (unsigned i = 0; i < n_roots && ok; i++) out[i] = new_of[roots[i]];
+    mem_free(mark_family);
+    mem_free(family_of);
     mem_free(mark);
     mem_free(mark_fun);
     mem_free(new_of);

@@ -127,6 +127,7 @@ static const char *kind_text(const global_name *e)
     case NAME_INTEGER: return e->implicit ? "a size" : "an integer";
     case NAME_DEFINITION: return "a definition";
     case NAME_FUNCTION: return "a function";
+    case NAME_FAMILY: return "a family";
     default: return "unknown";
     }
 }
@@ -228,6 +229,8 @@ cr_ref parse_name(parser *ps, const token *name)
     case NAME_INTEGER: return built(ps, symbol(ps, name->name), name->start);
     case NAME_DEFINITION: return e->index;
     case NAME_FUNCTION: return needs_argument(ps, name);
+    case NAME_FAMILY:
+        return fail_token(ps, name, CR_ESYNTAX, "`%s` is a family; it needs an index: %s[...]", s, s);
     case NAME_NONE: break;
     }
     bool found;

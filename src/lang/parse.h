@@ -20,7 +20,7 @@ enum {
 
 /* ---- names ------------------------------------------------------------------------------------ */
 
-typedef enum name_kind { NAME_NONE, NAME_VARIABLE, NAME_INTEGER, NAME_DEFINITION, NAME_FUNCTION } name_kind;
+typedef enum name_kind { NAME_NONE, NAME_VARIABLE, NAME_INTEGER, NAME_DEFINITION, NAME_FUNCTION, NAME_FAMILY } name_kind;
 
 /* What a name means everywhere in the program. A built-in function and a variable may share a name (`e`, `I`): a
  * function's name is followed by `(`. */
@@ -28,7 +28,7 @@ typedef struct global_name {
     uint8_t kind;      /* name_kind */
     uint8_t implicit;  /* an integer known only from its use as a size */
     uint16_t builtin;  /* 1 + number of the built-in function of that name; 0: none */
-    /* variable: number in lang_program.variable; definition: its ref; function: number in .function */
+    /* variable: number in lang_program.variable; definition: its ref; function, family: number in .function, .family */
     uint32_t index;
     uint32_t line;     /* of the declaration ... */
     const source *src; /* ... in this text */
@@ -45,6 +45,31 @@ typedef struct user_function {
     size_t start, end;
 } user_function;
 
+/* A part of a text. */
+typedef struct text_place {
+    const source *src;
+    size_t start, end;
+} text_place;
+
+/* def o[i] = body for i in lo..hi; the body is read when a query needs it. */
+typedef struct family_rule {
+    dim_sym index; /* 0: one index only, lo == hi */
+    cr_dim lo, hi;
+    text_place body;
+    uint32_t line;
+} family_rule;
+
+/* A family of expressions. Queries see the rules so far: each version of them is a family of the graph of its own. */
+typedef struct lang_family {
+    dim_sym name;
+    family_rule *rule; /* in the order of the text */
+    size_t n_rules, rule_cap;
+    cr_family made;    /* for rules up to .version ... */
+    unsigned version;  /* ... of lang_program.version */
+    bool busy;         /* its shape is being found */
+    bool defined;      /* the rules have been put into `made` */
+} lang_family;
+
 struct lang_program {
     cr_graph *g;
     arena mem; /* texts, statements */
@@ -54,6 +79,9 @@ struct lang_program {
     size_t n_variables, variable_cap;
     user_function *function;
     size_t n_functions, function_cap;
+    lang_family *family;
+    size_t n_families, family_cap;
+    unsigned version; /* goes up with every rule */
     lang_statement *statement;
     size_t n_statements, statement_cap;
 };
@@ -68,15 +96,11 @@ typedef struct local_name {
     cr_dim lo, hi;  /* index: its range */
 } local_name;
 
-typedef struct text_place {
-    const source *src;
-    size_t start, end;
-} text_place;
-
 /* A free index. Each use as x[name + c] on an axis of size s demands 1 <= name + c <= s. */
 typedef struct free_name {
     dim_sym name;
     cr_dim size; /* CR_NONE: not yet used as an index */
+    cr_dim family_lo, family_hi; /* of a family that it is an index of: its range if nothing else says it; or CR_NONE */
     int64_t least, most; /* c over all uses */
     unsigned axis;
     text_place first, indexed; /* the name's first place; what it indexed first */
@@ -115,6 +139,7 @@ typedef struct parser {
     unsigned in_index;  /* > 0: as an index: undeclared names are free indices */
     unsigned in_branch; /* > 0: inside if(...): an index may be guarded by the condition */
     bool elementwise;   /* products are element by element */
+    bool deferred;      /* the error is that a family's shape was asked for while it is being found */
     bool delta_open;    /* a delta was met before the range of its indices was known */
 } parser;
 
@@ -172,6 +197,16 @@ bool declare(parser *ps, const token *name, name_kind kind, uint32_t index);
 bool note_index(parser *ps, cr_dim d, cr_dim size, unsigned axis, text_place index, text_place indexed);
 cr_ref build_delta(parser *ps, cr_dim i, cr_dim j);
 bool index_ranges(parser *ps, lang_free_index *out, bool all); /* of all free indices; all: each must have one */
+
+/* ---- families ---------------------------------------------------------------------------------- */
+
+bool parse_range(parser *ps, cr_dim *lo, cr_dim *hi); /* after `[`: 1..N], sizes */
+bool parse_family_rule(parser *ps, const token *name); /* after `def o`, at `[` */
+cr_ref parse_member(parser *ps, const token *name);    /* of a family of expressions, at `[` */
+/* At `[`: k] of a family of variables; the index, as a position from 1, to *position if that is not NULL. */
+cr_ref parse_pick(parser *ps, cr_ref w, size_t start, cr_dim *position);
+/* Puts the rules of all families that were met into the graph and checks them; `at`: the place for messages. */
+bool finish_families(parser *ps, size_t start);
 
 /* ---- functions --------------------------------------------------------------------------------- */
 

@@ -272,6 +272,26 @@ static cr_ref divide_by_count(parser *ps, cr_ref r, size_t first, size_t last, s
     return r;
 }
 
+/* Sizes are far beyond indices, and those beyond numbers. */
+static bool far_value_of(void *user, dim_sym s, int64_t *v)
+{
+    parser *ps = user;
+    bool index = find_free(ps, s) != NULL;
+    for (size_t i = 0; i < ps->n_local && !index; i++) index = ps->local[i].symbol == s;
+    *v = index ? 1000 : 1000000;
+    return true;
+}
+
+/* Does the range of the index run downwards, as in i=N..2? */
+static bool descends(parser *ps, size_t local)
+{
+    dim_table *t = ps->g->dims;
+    cr_dim gap = dim_sub(t, ps->local[local].hi, ps->local[local].lo);
+    int64_t v;
+    dim_sym missing;
+    return gap && dim_eval(t, gap, far_value_of, ps, &v, &missing) && v < 0;
+}
+
 static cr_ref call_binder(parser *ps, const builtin *f, size_t start)
 {
     token open = ps->tok;
@@ -281,6 +301,13 @@ static cr_ref call_binder(parser *ps, const builtin *f, size_t start)
     cr_ref body = parse_expression(ps);
     if (!body || !expect_close(ps, TOK_RPAREN, &open)) return CR_NONE;
     size_t last = ps->n_local;
+    if (f->bind == CR_BIND_PROD && last == first + 1 && cr_rank(ps->g, body) == 2 && descends(ps, first)) {
+        local_name *l = &ps->local[first]; /* prod(i=N..2, W[i]) is W[N]*...*W[2] */
+        cr_dim swap = l->lo;
+        l->lo = l->hi;
+        l->hi = swap;
+        return bind_indices(ps, CR_BIND_CHAIN, first, body, start);
+    }
     cr_ref r = bind_indices(ps, f->bind, first, body, start);
     return r && f->build == build_mean ? divide_by_count(ps, r, first, last, start) : r;
 }

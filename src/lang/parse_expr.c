@@ -20,6 +20,12 @@ static bool is_one_by_one(parser *ps, cr_ref a)
     return true;
 }
 
+static bool names_family(parser *ps, const token *name)
+{
+    const global_name *e = find_local(ps, name->name) ? NULL : global_of(ps->p, name->name);
+    return e && e->kind == NAME_FAMILY;
+}
+
 static cr_ref parse_primary(parser *ps)
 {
     token t = ps->tok;
@@ -40,6 +46,7 @@ static cr_ref parse_primary(parser *ps)
     case TOK_NAME:
         advance(ps);
         if (at(ps, TOK_LPAREN) || at(ps, TOK_QUOTE)) return parse_call(ps, &t);
+        if (at(ps, TOK_LBRACKET) && names_family(ps, &t)) return parse_member(ps, &t);
         return parse_name(ps, &t);
     default: return unexpected(ps, "an expression");
     }
@@ -49,6 +56,7 @@ static cr_ref parse_index(parser *ps, cr_ref a, size_t start)
 {
     cr_dim index[CR_MAX_RANK];
     token open = ps->tok;
+    if (family_first(ps->g, a)) return parse_pick(ps, a, start, NULL);
     unsigned rank = cr_rank(ps->g, a);
     if (rank == 0)
         return fail_at(ps, place(ps, start), CR_ESHAPE, "\"%s\" is a scalar; it has no index",

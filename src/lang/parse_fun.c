@@ -133,7 +133,9 @@ static bool is_closed(parser *ps, cr_ref r, cr_ref z, bool *closed)
     *closed = true;
     for (size_t i = 0; i < n; i++) {
         cr_op op = op_of(ps->g, cone[i]);
-        if ((op == CR_OP_PARAM && cone[i] != z) || op == CR_OP_INT || op == CR_OP_BIND) *closed = false;
+        if ((op == CR_OP_PARAM && cone[i] != z) || op == CR_OP_INT || op == CR_OP_BIND ||
+            op == CR_OP_MEMBER)
+            *closed = false;
     }
     mem_free(cone);
     return true;

@@ -132,8 +132,8 @@ bool index_ranges(parser *ps, lang_free_index *out, bool all)
     dim_table *t = ps->g->dims;
     for (size_t i = 0; i < ps->n_free; i++) {
         const free_name *f = &ps->free_index[i];
-        out[i] = (lang_free_index){.name = f->name};
-        if (!f->size && all) {
+        out[i] = (lang_free_index){.name = f->name, .from = f->family_lo, .to = f->family_hi};
+        if (!f->size && !f->family_lo && all) {
             fail_at(ps, f->first, CR_ENAME,
                     "the range of index `%s` is not known; it must be an index by itself once, as in x[%s]",
                     name_text(t, f->name), name_text(t, f->name));

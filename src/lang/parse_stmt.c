@@ -16,12 +16,6 @@ static bool is_word(const parser *ps, const char *word)
     return at(ps, TOK_NAME) && !strcmp(text_of(ps, &ps->tok), word);
 }
 
-static bool no_families(parser *ps, const token *name)
-{
-    fail_token(ps, name, CR_EUNSUPPORTED, "recurrences and families are not supported yet");
-    return false;
-}
-
 /* ---- types ------------------------------------------------------------------------------------- */
 
 typedef struct declared_type {
@@ -135,6 +129,22 @@ static bool add_variable(parser *ps, const token *name, cr_ref param, name_kind 
     return true;
 }
 
+/* w[lo..hi] : R^n */
+static bool declare_family(parser *ps, const token *name, const declared_type *t, cr_dim lo, cr_dim hi)
+{
+    global_name *e = global_of(ps->p, name->name);
+    if (!e) return false;
+    if (t->integer) {
+        fail_token(ps, name, CR_EUNSUPPORTED, "a family of integers; the members of `%s` must be real",
+                   text_of(ps, name));
+        return false;
+    }
+    if (e->kind != NAME_NONE || is_constant_name(text_of(ps, name))) return declare(ps, name, NAME_VARIABLE, 0);
+    cr_ref w = built(ps, cr_param_family(ps->g, text_of(ps, name), lo, hi, t->rank, t->size, t->attributes),
+                     name->start);
+    return w && add_variable(ps, name, w, NAME_VARIABLE);
+}
+
 static bool declare_variable(parser *ps, const token *name, const declared_type *t)
 {
     global_name *e = global_of(ps->p, name->name);
@@ -165,8 +175,9 @@ static cr_ref parse_closed(parser *ps, const token *name, text_place *w)
     cr_ref *cone = graph_cone(ps->g, 1, &r, &n);
     if (!cone) return CR_NONE;
     for (size_t i = 0; i < n && r; i++) {
-        if (op_of(ps->g, cone[i]) != CR_OP_PARAM) continue;
-        dim_sym v = (dim_sym)attr_of(ps->g, cone[i], 0);
+        cr_op op = op_of(ps->g, cone[i]);
+        if (op != CR_OP_PARAM && op != CR_OP_MEMBER) continue;
+        dim_sym v = op == CR_OP_PARAM ? attr_of(ps->g, cone[i], 0) : ps->g->family[attr_of(ps->g, cone[i], 0)].name;
         r = fail_at(ps, *w, CR_EVALUE, "the value of `%s` depends on the variable `%s`; for that there is def",
                     text_of(ps, name),
                     name_text(ps->g->dims, v));
@@ -230,7 +241,8 @@ static bool parse_value(parser *ps, const token *name, bool assign, bool declare
     if (!e) return false;
     name_kind kind = (name_kind)e->kind;
     /* says what it is */
-    if (kind == NAME_DEFINITION || kind == NAME_FUNCTION) return declare(ps, name, NAME_VARIABLE, 0);
+    if (kind == NAME_DEFINITION || kind == NAME_FUNCTION || kind == NAME_FAMILY)
+        return declare(ps, name, NAME_VARIABLE, 0);
     bool index = kind == NAME_NONE && assign && is_statement_index(p, name->name);
     if (kind == NAME_NONE && assign && !index && !declares) return unknown_name(ps, name, "name", false);
     lang_variable *v = find_variable(p, name->name);
@@ -257,6 +269,7 @@ static bool parse_value(parser *ps, const token *name, bool assign, bool declare
 static bool parse_let(parser *ps)
 {
     token name[MAX_ARGUMENTS];
+    cr_dim lo[MAX_ARGUMENTS] = {0}, hi[MAX_ARGUMENTS]; /* of a family */
     unsigned n = 0;
     do {
         while (accept(ps, TOK_NEWLINE)) {} /* a list goes on after a comma */
@@ -265,15 +278,15 @@ static bool parse_let(parser *ps)
             return false;
         }
         if (!expect_name(ps, "a name", &name[n])) return false;
-        if (at(ps, TOK_LBRACKET)) return no_families(ps, &name[n]);
+        if (accept(ps, TOK_LBRACKET) && !parse_range(ps, &lo[n], &hi[n])) return false;
         n++;
-        if (n == 1 && accept(ps, TOK_ASSIGN)) return parse_value(ps, &name[0], false, true);
+        if (n == 1 && !lo[0] && accept(ps, TOK_ASSIGN)) return parse_value(ps, &name[0], false, true);
     } while (accept(ps, TOK_COMMA));
     if (!expect(ps, TOK_COLON, n == 1 ? "`: type` or `= value`" : "`: type`")) return false;
     declared_type t;
     if (!parse_type(ps, &t)) return false;
     for (unsigned i = 0; i < n; i++)
-        if (!declare_variable(ps, &name[i], &t)) return false;
+        if (!(lo[i] ? declare_family(ps, &name[i], &t, lo[i], hi[i]) : declare_variable(ps, &name[i], &t))) return false;
     return !(n == 1 && accept(ps, TOK_ASSIGN)) || parse_value(ps, &name[0], false, true);
 }
 
@@ -291,7 +304,6 @@ bool parse_assignments(parser *ps, bool declares)
         if (accept(ps, TOK_NEWLINE) || accept(ps, TOK_SEMICOLON) || accept(ps, TOK_COMMA)) continue;
         token name;
         if (!expect_name(ps, "name = value", &name)) return false;
-        if (at(ps, TOK_LBRACKET)) return no_families(ps, &name);
         if (!expect(ps, TOK_ASSIGN, "`=`") || !parse_value(ps, &name, true, declares)) return false;
         if (!at(ps, TOK_COMMA) && !end_of_statement(ps)) return false;
     }
@@ -304,15 +316,21 @@ static bool parse_def(parser *ps)
 {
     token name;
     if (!expect_name(ps, "a name", &name)) return false;
-    if (at(ps, TOK_LBRACKET)) return no_families(ps, &name);
+    if (at(ps, TOK_LBRACKET)) return parse_family_rule(ps, &name) && end_of_statement(ps);
     if (at(ps, TOK_LPAREN)) {
         fail_token(ps, &ps->tok, CR_ESYNTAX, "a function is defined by fun: fun %s(z) = ...", text_of(ps, &name));
         return false;
     }
     if (!expect(ps, TOK_ASSIGN, "`=`")) return false;
+    size_t start = ps->tok.start;
     cr_ref r = parse_expression(ps);
     if (!r) return false;
-    if (at(ps, TOK_FOR)) return no_families(ps, &ps->tok);
+    if (at(ps, TOK_FOR)) {
+        fail_token(ps, &ps->tok, CR_ESYNTAX, "`for` defines a family: def %s[i] = ... for i in 1..n",
+                   text_of(ps, &name));
+        return false;
+    }
+    if (!finish_families(ps, start)) return false;
     return end_of_statement(ps) && declare(ps, &name, NAME_DEFINITION, r);
 }
 
@@ -332,14 +350,24 @@ static bool parse_wrt_item(parser *ps)
         fail_token(ps, &name, CR_EARG,
                    "`%s` is an integer; derivatives are with respect to real variables, `let %s : R`", s, s);
         return false;
-    case NAME_DEFINITION: case NAME_FUNCTION:
+    case NAME_DEFINITION: case NAME_FUNCTION: case NAME_FAMILY:
         fail_token(ps, &name, CR_EARG, "`%s` is a %s; derivatives are with respect to variables declared by let", s,
-                   e->kind == NAME_FUNCTION ? "function" : "definition");
+                   e->kind == NAME_FUNCTION ? "function" : e->kind == NAME_FAMILY ? "defined family" : "definition");
         return false;
     case NAME_NONE: return unknown_name(ps, &name, "variable", false);
     }
     token open = ps->tok;
-    if (accept(ps, TOK_LBRACKET)) {
+    if (at(ps, TOK_LBRACKET) && family_first(ps->g, w.var)) { /* a member, or an entry of one: W[k][i,j] */
+        cr_ref member = parse_pick(ps, w.var, name.start, &w.index[0]);
+        if (!member) return false;
+        w.n_index = 1;
+        open = ps->tok;
+        if (cr_rank(ps->g, member) && accept(ps, TOK_LBRACKET)) {
+            if (!parse_indices(ps, member, name.start, w.index + 1) || !expect_close(ps, TOK_RBRACKET, &open))
+                return false;
+            w.n_index = cr_rank(ps->g, w.var);
+        }
+    } else if (accept(ps, TOK_LBRACKET)) {
         if (cr_rank(ps->g, w.var) == 0) {
             fail_token(ps, &name, CR_ESHAPE, "`%s` is a scalar; it has no index", s);
             return false;
@@ -371,7 +399,7 @@ static bool read_query(parser *ps, lang_kind kind, const source *wrt, cr_ref *ex
     ps->n_wrt = ps->n_stack = ps->n_local = 0;
     ps->delta_open = false;
     *expr = parse_expression(ps);
-    if (!*expr) return false;
+    if (!*expr || !finish_families(ps, start)) return false;
     text_place w = place(ps, start);
     if ((kind != LANG_EVAL || wrt || at(ps, TOK_WRT)) && cr_dtype_of(ps->g, *expr) != CR_REAL) {
         fail_at(ps, w, CR_EARG, "\"%s\" is a condition; it has no derivative", excerpt(w, 0));

@@ -26,7 +26,7 @@ typedef struct spelling {
 typedef struct style {
     rule rule[T_KINDS];
     const char *compare[6];  /* < <= == != > >= */
-    const char *big[7];      /* by cr_bind_kind */
+    const char *big[8];      /* by cr_bind_kind */
     const call_rule *call;   /* ends with op == 0 */
     const spelling *word;    /* functions and constants; ends with NULL */
 } style;
@@ -82,7 +82,7 @@ static const style styles[] = {
             [T_MATRIX] = {P_ATOM, P_ANY, P_ANY, "[", ", ", "]"},
         },
         .compare = {" < ", " <= ", " == ", " != ", " > ", " >= "},
-        .big = {"sum", "prod", "", "all", "any", "max", "min"},
+        .big = {"sum", "prod", "", "all", "any", "max", "min", "prod"},
         .call = text_calls,
         .word = text_words,
     },
@@ -110,7 +110,7 @@ static const style styles[] = {
             [T_MATRIX] = {P_ATOM, P_ANY, P_ANY, "[", ", ", "]"},
         },
         .compare = {" < ", " ≤ ", " = ", " ≠ ", " > ", " ≥ "},
-        .big = {"Σ", "∏", "", "∀", "∃", "max", "min"},
+        .big = {"Σ", "∏", "", "∀", "∃", "max", "min", "∏"},
         .call = unicode_calls,
         .word = unicode_words,
     },
@@ -138,7 +138,7 @@ static const style styles[] = {
             [T_MATRIX] = {P_ATOM, P_ANY, P_ANY, "\\begin{pmatrix} ", " & ", " \\end{pmatrix}"},
         },
         .compare = {" < ", " \\le ", " = ", " \\ne ", " > ", " \\ge "},
-        .big = {"\\sum", "\\prod", "", "\\forall", "\\exists", "\\max", "\\min"},
+        .big = {"\\sum", "\\prod", "", "\\forall", "\\exists", "\\max", "\\min", "\\prod"},
         .call = latex_calls,
         .word = latex_words,
     },

@@ -91,8 +91,12 @@ bool pr_begin(pr *p, cr_graph *g, cr_ref root, lang_form form)
         const cr_shape *s = shape_of(g, cone[i]);
         const uint32_t *attr = nd->word + nd->n_in;
         for (unsigned k = 0; k < s->rank; k++) dim_symbols(g->dims, s->dim[k], scan_symbol, &sc);
-        if (nd->op == CR_OP_INT || nd->op == CR_OP_ONEHOT || nd->op == CR_OP_MATPOW)
+        if (nd->op == CR_OP_INT || nd->op == CR_OP_ONEHOT || nd->op == CR_OP_MATPOW || nd->op == CR_OP_PICK)
             dim_symbols(g->dims, attr[0], scan_symbol, &sc);
+        if (nd->op == CR_OP_MEMBER) {
+            dim_symbols(g->dims, attr[1], scan_symbol, &sc);
+            scan_symbol(&sc, g->family[attr[0]].name);
+        }
         if (nd->op == CR_OP_BIND)
             for (unsigned k = 1; k < 4; k++) dim_symbols(g->dims, attr[k], scan_symbol, &sc);
     }
@@ -212,7 +216,7 @@ static tree *big(pr *p, tree_kind kind, unsigned op, unsigned n, const cr_dim *s
 {
     tree *kid[3 * (CR_MAX_RANK + 1) + 1];
     if (!body) return NULL;
-    if (kind == T_BIG && n == 1 && body->kind == T_BIG && body->op == op &&
+    if (kind == T_BIG && n == 1 && op != CR_BIND_CHAIN && body->kind == T_BIG && body->op == op &&
         body->n < 3 * CR_MAX_RANK) { /* one sum over i and j */
         for (uint32_t k = 0; k < body->n; k++) kid[3 + k] = body->kid[k];
         kid[0] = tree_dim(p, symbol[0]), kid[1] = tree_dim(p, lo[0]), kid[2] = tree_dim(p, hi[0]);
@@ -274,7 +278,19 @@ static tree *leaf(pr *p, cr_ref r, const cr_dim *index)
     switch (op_of(g, r)) {
     case CR_OP_PARAM:
         t = tree_name(p, name_text(g->dims, attr_of(g, r, 0)));
+        if (index && family_first(g, r)) { /* its member first */
+            cr_dim at = dim_sub(g->dims, dim_add(g->dims, index[0], family_first(g, r)), dim_const(g->dims, 1));
+            return tree_index(p, tree_index(p, t, 1, &at), s->rank - 1u, index + 1);
+        }
         return index ? tree_index(p, t, s->rank, index) : t;
+    case CR_OP_PICK:
+    case CR_OP_MEMBER: {
+        bool pick = op_of(g, r) == CR_OP_PICK;
+        cr_dim at = attr_of(g, r, pick ? 0 : 1);
+        t = tree_name(p, name_text(g->dims, pick ? attr_of(g, in_of(g, r, 0), 0) : g->family[attr_of(g, r, 0)].name));
+        t = tree_index(p, t, 1, &at);
+        return index ? tree_index(p, t, s->rank, index) : t;
+    }
     case CR_OP_CONST:
         if (s->dtype == CR_BOOL) return tree_name(p, attr_double(g, r, 0) != 0 ? "true" : "false");
         return tree_number(p, attr_double(g, r, 0));
@@ -316,6 +332,10 @@ static tree *bind(pr *p, cr_ref r, const cr_dim *index)
     cr_dim symbol = attr_of(g, r, 1), lo = attr_of(g, r, 2), hi = attr_of(g, r, 3);
     cr_ref body = in_of(g, r, 0);
     dim_sym s;
+    if (kind == CR_BIND_CHAIN) { /* the highest index is leftmost */
+        tree *t = big(p, T_BIG, kind, 1, &symbol, &hi, &lo, pr_whole(p, body));
+        return index ? tree_index(p, t, 2, index) : t;
+    }
     if (kind != CR_BIND_STACK)
         return big(p, T_BIG, kind, 1, &symbol, &lo, &hi, index ? pr_entry(p, body, index, true) : pr_whole(p, body));
     if (index) { /* axis index 1 is the symbol's value lo */
@@ -474,6 +494,7 @@ static tree *operator(pr *p, cr_ref r, const cr_dim *index, bool top)
     tree *a, *b;
     switch (op) {
     case CR_OP_PARAM: case CR_OP_CONST: case CR_OP_INT: case CR_OP_ONEHOT: case CR_OP_IDENTITY: case CR_OP_IOTA:
+    case CR_OP_PICK: case CR_OP_MEMBER:
         return leaf(p, r, index);
     case CR_OP_EINSUM:
         if (index) return pr_einsum_entry(p, r, index, top);

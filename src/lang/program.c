@@ -29,6 +29,8 @@ void lang_free(lang_program *p)
     mem_free(p->global);
     mem_free(p->variable);
     mem_free(p->function);
+    for (size_t i = 0; i < p->n_families; i++) mem_free(p->family[i].rule);
+    mem_free(p->family);
     mem_free(p->statement);
     mem_free(p);
 }
@@ -161,7 +163,7 @@ cr_status lang_expression(lang_program *p, const char *name, const char *text, l
             ps.delta_open = false;
             ps.lx = lx;
             ps.tok = tok;
-            ok = (out.expr = parse_expression(&ps)) != CR_NONE && expect_end(&ps);
+            ok = (out.expr = parse_expression(&ps)) != CR_NONE && expect_end(&ps) && finish_families(&ps, 0);
         } while (ok && ps.delta_open && !ps.settled);
         strbuf b;
         sb_init(&b);

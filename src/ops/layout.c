@@ -71,6 +71,44 @@ static cr_ref stack_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)
     return sum;
 }
 
+/* Where the member picked stands along the first axis of its family. */
+static cr_ref picked(cr_graph *g, cr_ref y)
+{
+    cr_ref w = arg(g, y);
+    cr_dim position =
+        dim_add(g->dims, dim_sub(g->dims, attr_of(g, y, 0), family_first(g, w)), dim_const(g->dims, 1));
+    return cr_onehot(g, position, shape_of(g, w)->dim[0]);
+}
+static cr_ref pick_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k)
+{
+    (void)i;
+    const cr_shape *s = shape_of(g, ybar), *w = shape_of(g, arg(g, y));
+    uint8_t label[CR_MAX_RANK + 1];
+    cr_dim shape[CR_MAX_RANK];
+    if (s->rank == CR_MAX_RANK) return graph_fail(g, CR_ELIMIT, "a tensor of more than %d axes", CR_MAX_RANK);
+    for (unsigned a = 0; a < s->rank; a++) {
+        label[a] = (uint8_t)(a < k ? a : a + 1);
+        shape[label[a]] = s->dim[a];
+    }
+    shape[k] = w->dim[0];
+    label[s->rank] = (uint8_t)k;
+    return cr_einsum(g, 2, (cr_ref[]){ybar, picked(g, y)}, label, s->rank + 1u, shape);
+}
+static cr_ref pick_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)
+{
+    const cr_shape *s = shape_of(g, xdot[0]);
+    uint8_t label[CR_MAX_RANK + 1];
+    cr_dim shape[CR_MAX_RANK];
+    unsigned rank = s->rank - 1u;
+    for (unsigned a = 0; a < s->rank; a++) {
+        label[a] = (uint8_t)(a < k ? a : a == k ? rank : a - 1);
+        if (a != k) shape[label[a]] = s->dim[a];
+    }
+    label[s->rank] = (uint8_t)rank;
+    return cr_einsum(g, 2, (cr_ref[]){xdot[0], picked(g, y)}, label, rank, shape);
+}
+static unsigned same_sign(const cr_graph *g, cr_ref y, const unsigned *s) { (void)g, (void)y; return s[0]; }
+
 /* max(i=lo..hi, f(i)): one index alone attains the value. */
 static cr_ref bind_regular(cr_graph *g, cr_ref y)
 {
@@ -110,6 +148,7 @@ const op_block ops_layout[] = {
     {CR_OP_RESHAPE, {.vjp = reshape_vjp, .jvp = reshape_jvp}},
     {CR_OP_STACK, {.vjp = stack_vjp, .jvp = stack_jvp}},
     {CR_OP_BIND, {.regular = bind_regular}},
+    {CR_OP_PICK, {.vjp = pick_vjp, .jvp = pick_jvp, .sign = same_sign}},
     {CR_OP_PARAM, {.sign = param_sign}},
     {CR_OP_CONST, {.sign = const_sign}},
     {CR_OP_ONEHOT, {.sign = nonnegative}},

@@ -1,0 +1,389 @@
+/* Families: parameters w[1..N], and expressions that a recurrence defines, o[i] = sigma(w[i]*o[i-1]).
+ *
+ * A member of a family of expressions is a leaf, MEMBER(family, index); its definition stands in a table beside the
+ * nodes, so that o[N] with a symbolic N is an expression of fixed size, whatever N will be. */
+#include "graph/graph.h"
+
+#include <string.h>
+
+/* ---- order of indices ---------------------------------------------------------------------------- */
+
+static bool at_least_one(void *user, dim_sym s, int64_t *v)
+{
+    (void)user, (void)s;
+    *v = 1;
+    return true;
+}
+
+bool family_least(cr_graph *g, cr_dim d, int64_t *least)
+{
+    return d && dim_lower_bound(g->dims, d, at_least_one, NULL, least);
+}
+
+/* a <= b for all sizes >= 1? */
+static bool surely_le(cr_graph *g, cr_dim a, cr_dim b)
+{
+    int64_t least;
+    return family_least(g, dim_sub(g->dims, b, a), &least) && least >= 0;
+}
+
+static bool surely_lt(cr_graph *g, cr_dim a, cr_dim b)
+{
+    int64_t least;
+    return family_least(g, dim_sub(g->dims, b, a), &least) && least >= 1;
+}
+
+/* ---- families of parameters ---------------------------------------------------------------------- */
+
+cr_dim family_first(const cr_graph *g, cr_ref r)
+{
+    if (op_of(g, r) != CR_OP_PARAM) return 0;
+    dim_sym s = attr_of(g, r, 0);
+    return s < g->param_lo_cap ? g->param_lo[s] : 0;
+}
+
+cr_dim family_last(const cr_graph *g, cr_ref r)
+{
+    cr_dim end = dim_add(g->dims, family_first(g, r), shape_of(g, r)->dim[0]);
+    return end ? dim_sub(g->dims, end, dim_const(g->dims, 1)) : 0;
+}
+
+cr_ref cr_param_family(cr_graph *g, const char *name, cr_dim lo, cr_dim hi, unsigned rank, const cr_dim *shape,
+                       unsigned attributes)
+{
+    cr_dim dim[CR_MAX_RANK];
+    if (!lo || !hi) return CR_NONE;
+    if (rank >= CR_MAX_RANK) return graph_fail(g, CR_ELIMIT, "a tensor of more than %d axes", CR_MAX_RANK);
+    if (attributes & ~(unsigned)CR_POSITIVE)
+        return graph_fail(g, CR_EUNSUPPORTED, "the members of a family of variables can be positive; they have no other "
+                                              "attribute");
+    dim[0] = dim_add(g->dims, dim_sub(g->dims, hi, lo), dim_const(g->dims, 1));
+    for (unsigned i = 0; i < rank; i++) dim[i + 1] = shape[i];
+    int64_t n;
+    if (dim[0] && dim_value(g->dims, dim[0], &n) && n < 1) return graph_fail(g, CR_EARG, "a family without members");
+    cr_ref r = cr_param(g, name, rank + 1, dim, attributes);
+    if (!r) return CR_NONE;
+    dim_sym s = attr_of(g, r, 0);
+    size_t old = g->param_lo_cap;
+    if (!VEC_RESERVE(g->param_lo, g->param_lo_cap, (size_t)s + 1)) return graph_fail(g, CR_ENOMEM, "out of memory");
+    if (g->param_lo_cap > old) memset(g->param_lo + old, 0, (g->param_lo_cap - old) * sizeof *g->param_lo);
+    g->param_lo[s] = lo;
+    return r;
+}
+
+cr_ref cr_pick(cr_graph *g, cr_ref w, cr_dim index)
+{
+    if (!valid(g, w) || !index) return CR_NONE;
+    cr_dim lo = family_first(g, w);
+    if (!lo) return graph_fail(g, CR_EARG, "not a family of variables");
+    const cr_shape *s = shape_of(g, w);
+    int64_t at, n;
+    cr_dim position = dim_sub(g->dims, index, lo);
+    if (dim_value(g->dims, position, &at) && (at < 0 || (dim_value(g->dims, s->dim[0], &n) && at >= n)))
+        return graph_fail(g, CR_EARG, "index out of range: `%s` has no such member",
+                          name_text(g->dims, attr_of(g, w, 0)));
+    return graph_node(g, CR_OP_PICK, graph_type(g, CR_REAL, s->rank - 1u, s->dim + 1), 1, &w, 1, &index);
+}
+
+/* ---- families of expressions --------------------------------------------------------------------- */
+
+cr_family cr_family_new(cr_graph *g, const char *name, unsigned rank, const cr_dim *shape)
+{
+    dim_sym s = name_intern(g->dims, name, strlen(name));
+    cr_type type = graph_type(g, CR_REAL, rank, shape);
+    if (!s || !type) return 0;
+    if (!VEC_RESERVE(g->family, g->family_cap, g->n_family + 1)) return graph_fail(g, CR_ENOMEM, "out of memory");
+    g->family[g->n_family] = (family){.name = s, .type = type};
+    return (cr_family)g->n_family++;
+}
+
+static bool known_family(cr_graph *g, cr_family f)
+{
+    if (f && f < g->n_family) return true;
+    graph_fail(g, CR_ENAME, "an unknown family");
+    return false;
+}
+
+bool family_suppose(cr_graph *g, family *f, cr_dim d)
+{
+    int64_t least;
+    if (!d) return false;
+    if (family_least(g, d, &least) && least >= 0) return true;
+    for (size_t i = 0; i < f->n_assume; i++)
+        if (f->assume[i] == d) return true;
+    cr_dim *a = arena_alloc(&g->mem, (f->n_assume + 1) * sizeof *a);
+    if (!a) {
+        graph_fail(g, CR_ENOMEM, "out of memory");
+        return false;
+    }
+    if (f->n_assume) memcpy(a, f->assume, f->n_assume * sizeof *a);
+    a[f->n_assume++] = d;
+    f->assume = a;
+    return true;
+}
+
+typedef struct symbol_count {
+    dim_sym s;
+    unsigned n;
+} symbol_count;
+
+static void count_symbol(void *user, dim_sym s)
+{
+    symbol_count *c = user;
+    c->s = s;
+    c->n++;
+}
+
+/* d = a*s + number with one symbol s? */
+static bool in_one_symbol(cr_graph *g, cr_dim d)
+{
+    symbol_count c = {0, 0};
+    int64_t a, v;
+    cr_dim rest;
+    dim_symbols(g->dims, d, count_symbol, &c);
+    return c.n == 1 && dim_linear_in(g->dims, d, c.s, &a, &rest) && dim_value(g->dims, rest, &v);
+}
+
+/* The new range p..q against the old one a..b: what is left of the old one. */
+typedef struct remainder {
+    bool below, above; /* a..p-1, q+1..b */
+    bool untouched;
+} remainder;
+
+static bool overlap(cr_graph *g, family *f, const family_piece *old, const family_piece *new, remainder *out)
+{
+    dim_table *t = g->dims;
+    *out = (remainder){false, false, false};
+    if (surely_lt(g, new->hi, old->lo) || surely_lt(g, old->hi, new->lo)) {
+        out->untouched = true;
+        return true;
+    }
+    bool covers_lo = surely_le(g, new->lo, old->lo), covers_hi = surely_le(g, old->hi, new->hi);
+    bool point = new->lo == new->hi;
+    /* Where it cannot be told, a single index is taken to lie inside the older range; so is the end of a range that
+     * differs from the older one by a multiple of one symbol (2..3 in 1..N supposes N >= 3). */
+    if (!covers_lo && !surely_lt(g, old->lo, new->lo)) {
+        if (!point) return false;
+        if (!family_suppose(g, f, dim_sub(t, new->lo, old->lo))) return false;
+    }
+    if (!covers_hi && !surely_lt(g, new->hi, old->hi)) {
+        cr_dim gap = dim_sub(t, old->hi, new->hi);
+        if (!point && !in_one_symbol(g, gap)) return false;
+        if (!family_suppose(g, f, gap)) return false;
+    }
+    out->below = !covers_lo;
+    out->above = !covers_hi;
+    return true;
+}
+
+cr_status cr_family_define(cr_graph *g, cr_family fam, const char *symbol, cr_dim lo, cr_dim hi, cr_ref body)
+{
+    if (!known_family(g, fam) || !lo || !hi || !valid(g, body)) return g->err.status;
+    family *f = &g->family[fam];
+    const char *name = name_text(g->dims, f->name);
+    if (node(g, body)->type != f->type) {
+        graph_fail(g, CR_ESHAPE, "the members of `%s` have different shapes", name);
+        return CR_ESHAPE;
+    }
+    dim_sym given = name_intern(g->dims, symbol, strlen(symbol)), own = fresh_symbol(g, symbol);
+    family_piece new = {lo, hi, own, CR_NONE};
+    new.body = given && own ? graph_subst_symbol(g, body, given, dim_symbol(g->dims, own)) : CR_NONE;
+    f = &g->family[fam];
+    family_piece *p = new.body ? arena_alloc(&g->mem, (2 * f->n_pieces + 1) * sizeof *p) : NULL;
+    if (!p) {
+        if (g->err.status == CR_OK) graph_fail(g, CR_ENOMEM, "out of memory");
+        return g->err.status;
+    }
+    cr_dim one = dim_const(g->dims, 1);
+    size_t n = 0;
+    bool placed = false;
+    for (size_t i = 0; i < f->n_pieces; i++) {
+        const family_piece *old = &f->piece[i];
+        remainder r;
+        if (!overlap(g, f, old, &new, &r)) {
+            graph_fail(g, CR_EARG, "it cannot be told how this range of `%s` overlaps an earlier one", name);
+            return g->err.status;
+        }
+        if (r.untouched) {
+            if (!placed && surely_lt(g, new.hi, old->lo)) {
+                p[n++] = new;
+                placed = true;
+            }
+            p[n++] = *old;
+            continue;
+        }
+        if (r.below) {
+            p[n] = *old;
+            p[n++].hi = dim_sub(g->dims, lo, one);
+        }
+        if (!placed) {
+            p[n++] = new;
+            placed = true;
+        }
+        if (r.above) {
+            p[n] = *old;
+            p[n++].lo = dim_add(g->dims, hi, one);
+        }
+    }
+    if (!placed) p[n++] = new;
+    for (size_t i = 0; i < n; i++)
+        if (!p[i].lo || !p[i].hi) return g->err.status;
+    f->piece = p;
+    f->n_pieces = n;
+    f->checked = false;
+    return CR_OK;
+}
+
+cr_ref cr_member(cr_graph *g, cr_family f, cr_dim index)
+{
+    if (!known_family(g, f) || !index) return CR_NONE;
+    return graph_node(g, CR_OP_MEMBER, g->family[f].type, 0, NULL, 2, (uint32_t[]){f, index});
+}
+
+const family_piece *family_piece_at(cr_graph *g, cr_family f, cr_dim i)
+{
+    const family *fam = &g->family[f];
+    const family_piece *found = NULL;
+    for (size_t k = 0; k < fam->n_pieces; k++) {
+        const family_piece *p = &fam->piece[k];
+        if (p->lo == i || p->hi == i || (surely_le(g, p->lo, i) && surely_le(g, i, p->hi))) {
+            if (found) return NULL;
+            found = p;
+        }
+    }
+    return found;
+}
+
+cr_ref family_body_at(cr_graph *g, const family_piece *p, cr_dim i)
+{
+    return graph_subst_symbol(g, p->body, p->index, i);
+}
+
+/* ---- what rests on what -------------------------------------------------------------------------- */
+
+typedef struct closure {
+    cr_graph *g;
+    uint8_t *state; /* by cr_family: 0 not seen, 1 being looked at, 2 done */
+    cr_family *list;
+    size_t n, cap;
+} closure;
+
+typedef void each_member(cr_graph *g, cr_ref member, void *user);
+
+static bool for_members(cr_graph *g, cr_ref body, each_member *each, void *user)
+{
+    size_t n;
+    cr_ref *cone = graph_cone(g, 1, &body, &n);
+    for (size_t i = 0; cone && i < n; i++)
+        if (op_of(g, cone[i]) == CR_OP_MEMBER) each(g, cone[i], user);
+    mem_free(cone);
+    return cone != NULL;
+}
+
+static void gather(cr_graph *g, cr_ref member, void *user)
+{
+    closure *c = user;
+    cr_family f = attr_of(g, member, 0);
+    if (c->state[f] || g->err.status != CR_OK) return;
+    c->state[f] = 1;
+    for (size_t i = 0; i < g->family[f].n_pieces; i++) for_members(g, g->family[f].piece[i].body, gather, c);
+    if (!VEC_RESERVE(c->list, c->cap, c->n + 1)) {
+        graph_fail(g, CR_ENOMEM, "out of memory");
+        return;
+    }
+    size_t at = c->n++; /* by order */
+    for (; at > 0 && g->family[c->list[at - 1]].order > g->family[f].order; at--) c->list[at] = c->list[at - 1];
+    c->list[at] = f;
+}
+
+cr_family *family_closure(cr_graph *g, unsigned n_roots, const cr_ref *roots, size_t *n)
+{
+    closure c = {.g = g, .state = mem_zalloc(g->n_family, 1)};
+    bool ok = c.state && VEC_RESERVE(c.list, c.cap, 1);
+    if (!ok) graph_fail(g, CR_ENOMEM, "out of memory");
+    for (unsigned i = 0; i < n_roots && ok; i++) ok = !roots[i] || for_members(g, roots[i], gather, &c);
+    mem_free(c.state);
+    *n = c.n;
+    if (ok && g->err.status == CR_OK) return c.list;
+    mem_free(c.list);
+    return NULL;
+}
+
+static cr_family *closure_of(cr_graph *g, cr_family f, size_t *n)
+{
+    cr_ref m = cr_member(g, f, dim_const(g->dims, 0));
+    return m ? family_closure(g, 1, &m, n) : NULL;
+}
+
+bool family_uses(cr_graph *g, cr_family f, dim_sym s)
+{
+    size_t n;
+    cr_family *list = closure_of(g, f, &n);
+    bool uses = false;
+    for (size_t i = 0; list && i < n && !uses; i++) {
+        const family *fam = &g->family[list[i]];
+        for (size_t k = 0; k < fam->n_pieces && !uses; k++) {
+            const family_piece *p = &fam->piece[k];
+            size_t m;
+            cr_ref *cone = graph_cone(g, 1, &p->body, &m);
+            uses = dim_uses(g->dims, p->lo, s) || dim_uses(g->dims, p->hi, s);
+            for (size_t j = 0; cone && j < m && !uses; j++) uses = graph_node_uses(g, cone[j], s);
+            mem_free(cone);
+        }
+    }
+    mem_free(list);
+    return uses;
+}
+
+/* All that f rests on is copied, each family once: the copies are made known before bodies are rewritten. */
+cr_family family_subst(cr_graph *g, cr_family f, dim_sym s, cr_dim by)
+{
+    size_t n;
+    if (g->family[f].subst_from == s && g->family[f].subst_by == by) return g->family[f].subst;
+    cr_family *list = closure_of(g, f, &n);
+    for (size_t i = 0; list && i < n; i++) {
+        if (!VEC_RESERVE(g->family, g->family_cap, g->n_family + 1)) {
+            graph_fail(g, CR_ENOMEM, "out of memory");
+            break;
+        }
+        family *from = &g->family[list[i]];
+        from->subst_from = s;
+        from->subst_by = by;
+        from->subst = (cr_family)g->n_family;
+        g->family[g->n_family] = (family){.name = from->name, .type = from->type, .checked = from->checked,
+                                          .order = from->order};
+        const cr_shape *t = g->type[from->type];
+        cr_dim dim[CR_MAX_RANK];
+        for (unsigned k = 0; k < t->rank; k++) dim[k] = dim_substitute(g->dims, t->dim[k], s, by);
+        cr_type type = graph_type(g, (cr_dtype)t->dtype, t->rank, dim);
+        g->family[g->n_family++].type = type;
+    }
+    for (size_t i = 0; list && i < n && g->err.status == CR_OK; i++) {
+        const family *from = &g->family[list[i]];
+        family_piece *p = arena_alloc(&g->mem, (from->n_pieces + 1) * sizeof *p);
+        cr_dim *assume = arena_alloc(&g->mem, (from->n_assume + 1) * sizeof *assume);
+        if (!p || !assume) {
+            graph_fail(g, CR_ENOMEM, "out of memory");
+            break;
+        }
+        size_t n_pieces = 0, n_assume = from->n_assume;
+        for (size_t k = 0; k < n_assume; k++) assume[k] = dim_substitute(g->dims, from->assume[k], s, by);
+        for (size_t k = 0; k < g->family[list[i]].n_pieces; k++) {
+            family_piece old = g->family[list[i]].piece[k];
+            int64_t count;
+            old.lo = dim_substitute(g->dims, old.lo, s, by);
+            old.hi = dim_substitute(g->dims, old.hi, s, by);
+            if (!old.lo || !old.hi) break;
+            if (dim_value(g->dims, dim_sub(g->dims, old.hi, old.lo), &count) && count < 0) continue; /* empty now */
+            old.body = graph_subst_symbol(g, old.body, s, by);
+            p[n_pieces++] = old;
+        }
+        family *to = &g->family[g->family[list[i]].subst];
+        to->piece = p;
+        to->n_pieces = n_pieces;
+        to->assume = assume;
+        to->n_assume = n_assume;
+    }
+    mem_free(list);
+    return g->err.status == CR_OK ? g->family[f].subst : 0;
+}

@@ -1,0 +1,135 @@
+/* Is a recurrence one? Each member must rest on earlier members, and the earliest ones on none. */
+#include "graph/graph.h"
+
+#include <string.h>
+
+typedef struct checker {
+    cr_graph *g;
+    cr_family f;
+    const family_piece *piece;
+    const cr_ref *cone; /* of the piece's body */
+    size_t n;
+    bool *again; /* an order has changed */
+} checker;
+
+/* An index as the user wrote it: what the graph calls i#7 is i. */
+static const char *stem(void *user, dim_sym s)
+{
+    static _Thread_local char name[64];
+    const cr_graph *g = user;
+    const char *t = name_text(g->dims, s), *end = strchr(t, '#');
+    size_t n = end ? (size_t)(end - t) : strlen(t);
+    if (n == 0 || n >= sizeof name) return n ? t : "j";
+    memcpy(name, t, n);
+    name[n] = '\0';
+    return name;
+}
+
+static bool fails(const checker *c, cr_ref member, const char *why)
+{
+    cr_graph *g = c->g;
+    strbuf b;
+    sb_init(&b);
+    sb_printf(&b, "the definition of `%s[", name_text(g->dims, g->family[c->f].name));
+    dim_print(g->dims, c->piece->lo == c->piece->hi ? c->piece->lo : dim_symbol(g->dims, c->piece->index), &b, stem, g);
+    sb_printf(&b, "]` refers to `%s[", name_text(g->dims, g->family[attr_of(g, member, 0)].name));
+    dim_print(g->dims, attr_of(g, member, 1), &b, stem, g);
+    sb_printf(&b, "]`, %s", why);
+    graph_fail(g, CR_EARG, "%s", sb_str(&b));
+    sb_free(&b);
+    return false;
+}
+
+/* Greatest (least) value of an index over the ranges of the sums around it: each bound symbol at one of its ends. */
+static cr_dim extreme(const checker *c, cr_dim d, bool greatest)
+{
+    cr_graph *g = c->g;
+    for (size_t i = 0; d && i < c->n; i++) { /* inner binders come first, and their ranges may use outer indices */
+        dim_sym s;
+        int64_t a;
+        cr_dim rest;
+        cr_ref r = c->cone[i];
+        if (op_of(g, r) != CR_OP_BIND || !dim_is_symbol(g->dims, attr_of(g, r, 1), &s) || !dim_uses(g->dims, d, s))
+            continue;
+        if (!dim_linear_in(g->dims, d, s, &a, &rest)) return 0;
+        d = dim_substitute(g->dims, d, s, attr_of(g, r, (a > 0) == greatest ? 3 : 2));
+    }
+    return d;
+}
+
+static bool check_member(const checker *c, cr_ref member)
+{
+    cr_graph *g = c->g;
+    dim_table *t = g->dims;
+    cr_family h = attr_of(g, member, 0);
+    family *to = &g->family[h], *own = &g->family[c->f];
+    const family_piece *p = c->piece;
+    cr_dim high = extreme(c, attr_of(g, member, 1), true), low = extreme(c, attr_of(g, member, 1), false), rest, gap;
+    int64_t a = 0, v;
+    if (g->err.status != CR_OK) return false;
+    if (to->n_pieces == 0) return fails(c, member, "which has no definition");
+    bool moves = high && dim_uses(t, high, p->index);
+    if (!high || !low || (moves && (!dim_linear_in(t, high, p->index, &a, &rest) || a != 1)))
+        return fails(c, member, "which is not an earlier index: i-1, i-2, ..., a fixed one, or a sum over those");
+    /* how far before the own index, for the first of them */
+    gap = moves ? dim_sub(t, dim_const(t, 0), rest) : dim_sub(t, p->lo, high);
+    if (!gap) return false;
+    if (dim_value(t, gap, &v) && v == 0 && h != c->f && (moves || p->lo == p->hi)) { /* at the same index */
+        if (own->order > to->order) return true;
+        own->order = to->order + 1;
+        *c->again = true;
+        return true;
+    }
+    if (dim_value(t, gap, &v) && v < 1)
+        return fails(c, member, moves || p->lo == p->hi ? "which is not an earlier index"
+                                                         : "which is not earlier than the first of its range");
+    if (!family_suppose(g, own, dim_sub(t, gap, dim_const(t, 1)))) return false;
+    /* and there must be a start */
+    low = dim_substitute(t, low, p->index, p->lo);
+    gap = low ? dim_sub(t, low, to->piece[0].lo) : 0;
+    if (!gap) return false;
+    if (dim_value(t, gap, &v) && v < 0) {
+        strbuf b;
+        sb_init(&b);
+        sb_puts(&b, "but there is no start value ");
+        sb_printf(&b, "`%s[", name_text(t, to->name));
+        dim_print(t, low, &b, stem, g);
+        sb_puts(&b, "]`");
+        fails(c, member, sb_str(&b));
+        sb_free(&b);
+        return false;
+    }
+    return family_suppose(g, own, gap);
+}
+
+cr_status cr_family_check(cr_graph *g, cr_family f)
+{
+    if (!f || f >= g->n_family) {
+        graph_fail(g, CR_ENAME, "an unknown family");
+        return CR_ENAME;
+    }
+    if (g->family[f].checked) return CR_OK;
+    cr_ref top = cr_member(g, f, dim_const(g->dims, 0));
+    size_t n = 0;
+    cr_family *list = top ? family_closure(g, 1, &top, &n) : NULL;
+    bool again = list != NULL;
+    for (size_t round = 0; again && g->err.status == CR_OK; round++) {
+        again = false;
+        for (size_t i = 0; i < n && g->err.status == CR_OK; i++)
+            for (size_t k = 0; k < g->family[list[i]].n_pieces && g->err.status == CR_OK; k++) {
+                checker c = {.g = g, .f = list[i], .piece = &g->family[list[i]].piece[k], .again = &again};
+                cr_ref *cone = graph_cone(g, 1, &c.piece->body, &c.n);
+                c.cone = cone;
+                for (size_t m = 0; cone && m < c.n; m++)
+                    if (op_of(g, cone[m]) == CR_OP_MEMBER && !check_member(&c, cone[m])) break;
+                mem_free(cone);
+            }
+        if (again && round > n) {
+            const char *name = name_text(g->dims, g->family[f].name);
+            graph_fail(g, CR_EARG, "members of equal index rest on each other in the definition of `%s`", name);
+        }
+    }
+    for (size_t i = 0; list && i < n && g->err.status == CR_OK; i++) g->family[list[i]].checked = true;
+    mem_free(list);
+    return g->err.status;
+}
