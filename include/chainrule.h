@@ -219,7 +219,9 @@ CR_API cr_status cr_simplify_n(cr_graph *g, unsigned n, const cr_ref *in, cr_ref
 /* roots[i] rebuilt with from[j] replaced by to[j] (equal shapes), through the builders. */
 CR_API cr_status cr_rebuild(cr_graph *g, unsigned n_roots, const cr_ref *roots, unsigned n_map, const cr_ref *from,
                             const cr_ref *to, cr_ref *out);
-/* Symbol `name` replaced by d in every size, index and exponent of a. */
+/* a with every member of a family written out, down to its start; the depths must be numbers (cr_substitute). */
+CR_API cr_ref cr_unroll(cr_graph *g, cr_ref a);
+/* Symbol `name` replaced by d in every size, index and exponent of a, in families too. */
 CR_API cr_ref cr_substitute(cr_graph *g, cr_ref a, const char *name, cr_dim d);
 /* A new graph that holds the cones of roots only; out[i] are their refs there. NULL: out of memory. */
 CR_API cr_graph *cr_compact(const cr_graph *g, unsigned n_roots, const cr_ref *roots, cr_ref *out);

@@ -1,5 +1,5 @@
 /* A query: the derivative of an expression by variables or single entries of them, with its conditions and steps. */
-#include "calculus/derive.h"
+#include "calculus/depth.h"
 
 #include <string.h>
 
@@ -63,6 +63,7 @@ cr_ref calc_partial(cr_graph *g, cr_ref y, const calc_wrt *w, bool gradient)
 {
     if (!valid(g, y) || !valid(g, w->var)) return CR_NONE;
     if (shape_of(g, y)->dtype != CR_REAL) return graph_fail(g, CR_ESHAPE, "a condition has no derivative");
+    if (w->n_index && depth_rests_on(g, y, w->var)) return depth_partial(g, y, w);
     if (!w->n_index || is_scalar(g, y) || gradient) return entry(g, calc_full_derivative(g, y, w->var, gradient), w);
     if (w->n_index < cr_rank(g, w->var)) return entry(g, calc_full_derivative(g, y, w->var, false), w);
     /* A tensor by one entry: forward, along that entry. */

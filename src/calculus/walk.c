@@ -1,6 +1,7 @@
 /* Reverse and forward mode: one table-driven walk each. No operator is named here but BIND, whose derivative is a walk
- * of its own: its body depends on the variables through everything above it. */
-#include "calculus/walk.h"
+ * of its own: its body depends on the variables through everything above it; and MEMBER, a leaf, whose tangent the
+ * caller may know. */
+#include "calculus/depth.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -162,6 +163,33 @@ static cr_ref binder_weight(cr_graph *g, cr_ref y, const calc_binder *b)
     return CR_NONE;
 }
 
+/* The factors of an ordered matrix product on the left and on the right of the one with the binder's index. */
+static void chain_sides(cr_graph *g, const calc_binder *b, cr_ref side[2])
+{
+    dim_sym r = fresh_symbol(g, "r");
+    cr_dim one = dim_const(g->dims, 1);
+    cr_ref other = graph_subst_symbol(g, b->body, b->symbol, dim_symbol(g->dims, r));
+    const char *name = name_text(g->dims, r);
+    side[0] = cr_bind(g, CR_BIND_CHAIN, name, dim_add(g->dims, b->index, one), b->hi, other);
+    side[1] = cr_bind(g, CR_BIND_CHAIN, name, b->lo, dim_sub(g->dims, b->index, one), other);
+}
+
+/* side[0] t side[1] for t[K, d, d], or with both sides transposed. */
+static cr_ref between(cr_graph *g, const cr_ref side[2], cr_ref t, unsigned k, bool transposed)
+{
+    const cr_shape *s = shape_of(g, t);
+    uint8_t label[CR_MAX_RANK + 6], row = (uint8_t)k, col = (uint8_t)(k + 1), i = (uint8_t)(k + 2), j = (uint8_t)(k + 3);
+    if (!side[0] || !side[1]) return CR_NONE;
+    label[0] = transposed ? i : row;
+    label[1] = transposed ? row : i;
+    for (unsigned a = 0; a < k; a++) label[2 + a] = (uint8_t)a;
+    label[2 + k] = i;
+    label[3 + k] = j;
+    label[4 + k] = transposed ? col : j;
+    label[5 + k] = transposed ? j : col;
+    return cr_einsum(g, 3, (cr_ref[]){side[0], t, side[1]}, label, s->rank, s->dim);
+}
+
 /* a[K, S] times w[S] */
 static cr_ref weigh(cr_graph *g, cr_ref a, cr_ref w, unsigned k)
 {
@@ -193,6 +221,10 @@ static bool binder_vjp(cr_graph *g, reverse_state *s, cr_ref y, cr_ref ybar, uin
         }
         label[bs->rank] = (uint8_t)rank;
         seed = cr_einsum(g, 2, (cr_ref[]){ybar, cr_onehot(g, pos, bs->dim[k])}, label, rank, shape);
+    } else if (b.kind == CR_BIND_CHAIN) {
+        cr_ref side[2];
+        chain_sides(g, &b, side);
+        seed = between(g, side, ybar, k, true);
     } else {
         seed = weigh(g, ybar, binder_weight(g, y, &b), k);
     }
@@ -208,13 +240,19 @@ static bool binder_vjp(cr_graph *g, reverse_state *s, cr_ref y, cr_ref ybar, uin
     return ok;
 }
 
-static cr_ref binder_jvp(cr_graph *g, cr_ref y, unsigned n_wrt, const cr_ref *wrt, const cr_ref *tangent)
+static cr_ref binder_jvp(cr_graph *g, cr_ref y, unsigned n_wrt, const cr_ref *wrt, const cr_ref *tangent,
+                         calc_member_tangent *member, void *user)
 {
     calc_binder b;
     if (!open_binder(g, y, &b)) return CR_NONE;
-    cr_ref t = cr_forward(g, b.body, n_wrt, wrt, tangent);
+    cr_ref t = calc_forward(g, b.body, n_wrt, wrt, tangent, member, user);
     if (!t) return CR_NONE;
     unsigned k = cr_rank(g, t) - cr_rank(g, b.body);
+    if (b.kind == CR_BIND_CHAIN) {
+        cr_ref side[2];
+        chain_sides(g, &b, side);
+        return rebind(g, &b, CR_BIND_SUM, between(g, side, t, k, false));
+    }
     if (b.kind != CR_BIND_STACK) return rebind(g, &b, CR_BIND_SUM, weigh(g, t, binder_weight(g, y, &b), k));
     cr_ref stacked = rebind(g, &b, CR_BIND_STACK, t); /* i x K x S -> K x i x S */
     if (!stacked) return CR_NONE;
@@ -287,6 +325,12 @@ cr_status cr_reverse(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, const c
 
 cr_ref cr_forward(cr_graph *g, cr_ref y, unsigned n_wrt, const cr_ref *wrt, const cr_ref *tangent)
 {
+    return calc_forward(g, y, n_wrt, wrt, tangent, NULL, NULL);
+}
+
+cr_ref calc_forward(cr_graph *g, cr_ref y, unsigned n_wrt, const cr_ref *wrt, const cr_ref *tangent,
+                    calc_member_tangent *member, void *user)
+{
     size_t n;
     if (!valid(g, y)) return CR_NONE;
     cr_ref *cone = graph_cone(g, 1, &y, &n);
@@ -316,10 +360,16 @@ cr_ref cr_forward(cr_graph *g, cr_ref y, unsigned n_wrt, const cr_ref *wrt, cons
     for (size_t j = 0; j < n && ok; j++) {
         const cr_node *nd = node(g, cone[j]);
         bool moves = false;
+        if (member && nd->op == CR_OP_MEMBER) {
+            dot[cone[j]] = member(user, cone[j]);
+            ok = g->err.status == CR_OK;
+            continue;
+        }
         ok = VEC_RESERVE(in, in_cap, nd->n_in + 1);
         for (uint32_t i = 0; i < nd->n_in && ok; i++) moves |= (in[i] = dot[nd->word[i]]) != CR_NONE;
         if (!ok || !moves) continue;
-        dot[cone[j]] = nd->op == CR_OP_BIND ? binder_jvp(g, cone[j], n_wrt, wrt, tangent) : op_jvp(g, cone[j], in, k);
+        dot[cone[j]] = nd->op == CR_OP_BIND ? binder_jvp(g, cone[j], n_wrt, wrt, tangent, member, user)
+                                              : op_jvp(g, cone[j], in, k);
         ok = g->err.status == CR_OK;
     }
     cr_ref out = ok ? dot[y] : CR_NONE;
@@ -387,7 +437,9 @@ cr_ref calc_full_derivative(cr_graph *g, cr_ref y, cr_ref x, bool gradient)
     if (!valid(g, y) || !valid(g, x)) return CR_NONE;
     if (op_of(g, x) != CR_OP_PARAM) return graph_fail(g, CR_EARG, "a derivative is taken with respect to a variable");
     if (shape_of(g, y)->dtype != CR_REAL) return graph_fail(g, CR_ESHAPE, "a condition has no derivative");
-    if (is_scalar(g, x) && !is_scalar(g, y)) {
+    if (depth_rests_on(g, y, x)) {
+        d = depth_partial(g, y, &(calc_wrt){.var = x});
+    } else if (is_scalar(g, x) && !is_scalar(g, y)) {
         cr_ref one = cr_const(g, 1);
         d = cr_forward(g, y, 1, &x, &one);
     } else if (cr_reverse(g, y, calc_identity(g, y), 1, &x, &d) != CR_OK) {

@@ -11,6 +11,11 @@ typedef struct calc_binder {
     cr_ref body;
 } calc_binder;
 
+/* Forward mode where members of families have tangents of their own: member(user, m), K x shape(m), CR_NONE: zero.
+ * member NULL: they do not move. */
+typedef cr_ref calc_member_tangent(void *user, cr_ref member);
+cr_ref calc_forward(cr_graph *g, cr_ref y, unsigned n_wrt, const cr_ref *wrt, const cr_ref *tangent,
+                    calc_member_tangent *member, void *user);
 cr_ref calc_identity(cr_graph *g, cr_ref y); /* shape(y) x shape(y) delta */
 cr_ref calc_zero(cr_graph *g, cr_ref y, cr_ref x); /* shape(y) x shape(x) */
 cr_ref calc_tie_entries(cr_graph *g, cr_ref d, cr_ref x, bool gradient);

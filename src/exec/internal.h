@@ -67,6 +67,7 @@ struct exec_block {
 typedef struct exec_schedule {
     cr_ref *cone; /* ascending */
     size_t n;
+    bool *guarded; /* by ref, see graph_guarded */
     exec_block *root;
     exec_block *inner; /* of a function or a definition: what depends on its argument or index; root is then the rest of
                           what it needs */

@@ -276,7 +276,9 @@ bool exec_schedule_init(exec_schedule *s, cr_graph *g, cr_ref expr, cr_ref arg, 
 {
     memset(s, 0, sizeof *s);
     s->cone = graph_cone(g, 1, &expr, &s->n);
-    if (!s->cone) {
+    s->guarded = s->cone ? graph_guarded(g, 1, &expr) : NULL;
+    if (!s->guarded) {
+        exec_schedule_free(s);
         return false;
     }
     builder b = {.g = g, .s = s, .arg = arg, .index = index};
@@ -306,5 +308,6 @@ void exec_schedule_free(exec_schedule *s)
     block_free(s->root);
     block_free(s->inner);
     mem_free(s->cone);
+    mem_free(s->guarded);
     memset(s, 0, sizeof *s);
 }

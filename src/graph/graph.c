@@ -377,6 +377,27 @@ cr_ref *graph_cone(cr_graph *g, unsigned n_roots, const cr_ref *roots, size_t *n
     return cone;
 }
 
+bool *graph_guarded(cr_graph *g, unsigned n_roots, const cr_ref *roots)
+{
+    cr_ref top = 0;
+    for (unsigned i = 0; i < n_roots; i++)
+        if (roots[i] > top) top = roots[i];
+    bool *guarded = mem_alloc((size_t)top + 1);
+    if (!guarded) {
+        out_of_memory(g);
+        return NULL;
+    }
+    memset(guarded, true, (size_t)top + 1);
+    for (unsigned i = 0; i < n_roots; i++) guarded[roots[i]] = false;
+    for (cr_ref r = top; r > 0; r--) {
+        if (guarded[r]) continue;
+        const cr_node *nd = node(g, r);
+        uint32_t n = nd->op == CR_OP_SELECT ? 1 : nd->n_in; /* the condition is always needed */
+        for (uint32_t i = 0; i < n; i++) guarded[nd->word[i]] = false;
+    }
+    return guarded;
+}
+
 /* ---- functions -------------------------------------------------------------------------------- */
 
 static cr_fun add_function(cr_graph *g, const char *name, cr_ref arg, cr_ref body)

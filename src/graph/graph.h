@@ -113,6 +113,10 @@ cr_ref graph_node(cr_graph *g, cr_op op, cr_type type, uint32_t n_in, const cr_r
  * through function bodies. Allocated with mem_alloc; NULL with the graph's error set on failure. */
 cr_ref *graph_cone(cr_graph *g, unsigned n_roots, const cr_ref *roots, size_t *n);
 
+/* guarded[r]: r is reached from the roots through a branch of a choice only, so that what it needs (an index in range)
+ * may fail where the choice leaves it out. mem_alloc'ed, by ref up to the highest root; NULL: out of memory. */
+bool *graph_guarded(cr_graph *g, unsigned n_roots, const cr_ref *roots);
+
 /* The same node over other inputs, through the builders (so that EXACT rewrites apply); shapes may differ from the
  * old ones where the operator allows it. `in` has n_in entries. */
 cr_ref graph_remake(cr_graph *g, cr_ref r, const cr_ref *in);

@@ -437,12 +437,12 @@ static void index_of(renderer *w, const tree *t, const rule *r)
     size_t start = w->b->n;
     bool subscripted = false;
     if (base->kind == T_NAME) subscripted = put_name(w, base->name);
-    else render(w, base, r->first);
+    else render(w, base, base->kind == T_INDEX && w->format != LANG_LATEX ? P_POSTFIX : r->first); /* o[k][i] */
     if (subscripted) {
         sb_insert(w->b, start, "(");
         sb_putc(w->b, ')');
     }
-    if (w->format == LANG_UNICODE && unicode_script(w, t, 1, subscript)) return;
+    if (w->format == LANG_UNICODE && base->kind != T_INDEX && unicode_script(w, t, 1, subscript)) return;
     sb_puts(w->b, r->open);
     for (uint32_t i = 1; i < t->n; i++) {
         if (i > 1) sb_puts(w->b, r->sep);

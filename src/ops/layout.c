@@ -107,6 +107,15 @@ static cr_ref pick_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)
     label[s->rank] = (uint8_t)rank;
     return cr_einsum(g, 2, (cr_ref[]){xdot[0], picked(g, y)}, label, rank, shape);
 }
+/* o[0] is x, where that is all there is to it. */
+static cr_ref member_simplify(cr_graph *g, cr_ref y)
+{
+    const family_piece *p = family_piece_at(g, attr_of(g, y, 0), attr_of(g, y, 1));
+    if (!p || p->lo != p->hi || p->lo != attr_of(g, y, 1)) return y;
+    cr_op op = op_of(g, p->body);
+    return op == CR_OP_PARAM || op == CR_OP_PICK || op == CR_OP_CONST ? p->body : y;
+}
+
 static unsigned same_sign(const cr_graph *g, cr_ref y, const unsigned *s) { (void)g, (void)y; return s[0]; }
 
 /* max(i=lo..hi, f(i)): one index alone attains the value. */
@@ -148,6 +157,7 @@ const op_block ops_layout[] = {
     {CR_OP_RESHAPE, {.vjp = reshape_vjp, .jvp = reshape_jvp}},
     {CR_OP_STACK, {.vjp = stack_vjp, .jvp = stack_jvp}},
     {CR_OP_BIND, {.regular = bind_regular}},
+    {CR_OP_MEMBER, {.simplify = member_simplify}},
     {CR_OP_PICK, {.vjp = pick_vjp, .jvp = pick_jvp, .sign = same_sign}},
     {CR_OP_PARAM, {.sign = param_sign}},
     {CR_OP_CONST, {.sign = const_sign}},

@@ -5,7 +5,7 @@
 
 bool needs_is_bound(const cr_graph *g, dim_sym s)
 {
-    return name_text(g->dims, s)[0] == '#';
+    return strchr(name_text(g->dims, s), '#') != NULL;
 }
 
 void needs_free(prog_needs *n)
@@ -16,6 +16,7 @@ void needs_free(prog_needs *n)
     mem_free(n->unknown);
     mem_free(n->order);
     mem_free(n->entry);
+    mem_free(n->fact);
     *n = (prog_needs){0};
 }
 
@@ -106,12 +107,35 @@ static void add_param(collector *c, cr_ref r)
     if (!LIST_PUSH(n->param, n->n_params, n->param_cap, r)) c->failed = true;
 }
 
+static void add_fact(collector *c, cr_dim d)
+{
+    prog_needs *n = c->n;
+    for (size_t i = 0; i < n->n_facts; i++)
+        if (n->fact[i] == d) return;
+    if (!d || !LIST_PUSH(n->fact, n->n_facts, n->fact_cap, d)) c->failed = true;
+}
+
+static void add_member(collector *c, cr_ref r, bool guarded)
+{
+    cr_graph *g = c->p->g;
+    cr_dim index = attr_of(g, r, 1);
+    const family *f = &g->family[attr_of(g, r, 0)];
+    add_symbols(c, index, false);
+    c->size = false;
+    dim_symbols(g->dims, index, seen_bound, c);
+    if (c->size || guarded || f->n_pieces == 0) return; /* its binder, or a choice, keeps it in range */
+    add_fact(c, dim_sub(g->dims, index, f->piece[0].lo));
+    add_fact(c, dim_sub(g->dims, f->piece[f->n_pieces - 1].hi, index));
+}
+
 static void add_cone(collector *c, unsigned n_roots, const cr_ref *roots, cr_ref except)
 {
     cr_graph *g = c->p->g;
     size_t n = 0;
     cr_ref *cone = graph_cone(g, n_roots, roots, &n);
-    if (!cone) {
+    bool *guarded = cone ? graph_guarded(g, n_roots, roots) : NULL;
+    if (!guarded) {
+        mem_free(cone);
         c->failed = true;
         return;
     }
@@ -141,6 +165,16 @@ static void add_cone(collector *c, unsigned n_roots, const cr_ref *roots, cr_ref
             add_symbols(c, attr_of(g, r, 2), false);
             add_symbols(c, attr_of(g, r, 3), false);
             break;
+        case CR_OP_PICK: {
+            cr_ref w = in_of(g, r, 0);
+            add_symbols(c, attr_of(g, r, 0), false);
+            cr_dim position = dim_sub(g->dims, attr_of(g, r, 0), family_first(g, w));
+            if (!guarded[r]) add_entry(c, dim_add(g->dims, position, dim_const(g->dims, 1)), shape_of(g, w)->dim[0]);
+            break;
+        }
+        case CR_OP_MEMBER:
+            add_member(c, r, guarded[r]);
+            break;
         case CR_OP_CALL:
             add_call(c, attr_of(g, r, 0), attr_of(g, r, 1));
             break;
@@ -148,7 +182,27 @@ static void add_cone(collector *c, unsigned n_roots, const cr_ref *roots, cr_ref
             break;
         }
     }
+    mem_free(guarded);
     mem_free(cone);
+}
+
+/* What the recurrences need that the roots rest on. */
+static void add_families(collector *c, unsigned n_roots, const cr_ref *roots)
+{
+    cr_graph *g = c->p->g;
+    size_t n = 0;
+    cr_family *list = family_closure(g, n_roots, roots, &n);
+    if (!list) c->failed = true;
+    for (size_t i = 0; i < n && !c->failed; i++) {
+        for (size_t k = 0; k < g->family[list[i]].n_assume; k++) add_fact(c, g->family[list[i]].assume[k]);
+        for (size_t k = 0; k < g->family[list[i]].n_pieces && !c->failed; k++) {
+            const family_piece p = g->family[list[i]].piece[k];
+            add_symbols(c, p.lo, true);
+            add_symbols(c, p.hi, true);
+            add_cone(c, 1, &p.body, CR_NONE);
+        }
+    }
+    mem_free(list);
 }
 
 cr_status needs_collect(cr_program *p, const lang_statement *st, unsigned n_roots, const cr_ref *roots, prog_needs *out)
@@ -156,6 +210,7 @@ cr_status needs_collect(cr_program *p, const lang_statement *st, unsigned n_root
     collector c = {.p = p, .st = st, .n = out};
     *out = (prog_needs){0};
     add_cone(&c, n_roots, roots, CR_NONE);
+    if (!c.failed) add_families(&c, n_roots, roots);
     for (size_t i = 0; i < st->n_wrt && !c.failed; i++) {
         const calc_wrt *w = &st->wrt[i];
         for (unsigned k = 0; k < w->n_index; k++) {
@@ -234,6 +289,28 @@ static void entry_sentence(prover *q, const need_entry *e, strbuf *b)
     }
 }
 
+/* N - 2 >= 0 is N >= 2; what follows from the sizes and the ranges of the indices is not said. */
+static void fact_sentence(prover *q, cr_dim d, strbuf *b)
+{
+    dim_table *t = q->p->g->dims;
+    if (provable(q, d, 0)) return;
+    int64_t at_zero;
+    cr_dim zero = dim_const(t, 0), rest = d;
+    for (size_t i = 0; i < q->n->n_symbols + q->st->n_free; i++) {
+        dim_sym s = i < q->n->n_symbols ? q->n->symbol[i] : q->st->free_index[i - q->n->n_symbols].name;
+        rest = dim_substitute(t, rest, s, zero);
+    }
+    if (!dim_value(t, rest, &at_zero)) return;
+    cr_dim moving = dim_sub(t, d, rest);
+    if (at_zero > 0) { /* 5 - N >= 0 */
+        dim_print(t, dim_sub(t, zero, moving), b, NULL, NULL);
+        sb_printf(b, " <= %lld", (long long)at_zero);
+    } else {
+        dim_print(t, moving, b, NULL, NULL);
+        sb_printf(b, " >= %lld", (long long)-at_zero);
+    }
+}
+
 static void function_sentence(const prover *q, size_t i, strbuf *b)
 {
     unsigned k = q->n->order[i];
@@ -251,17 +328,20 @@ cr_status needs_assumptions(cr_program *p, const lang_statement *st, const prog_
                             const char *const **out)
 {
     prover q = {p, st, n};
-    const char **list = arena_alloc(mem, (n->n_entries + n->n_unknown) * sizeof *list + 1);
+    size_t n_sizes = n->n_facts + n->n_entries, total = n_sizes + n->n_unknown;
+    const char **list = arena_alloc(mem, total * sizeof *list + 1);
     if (!list) return prog_oom(p);
     *count = 0;
     *out = list;
-    for (size_t i = 0; i < n->n_entries + n->n_unknown; i++) {
+    for (size_t i = 0; i < total; i++) {
         strbuf b;
         sb_init(&b);
-        if (i < n->n_entries)
-            entry_sentence(&q, &n->entry[i], &b);
+        if (i < n->n_facts)
+            fact_sentence(&q, n->fact[i], &b);
+        else if (i < n_sizes)
+            entry_sentence(&q, &n->entry[i - n->n_facts], &b);
         else
-            function_sentence(&q, i - n->n_entries, &b);
+            function_sentence(&q, i - n_sizes, &b);
         bool said = b.n == 0;
         for (size_t k = 0; k < *count && !said; k++) said = !strcmp(list[k], sb_str(&b));
         if (said && b.status == CR_OK) {

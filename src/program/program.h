@@ -51,6 +51,8 @@ typedef struct prog_needs {
     size_t n_unknown, unknown_cap, order_cap;
     need_entry *entry;
     size_t n_entries, entry_cap;
+    cr_dim *fact; /* what recurrences suppose of their indices: each >= 0 */
+    size_t n_facts, fact_cap;
 } prog_needs;
 
 /* Needs of the roots (at most a few; `wrt` variables count only if they are roots) and of the statement's indices. */

@@ -1,0 +1,91 @@
+/* What has no closed form is differentiated as a recursion: the derivative of a family is a family. */
+#include "calculus/depth.h"
+
+#include <string.h>
+
+/* dS_dw */
+static dim_sym derivative_name(cr_graph *g, dim_sym of, dim_sym var)
+{
+    strbuf b;
+    sb_init(&b);
+    sb_printf(&b, "d%s_d%s", name_text(g->dims, of), name_text(g->dims, var));
+    dim_sym s = b.status == CR_OK ? name_intern(g->dims, sb_str(&b), b.n) : 0;
+    sb_free(&b);
+    return s;
+}
+
+typedef struct tangents {
+    cr_graph *g;
+    cr_family *of; /* by cr_family */
+} tangents;
+
+/* The tangent of a member: that of its family at the same index. */
+static cr_ref member_tangent(void *user, cr_ref member)
+{
+    const tangents *t = user;
+    cr_family f = attr_of(t->g, member, 0);
+    return t->of[f] ? cr_member(t->g, t->of[f], attr_of(t->g, member, 1)) : CR_NONE;
+}
+
+/* t[V, S] as [S, V] */
+static cr_ref variable_last(cr_graph *g, cr_ref t, unsigned v)
+{
+    if (!t || v == 0) return t;
+    const cr_shape *s = shape_of(g, t);
+    unsigned rank = s->rank - v;
+    uint8_t label[CR_MAX_RANK];
+    cr_dim shape[CR_MAX_RANK];
+    for (unsigned i = 0; i < s->rank; i++) {
+        label[i] = (uint8_t)(i < v ? rank + i : i - v);
+        shape[label[i]] = s->dim[i];
+    }
+    return cr_einsum(g, 1, &t, label, s->rank, shape);
+}
+
+cr_ref depth_recursion(cr_graph *g, cr_ref y, const calc_wrt *w)
+{
+    size_t n;
+    cr_ref direction = calc_direction(g, w), out = CR_NONE;
+    cr_family *list = direction ? family_closure(g, 1, &y, &n) : NULL;
+    tangents t = {.g = g, .of = list ? mem_zalloc(g->n_family, sizeof *t.of) : NULL};
+    bool ok = t.of != NULL;
+    if (list && !ok) graph_fail(g, CR_ENOMEM, "out of memory");
+    unsigned v = direction ? cr_rank(g, direction) - cr_rank(g, w->var) : 0;
+    const cr_dim *lead = direction ? shape_of(g, direction)->dim : NULL;
+    cr_dim zero_at = dim_const(g->dims, 0);
+    for (size_t i = 0; ok && i < n; i++) {
+        cr_ref like = cr_member(g, list[i], zero_at);
+        if (!like || !depth_rests_on(g, like, w->var)) continue;
+        const cr_shape *s = shape_of(g, like);
+        cr_dim shape[2 * CR_MAX_RANK];
+        dim_sym name = derivative_name(g, g->family[list[i]].name, attr_of(g, w->var, 0));
+        memcpy(shape, lead, v * sizeof *shape);
+        memcpy(shape + v, s->dim, s->rank * sizeof *shape);
+        ok = v + s->rank <= CR_MAX_RANK && name &&
+             (t.of[list[i]] = cr_family_new(g, name_text(g->dims, name), v + s->rank, shape)) != 0;
+    }
+    for (size_t i = 0; ok && i < n; i++) {
+        if (!t.of[list[i]]) continue;
+        for (size_t k = 0; ok && k < g->family[list[i]].n_pieces; k++) {
+            const family_piece p = g->family[list[i]].piece[k];
+            cr_ref d = calc_forward(g, p.body, 1, &w->var, &direction, member_tangent, &t);
+            ok = g->err.status == CR_OK;
+            if (ok && !d) {
+                const cr_shape *s = g->type[g->family[t.of[list[i]]].type];
+                d = cr_full(g, cr_const(g, 0), s->rank, s->dim);
+            }
+            d = ok ? cr_simplify(g, d) : CR_NONE;
+            ok = d && cr_family_define(g, t.of[list[i]], name_text(g->dims, p.index), p.lo, p.hi, d) == CR_OK;
+        }
+    }
+    for (size_t i = 0; ok && i < n; i++)
+        if (t.of[list[i]]) ok = cr_family_check(g, t.of[list[i]]) == CR_OK;
+    if (ok) {
+        out = calc_forward(g, y, 1, &w->var, &direction, member_tangent, &t);
+        out = variable_last(g, out, v);
+    }
+    if (!out && g->err.status == CR_OK) graph_fail(g, CR_EINTERNAL, "a derivative of a recurrence failed");
+    mem_free(t.of);
+    mem_free(list);
+    return out;
+}
