@@ -9,7 +9,7 @@
  * so the derivative exists exactly where J = 0. If only one entry can contribute, that is z_e != 0 or c_e t_e = 0, and
  * there the formula holds too. If several can, they may cancel: J = 0 is then stated as the exact condition for
  * existence, and z_e != 0 or c_e t_e = 0 for every e as a sufficient one for the formula. */
-#include "calculus/derive.h"
+#include "calculus/depth.h"
 
 #include <string.h>
 
@@ -40,9 +40,8 @@ static cr_ref any_axes(cr_graph *g, cr_op op, cr_ref c, unsigned keep)
 /* ---- collecting ----------------------------------------------------------------------------------- */
 
 /* A condition inside a binder must hold for all values of the index. */
-static cr_ref close_binders(scope *s, cr_ref cond, const cr_ref *cone, size_t n)
+cr_ref calc_for_all(cr_graph *g, cr_ref cond, const cr_ref *cone, size_t n)
 {
-    cr_graph *g = s->g;
     for (size_t i = n; i-- > 0 && valid(g, cond);) {
         dim_sym sym;
         if (op_of(g, cone[i]) != CR_OP_BIND || !dim_is_symbol(g->dims, attr_of(g, cone[i], 1), &sym)) continue;
@@ -53,18 +52,22 @@ static cr_ref close_binders(scope *s, cr_ref cond, const cr_ref *cone, size_t n)
     return cond;
 }
 
+static cr_ref close_binders(scope *s, cr_ref cond, const cr_ref *cone, size_t n)
+{
+    return calc_for_all(s->g, cond, cone, n);
+}
+
 static bool is_above_zero(const cr_graph *g, cr_ref c) { return op_of(g, c) == CR_OP_LT && is_zero(g, in_of(g, c, 0)); }
 
-static bool add_condition(scope *s, cr_ref cond, calc_kind kind)
+bool calc_condition_add(cr_graph *g, calc_result *out, cr_ref cond, calc_kind kind)
 {
-    cr_graph *g = s->g;
     cond = valid(g, cond) ? cr_simplify(g, any_axes(g, CR_OP_ALLR, cond, 0)) : CR_NONE;
     if (!cond) return false;
     if (op_of(g, cond) == CR_OP_CONST && attr_double(g, cond, 0) != 0) return true; /* holds everywhere */
     if (op_of(g, cond) == CR_OP_AND) /* read one by one */
-        return add_condition(s, in_of(g, cond, 0), kind) && add_condition(s, in_of(g, cond, 1), kind);
-    for (size_t i = 0; i < s->out->n_conditions; i++) {
-        calc_condition *c = &s->out->condition[i];
+        return calc_condition_add(g, out, in_of(g, cond, 0), kind) && calc_condition_add(g, out, in_of(g, cond, 1), kind);
+    for (size_t i = 0; i < out->n_conditions; i++) {
+        calc_condition *c = &out->condition[i];
         if (c->cond == cond ||
             (is_above_zero(g, c->cond) && cond == cr_map2(g, CR_OP_NE, in_of(g, c->cond, 1), in_of(g, c->cond, 0))))
             return true;
@@ -74,17 +77,19 @@ static bool add_condition(scope *s, cr_ref cond, calc_kind kind)
             return true;
         }
     }
-    size_t n = s->out->n_conditions;
-    calc_condition *c = mem_realloc(s->out->condition, (n + 1) * sizeof *c);
+    size_t n = out->n_conditions;
+    calc_condition *c = mem_realloc(out->condition, (n + 1) * sizeof *c);
     if (!c) {
         graph_fail(g, CR_ENOMEM, "out of memory");
         return false;
     }
-    s->out->condition = c;
+    out->condition = c;
     c[n] = (calc_condition){.cond = cond, .kind = kind};
-    s->out->n_conditions++;
+    out->n_conditions++;
     return true;
 }
+
+static bool add_condition(scope *s, cr_ref cond, calc_kind kind) { return calc_condition_add(s->g, s->out, cond, kind); }
 
 /* ---- one kink --------------------------------------------------------------------------------------- */
 
@@ -545,8 +550,7 @@ static bool value_condition(scope *s, cr_ref r, const cr_ref *cone, size_t n)
 
 /* ---- the whole ---------------------------------------------------------------------------------------- */
 
-/* Functions with a body are looked into, and norms are written as what they are made of, so that kinks stand open. */
-static cr_ref open_up(cr_graph *g, cr_ref y)
+cr_ref calc_opened(cr_graph *g, cr_ref y)
 {
     for (int depth = 0; depth < 32 && valid(g, y); depth++) {
         size_t n, m = 0;
@@ -588,7 +592,7 @@ cr_status calc_conditions(cr_graph *g, cr_ref y, const calc_wrt *w, bool again, 
 {
     scope s = {.g = g, .w = w, .out = out, .again = again};
     size_t n, first = out->n_conditions;
-    s.y = calc_pushed(g, open_up(g, y));
+    s.y = calc_pushed(g, calc_opened(g, y));
     cr_ref *cone = s.y ? graph_cone(g, 1, &s.y, &n) : NULL;
     if (!cone) return g->err.status;
     bool *dep = mem_zalloc((size_t)s.y + 1, sizeof *dep), *kinked = mem_zalloc((size_t)s.y + 1, sizeof *kinked);
@@ -598,6 +602,7 @@ cr_status calc_conditions(cr_graph *g, cr_ref y, const calc_wrt *w, bool again, 
     for (size_t i = 0; i < n && ok; i++) {
         const cr_node *nd = node(g, cone[i]);
         bool inner = false;
+        if (nd->op == CR_OP_MEMBER) dep[cone[i]] = depth_rests_on(g, cone[i], w->var);
         for (uint32_t k = 0; k < nd->n_in; k++) {
             dep[cone[i]] |= dep[nd->word[k]];
             inner |= kinked[nd->word[k]];
@@ -617,6 +622,10 @@ cr_status calc_conditions(cr_graph *g, cr_ref y, const calc_wrt *w, bool again, 
         const op_info *info = op_get((cr_op)nd->op);
         if (moves && (info->regular || info->slopes)) ok = operator_condition(&s, cone[i], dep, cone, n);
         else if (!moves && info->regular) ok = value_condition(&s, cone[i], cone, n);
+    }
+    if (ok && depth_rests_on(g, s.y, w->var)) {
+        s.jump_fails = true;
+        ok = depth_conditions(g, s.y, w, out) == CR_OK;
     }
     /* Several entries or several kinks: existence exactly, beside what is sufficient for the formula. */
     bool all_exact = true;

@@ -21,6 +21,9 @@ cr_ref depth_partial(cr_graph *g, cr_ref y, const calc_wrt *w);
 /* The same as a recursion: families of derivatives, dS_dw for S, and an expression in them. */
 cr_ref depth_recursion(cr_graph *g, cr_ref y, const calc_wrt *w);
 
+/* Appends where the definitions that y rests on can be differentiated. */
+cr_status depth_conditions(cr_graph *g, cr_ref y, const calc_wrt *w, calc_result *out);
+
 /* ---- ranges of indices, cells -------------------------------------------------------------------- */
 
 enum { DEPTH_MAX_CELLS = 24, DEPTH_MAX_EDGES = 32, DEPTH_MAX_FACTS = 64 };
@@ -75,6 +78,7 @@ typedef struct depth_solver {
     unsigned n_cells;
 } depth_solver;
 
+void depth_suppose(depth_solver *s, cr_dim d); /* d >= 0 is known */
 bool depth_le(depth_solver *s, cr_dim a, cr_dim b); /* a <= b for sure */
 bool depth_lt(depth_solver *s, cr_dim a, cr_dim b);
 /* Chooses the core, cuts the cells and finds the steps of each, and those of y. False: there is no closed form, or an

@@ -25,7 +25,7 @@ bool depth_lt(depth_solver *s, cr_dim a, cr_dim b)
     return depth_le(s, dim_add(s->g->dims, a, dim_const(s->g->dims, 1)), b);
 }
 
-static void add_fact(depth_solver *s, cr_dim d)
+void depth_suppose(depth_solver *s, cr_dim d)
 {
     for (unsigned i = 0; i < s->n_facts; i++)
         if (s->fact[i] == d) return;
@@ -513,7 +513,7 @@ bool depth_prepare(depth_solver *s, cr_graph *g, cr_ref y, cr_ref var, depth_ste
     s->elementwise = true;
     for (size_t i = 0; ok && i < n; i++) {
         const family *f = &g->family[list[i]];
-        for (size_t k = 0; k < f->n_assume; k++) add_fact(s, f->assume[k]);
+        for (size_t k = 0; k < f->n_assume; k++) depth_suppose(s, f->assume[k]);
         for (size_t k = 0; k < f->n_pieces; k++)
             s->elementwise = s->elementwise && f->type == g->family[s->core].type &&
                              acts_by_entry(g, f->piece[k].body, f->type);
@@ -527,8 +527,8 @@ bool depth_prepare(depth_solver *s, cr_graph *g, cr_ref y, cr_ref var, depth_ste
         for (size_t i = 0; cone && i < m; i++) { /* what is asked for exists */
             if (op_of(g, cone[i]) != CR_OP_MEMBER) continue;
             const family *h = &g->family[attr_of(g, cone[i], 0)];
-            add_fact(s, dim_sub(g->dims, h->piece[h->n_pieces - 1].hi, attr_of(g, cone[i], 1)));
-            add_fact(s, dim_sub(g->dims, attr_of(g, cone[i], 1), h->piece[0].lo));
+            depth_suppose(s, dim_sub(g->dims, h->piece[h->n_pieces - 1].hi, attr_of(g, cone[i], 1)));
+            depth_suppose(s, dim_sub(g->dims, attr_of(g, cone[i], 1), h->piece[0].lo));
         }
         mem_free(cone);
         add_cut(s, f->piece[0].lo);

@@ -14,6 +14,12 @@ cr_ref calc_direction(cr_graph *g, const calc_wrt *w);
 /* Appends the conditions under which d y / d w exists and is what the rules say. `again`: the result is differentiated
  * further, so that it must hold nearby too. */
 cr_status calc_conditions(cr_graph *g, cr_ref y, const calc_wrt *w, bool again, calc_result *out);
+/* Appends one scalar condition, simplified, if it says something new. */
+bool calc_condition_add(cr_graph *g, calc_result *out, cr_ref cond, calc_kind kind);
+/* cond for all values of the indices that the binders of the cone bind. */
+cr_ref calc_for_all(cr_graph *g, cr_ref cond, const cr_ref *cone, size_t n);
+/* y with functions and norms written as what they are made of, so that kinks stand open. */
+cr_ref calc_opened(cr_graph *g, cr_ref y);
 /* Appends the derivation of d y / d w, rule by rule. */
 cr_status calc_step_add(cr_graph *g, calc_result *out, calc_step step);
 cr_status calc_steps(cr_graph *g, cr_ref y, const calc_wrt *w, calc_result *out);
