@@ -43,6 +43,14 @@ static json_t *result_json(const options *o, const cr_derivation *d)
                                                  json_text(c->latex), "kind", c->sufficient ? "sufficient" : "exact",
                                                  "about", c->existence ? "existence" : "formula"));
     }
+    if (d->n_recursion) {
+        json_t *rules = json_array();
+        for (size_t i = 0; i < d->n_recursion; i++)
+            json_array_append_new(rules, json_pack("{s:o, s:o, s:o}", "text", json_text(d->recursion[i].text), "unicode",
+                                                   json_text(d->recursion[i].unicode), "latex",
+                                                   json_text(d->recursion[i].latex)));
+        json_object_set_new(r, "recursion", rules);
+    }
     json_object_set_new(r, "shape", shape);
     json_object_set_new(r, "free_indices", index);
     json_object_set_new(r, "assumes", assumes);
@@ -109,6 +117,19 @@ static void print_defined(const cr_derivation *d, unsigned bit)
     }
 }
 
+static const char *rule_of(const cr_rule *r, unsigned bit)
+{
+    return bit == CR_UNICODE ? r->unicode : bit == CR_LATEX ? r->latex : r->text;
+}
+
+static void print_recursion(const cr_derivation *d, unsigned bit)
+{
+    for (size_t i = 0; i < d->n_recursion; i++) {
+        term_label(i ? "" : "with");
+        term_lines(INK_PLAIN, rule_of(&d->recursion[i], bit), 13);
+    }
+}
+
 static void print_steps(const cr_derivation *d, unsigned bit)
 {
     for (size_t i = 0; i < d->n_steps; i++) {
@@ -126,6 +147,7 @@ static void print_report(const cr_derivation *d, unsigned bit, bool first)
     term_query(d->query, first);
     fputs("    ", stdout);
     term_lines(INK_RESULT, form_of(d, bit), 4);
+    print_recursion(d, bit);
     print_defined(d, bit);
     print_sides(d, bit);
     print_steps(d, bit);
@@ -140,6 +162,8 @@ static void print_source(const cr_derivation *d, unsigned bit, bool first)
     for (size_t i = 0; i < d->n_defined; i++)
         printf("%sdefined %swhere %s\n", comment, d->defined[i].sufficient ? "at least " : "",
                condition_of(&d->defined[i], bit));
+    for (size_t i = 0; i < d->n_recursion; i++)
+        printf("%swith %s\n", comment, rule_of(&d->recursion[i], bit == CR_LATEX ? bit : CR_TEXT));
     for (size_t i = 0; i < d->n_assumes; i++) printf("%sassumes %s\n", comment, d->assumes[i]);
     for (size_t i = 0; i < d->n_steps; i++)
         printf("%s%zu. %s: %s\n", comment, i + 1, d->step[i].rule,
@@ -155,6 +179,7 @@ static void print_many(const cr_derivation *d, const unsigned *bit, size_t n, bo
         term_label(format_name(bit[i]));
         term_lines(INK_RESULT, form_of(d, bit[i]), 13);
     }
+    print_recursion(d, bit[0]);
     print_defined(d, bit[0]);
     print_sides(d, bit[0]);
     print_steps(d, bit[0]);

@@ -278,6 +278,9 @@ typedef struct cr_condition { const char *text, *unicode, *latex; bool sufficien
  * or differentials where a whole variable moves. The last step is the result. */
 typedef struct cr_step { const char *rule, *text, *unicode, *latex; } cr_step;
 
+/* A definition of a family that is the derivative of a recurrence: `do_dw[i] = ... for i in 1..N`. */
+typedef struct cr_rule { const char *text, *unicode, *latex; } cr_rule;
+
 typedef struct cr_derivation {
     const char *query;
     const char *text, *unicode, *latex, *numpy; /* NULL: not asked for */
@@ -289,6 +292,9 @@ typedef struct cr_derivation {
     const char *const *assumes; /* what the query supposes: "n >= 5", "sigma is differentiable" */
     size_t n_defined;
     const cr_condition *defined; /* where the derivative exists and the formula holds: all of these; none: everywhere */
+    size_t n_recursion; /* the derivative as a recursion: where the formula uses it, or beside a closed form that
+                           stands for it (several lags) */
+    const cr_rule *recursion;
     size_t n_steps;
     const cr_step *step;
 } cr_derivation;

@@ -33,6 +33,8 @@ enum { CALC_STEPS = 1, CALC_CONDITIONS = 2, CALC_FORM_GRADIENT = 4 /* (G+G')/2 f
 typedef struct calc_result {
     cr_ref exact;  /* the derivative as built by the rules: what is run. shape(y) x shape(x1) x shape(x2) ... */
     cr_ref simple; /* the same over the reals, for reading */
+    cr_ref recursion; /* the same in terms of derivatives of recurrences, where that reads better, or is all there is;
+                         CR_NONE */
     calc_condition *condition; /* all must hold; none: everywhere */
     size_t n_conditions;
     calc_step *step;

@@ -63,6 +63,7 @@ cr_ref depth_recursion(cr_graph *g, cr_ref y, const calc_wrt *w)
         memcpy(shape + v, s->dim, s->rank * sizeof *shape);
         ok = v + s->rank <= CR_MAX_RANK && name &&
              (t.of[list[i]] = cr_family_new(g, name_text(g->dims, name), v + s->rank, shape)) != 0;
+        if (ok) g->family[t.of[list[i]]].derived = true;
     }
     for (size_t i = 0; ok && i < n; i++) {
         if (!t.of[list[i]]) continue;

@@ -72,6 +72,23 @@ cr_ref calc_partial(cr_graph *g, cr_ref y, const calc_wrt *w, bool gradient)
     return d ? d : cr_full(g, cr_const(g, 0), shape_of(g, y)->rank, shape_of(g, y)->dim);
 }
 
+/* Families of derivatives, or a product of companion matrices, which stands for a recursion of several lags. */
+static bool reads_as_recursion(cr_graph *g, cr_ref r, bool *companion)
+{
+    size_t n;
+    bool found = false;
+    cr_ref *cone = graph_cone(g, 1, &r, &n);
+    *companion = false;
+    for (size_t i = 0; cone && i < n; i++) {
+        cr_op op = op_of(g, cone[i]);
+        *companion |= op == CR_OP_BIND && attr_of(g, cone[i], 0) == CR_BIND_CHAIN &&
+                      op_of(g, in_of(g, cone[i], 0)) == CR_OP_STACK;
+        found |= op == CR_OP_MEMBER && g->family[attr_of(g, cone[i], 0)].derived;
+    }
+    mem_free(cone);
+    return found || *companion;
+}
+
 cr_status calc_derive(cr_graph *g, cr_ref y, unsigned n, const calc_wrt *wrt, unsigned flags, calc_result *out)
 {
     memset(out, 0, sizeof *out);
@@ -93,6 +110,11 @@ cr_status calc_derive(cr_graph *g, cr_ref y, unsigned n, const calc_wrt *wrt, un
         /* From the second derivative on the formula so far holds nearby, so its simplified form may be asked. */
         cr_ref asked = i ? cr_simplify(g, d[i]) : d[0];
         ok = asked && calc_conditions(g, asked, &wrt[i], i + 1 < n, out) == CR_OK;
+    }
+    bool companion;
+    if (ok && g->n_family > 1 && reads_as_recursion(g, simple, &companion)) {
+        out->recursion = companion && n == 1 ? depth_recursion(g, y, &wrt[0]) : simple;
+        ok = out->recursion != CR_NONE;
     }
     for (unsigned i = 0; i < n && ok && flags & CALC_STEPS; i++)
         ok = calc_steps(g, i ? cr_simplify(g, d[i]) : d[0], &wrt[i], out) == CR_OK;

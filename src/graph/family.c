@@ -351,7 +351,7 @@ cr_family family_subst(cr_graph *g, cr_family f, dim_sym s, cr_dim by)
         from->subst_by = by;
         from->subst = (cr_family)g->n_family;
         g->family[g->n_family] = (family){.name = from->name, .type = from->type, .checked = from->checked,
-                                          .order = from->order};
+                                          .derived = from->derived, .order = from->order};
         const cr_shape *t = g->type[from->type];
         cr_dim dim[CR_MAX_RANK];
         for (unsigned k = 0; k < t->rank; k++) dim[k] = dim_substitute(g->dims, t->dim[k], s, by);

@@ -47,6 +47,7 @@ typedef struct family {
     cr_dim *assume; /* what the definitions suppose: each >= 0 */
     size_t n_assume;
     bool checked;
+    bool derived; /* not the user's: the derivative of another family */
     uint32_t order; /* once checked: members of equal index are computed by ascending order */
     dim_sym subst_from; /* the last substitution of a symbol in it ... */
     cr_dim subst_by;

@@ -309,6 +309,7 @@ static bool copy_family(const cr_graph *from, cr_graph *to, cr_family f, cr_fami
     new->n_assume = old->n_assume;
     new->checked = old->checked;
     new->order = old->order;
+    new->derived = old->derived;
     return true;
 }
 

@@ -633,17 +633,15 @@ static void render(renderer *w, const tree *t, unsigned place)
     if (brackets) close_bracket(w, start);
 }
 
-cr_status lang_print(cr_graph *g, cr_ref a, lang_format format, lang_form form, strbuf *b)
+/* Renders a tree, or the failure to make it, and ends the printing. */
+static cr_status finish(pr *p, tree *t, lang_format format, strbuf *b)
 {
-    if (g->err.status != CR_OK) return g->err.status;
-    if (!valid(g, a)) return graph_fail(g, CR_EARG, "an invalid expression"), CR_EARG;
-    pr p;
+    cr_graph *g = p->g;
     strbuf out;
     sb_init(&out);
     out.limit = PR_MAX_BYTES;
-    tree *t = pr_begin(&p, g, a, form) ? pr_root(&p, a) : NULL;
     if (t) {
-        renderer w = {&p, format, &styles[format], &out};
+        renderer w = {p, format, &styles[format], &out};
         render(&w, t, P_ANY);
         if (out.status == CR_ELIMIT) graph_fail(g, CR_ELIMIT, "the expression is too long to print: more than 1 MiB");
         else if (out.status != CR_OK) graph_fail(g, out.status, "out of memory");
@@ -654,6 +652,56 @@ cr_status lang_print(cr_graph *g, cr_ref a, lang_format format, lang_form form, 
         graph_fail(g, CR_EINTERNAL, "the printer gave no text");
     }
     sb_free(&out);
-    pr_end(&p);
+    pr_end(p);
     return g->err.status;
+}
+
+cr_status lang_print(cr_graph *g, cr_ref a, lang_format format, lang_form form, strbuf *b)
+{
+    if (g->err.status != CR_OK) return g->err.status;
+    if (!valid(g, a)) return graph_fail(g, CR_EARG, "an invalid expression"), CR_EARG;
+    pr p;
+    tree *t = pr_begin(&p, g, a, form) ? pr_root(&p, a) : NULL;
+    return finish(&p, t, format, b);
+}
+
+/* The member that a rule defines, as an expression of its own; then ` = `; then the body, with the same index. */
+cr_status lang_print_rule(cr_graph *g, cr_family f, const family_piece *piece, lang_format format, strbuf *b)
+{
+    cr_dim index = piece->lo, symbol = dim_symbol(g->dims, piece->index);
+    cr_ref body = piece->body;
+    bool range = piece->lo != piece->hi;
+    strbuf name;
+    sb_init(&name);
+    if (range) { /* an index that neither side uses */
+        pr p;
+        cr_ref all = cr_add(g, cr_int(g, symbol), cr_int(g, dim_add(g->dims, piece->lo, piece->hi)));
+        all = cr_rank(g, body) ? all : cr_add(g, body, all);
+        if (!all || !pr_begin(&p, g, all, LANG_AUTO)) {
+            sb_free(&name);
+            return g->err.status;
+        }
+        sb_puts(&name, pr_symbol_name(&p, piece->index));
+        pr_end(&p);
+        if (strchr(sb_str(&name), '#')) {
+            sb_free(&name);
+            sb_puts(&name, "i");
+        }
+        index = dim_symbol(g->dims, name_intern(g->dims, sb_str(&name), name.n));
+    }
+    body = graph_subst_symbol(g, body, piece->index, index);
+    static const char *const over[] = {[LANG_TEXT] = " for %s in ", [LANG_UNICODE] = "  for %s = ",
+                                       [LANG_LATEX] = ", \\quad %s = "};
+    static const char *const dots[] = {[LANG_TEXT] = "..", [LANG_UNICODE] = ", \xe2\x80\xa6, ", [LANG_LATEX] = ", \\dots, "};
+    cr_status s = lang_print(g, cr_member(g, f, index), format, LANG_AUTO, b);
+    sb_puts(b, " = ");
+    if (s == CR_OK) s = lang_print(g, body, format, LANG_AUTO, b);
+    if (range && s == CR_OK) {
+        sb_printf(b, over[format], sb_str(&name));
+        (format == LANG_LATEX ? dim_print_latex : dim_print)(g->dims, piece->lo, b, NULL, NULL);
+        sb_puts(b, dots[format]);
+        (format == LANG_LATEX ? dim_print_latex : dim_print)(g->dims, piece->hi, b, NULL, NULL);
+    }
+    sb_free(&name);
+    return s;
 }

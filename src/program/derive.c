@@ -167,6 +167,43 @@ static bool put_steps(cr_program *p, derivation *d, const calc_result *r, cr_for
     return true;
 }
 
+static const char *rule_text(cr_program *p, arena *mem, cr_family f, const family_piece *piece, lang_format format)
+{
+    strbuf b;
+    sb_init(&b);
+    const char *t = NULL;
+    if (lang_print_rule(p->g, f, piece, format, &b) == CR_OK && !(t = result_buffer(mem, &b))) prog_oom(p);
+    sb_free(&b);
+    return t;
+}
+
+/* The rules of the derivatives of recurrences that the result rests on. */
+static bool put_recursion(cr_program *p, derivation *d, const calc_result *r)
+{
+    cr_graph *g = p->g;
+    if (!r->recursion) return true;
+    size_t n, total = 0;
+    cr_family *list = family_closure(g, 1, &r->recursion, &n);
+    if (!list) return false;
+    for (size_t i = 0; i < n; i++) total += g->family[list[i]].derived ? g->family[list[i]].n_pieces : 0;
+    cr_rule *rule = arena_alloc(&d->mem, total * sizeof *rule + 1);
+    bool ok = rule != NULL;
+    if (!ok) prog_oom(p);
+    size_t at = 0;
+    for (size_t i = 0; ok && i < n; i++)
+        for (size_t k = 0; ok && g->family[list[i]].derived && k < g->family[list[i]].n_pieces; k++) {
+            const family_piece piece = g->family[list[i]].piece[k];
+            cr_rule *to = &rule[at++];
+            ok = (to->text = rule_text(p, &d->mem, list[i], &piece, LANG_TEXT)) != NULL &&
+                 (to->unicode = rule_text(p, &d->mem, list[i], &piece, LANG_UNICODE)) != NULL &&
+                 (to->latex = rule_text(p, &d->mem, list[i], &piece, LANG_LATEX)) != NULL;
+        }
+    mem_free(list);
+    d->out.n_recursion = at;
+    d->out.recursion = rule;
+    return ok;
+}
+
 static bool put_assumptions(cr_program *p, derivation *d, const lang_statement *st, cr_ref exact)
 {
     prog_needs n = {0};
@@ -199,7 +236,7 @@ cr_status cr_program_derive(cr_program *p, size_t i, unsigned flags, cr_form for
     cr_status s = calc_derive(p->g, st->expr, (unsigned)st->n_wrt, st->wrt, how, &r);
     if (s == CR_OK && !(d->out.query = result_text(&d->mem, st->query))) s = prog_oom(p);
     bool ok = s == CR_OK && put_forms(p, d, st, &r, flags, form) && put_shape(p, d, st, r.exact) &&
-              put_conditions(p, d, &r, flags) && put_steps(p, d, &r, form) && put_assumptions(p, d, st, r.exact);
+              put_conditions(p, d, &r, flags) && put_recursion(p, d, &r) && put_steps(p, d, &r, form) && put_assumptions(p, d, st, r.exact);
     if (!ok && s == CR_OK) s = cr_graph_status(p->g);
     calc_result_free(&r);
     if (s == CR_OK)
