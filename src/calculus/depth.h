@@ -24,6 +24,9 @@ cr_ref depth_recursion(cr_graph *g, cr_ref y, const calc_wrt *w);
 /* Appends where the definitions that y rests on can be differentiated. */
 cr_status depth_conditions(cr_graph *g, cr_ref y, const calc_wrt *w, calc_result *out);
 
+/* Appends the derivation: one layer, where the variable enters. */
+cr_status depth_steps_of(cr_graph *g, cr_ref y, const calc_wrt *w, calc_result *out);
+
 /* ---- ranges of indices, cells -------------------------------------------------------------------- */
 
 enum { DEPTH_MAX_CELLS = 24, DEPTH_MAX_EDGES = 32, DEPTH_MAX_FACTS = 64 };

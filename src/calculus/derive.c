@@ -117,9 +117,14 @@ cr_status calc_derive(cr_graph *g, cr_ref y, unsigned n, const calc_wrt *wrt, un
         ok = out->recursion != CR_NONE;
     }
     for (unsigned i = 0; i < n && ok && flags & CALC_STEPS; i++)
-        ok = calc_steps(g, i ? cr_simplify(g, d[i]) : d[0], &wrt[i], out) == CR_OK;
+        ok = (depth_rests_on(g, d[i], wrt[i].var)
+                  ? depth_steps_of(g, d[i], &wrt[i], out)
+                  : calc_steps(g, i ? cr_simplify(g, d[i]) : d[0], &wrt[i], out)) == CR_OK;
     if (ok && flags & CALC_STEPS)
-        ok = calc_step_add(g, out, (calc_step){.rule = "result", .derivative = simple}) == CR_OK;
+        ok = calc_step_add(g, out, (calc_step){.rule = n && g->n_family > 1 && depth_rests_on(g, y, wrt[0].var)
+                                                   ? "chain rule along the layers: products within, sums over paths"
+                                                   : "result",
+                                               .derivative = simple}) == CR_OK;
     if (ok) out->simple = simple;
     mem_free(d);
     if (ok) return CR_OK;
