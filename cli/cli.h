@@ -18,7 +18,7 @@ enum { EXIT_DONE = 0, EXIT_FINDING = 1, EXIT_USAGE = 2, EXIT_INPUT = 3, EXIT_FAU
 
 /* ---- options ---------------------------------------------------------------------------------- */
 
-enum { CMD_DERIVE = 1, CMD_EVAL = 2, CMD_CHECK = 4, CMD_ALL = 7 };
+enum { CMD_DERIVE = 1, CMD_EVAL = 2, CMD_CHECK = 4, CMD_EXPLAIN = 8, CMD_ALL = 15 };
 enum { MAX_TEXTS = 64 }; /* repeatable options: at most so many of each */
 
 typedef struct text_list {
@@ -63,6 +63,7 @@ typedef struct session {
 int cmd_derive(session *s);
 int cmd_eval(session *s);
 int cmd_check(session *s);
+int cmd_explain(session *s);
 
 /* Opens the session: reads FILE, --let, -e, --set and --at, picks the statements. EXIT_DONE or the exit status. */
 int session_open(session *s, const options *o);

@@ -117,7 +117,7 @@ static void print_defined(const cr_derivation *d, unsigned bit)
     }
 }
 
-static const char *rule_of(const cr_rule *r, unsigned bit)
+static const char *rule_of(const cr_formula *r, unsigned bit)
 {
     return bit == CR_UNICODE ? r->unicode : bit == CR_LATEX ? r->latex : r->text;
 }

@@ -7,10 +7,13 @@ static const struct command {
     const char *name;
     unsigned bit;
     int (*run)(session *s);
-} commands[] = {{"derive", CMD_DERIVE, cmd_derive}, {"eval", CMD_EVAL, cmd_eval}, {"check", CMD_CHECK, cmd_check}};
+} commands[] = {{"derive", CMD_DERIVE, cmd_derive},
+                {"eval", CMD_EVAL, cmd_eval},
+                {"check", CMD_CHECK, cmd_check},
+                {"explain", CMD_EXPLAIN, cmd_explain}};
 
 /* Names of the contract that later versions fill. */
-static const char *const planned[] = {"explain", "run", "grad", "diagnose", "repair", "train", NULL};
+static const char *const planned[] = {"run", "grad", "diagnose", "repair", "train", NULL};
 
 /* A usage error: on standard error, and as a document where JSON was asked for. */
 static int misuse(const options *o, const char *json)
@@ -28,7 +31,7 @@ static int misuse(const options *o, const char *json)
 
 static int unknown_command(options *o, const char *typed, const char *json)
 {
-    const char *names[] = {"derive", "eval", "check", NULL};
+    const char *names[] = {"derive", "eval", "check", "explain", NULL};
     const char *near = typed[0] == '-' ? NULL : nearest(typed, names);
     for (const char *const *p = planned; *p; p++) {
         if (strcmp(typed, *p)) continue;

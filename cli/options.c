@@ -126,7 +126,7 @@ static const struct option_row {
     {O_EXPR, "-e", "EXPR", CMD_ALL, "the expression (with FILE: in the scope of its definitions)"},
     {O_LET, "--let", "DECLS", CMD_ALL, "declarations, as after `let`: \"x : R^n, W : R^{m x n}\""},
     {O_WRT, "--wrt", "VARS", CMD_ALL, "with respect to: \"x[j]\", \"W\", \"x, x\" for the second derivative"},
-    {O_FORMAT, "--format", "LIST", CMD_DERIVE, "text, unicode, latex, numpy"},
+    {O_FORMAT, "--format", "LIST", CMD_DERIVE | CMD_EXPLAIN, "text, unicode, latex, numpy (explain: one of the first three)"},
     {O_FORM, "--form", "FORM", CMD_DERIVE | CMD_CHECK,
      "auto, component or matrix; gradient: (G + G')/2 for symmetric variables"},
     {O_STEPS, "--steps", NULL, CMD_DERIVE, "the derivation, rule by rule"},
@@ -235,6 +235,8 @@ static bool consistent(options *o)
     if (!o->file && !o->expr) return usage(o, "%s what? Give FILE.cr, or -e EXPR with --let", o->name);
     if (o->expr && !o->wrt && o->command != CMD_EVAL)
         return usage(o, "%s -e needs --wrt: with respect to what?", o->name);
+    if (o->command == CMD_EXPLAIN && (o->n_formats > 1 || (o->n_formats && o->format[0] == CR_NUMPY)))
+        return usage(o, "explain writes one format: text, unicode or latex");
     if (o->wrt && !o->expr) return usage(o, "--wrt belongs to -e; a file says `wrt` in its statements");
     return true;
 }
@@ -320,6 +322,7 @@ static const char general[] =
     "  chainrule derive FILE.cr | -e EXPR --let DECLS --wrt VARS    derivatives, and where they hold\n"
     "  chainrule eval   FILE.cr | -e EXPR --let DECLS --at VALUES   numbers\n"
     "  chainrule check  FILE.cr | -e EXPR --let DECLS --wrt VARS    derivatives against independent numbers\n"
+    "  chainrule explain FILE.cr                                    why a deep gradient vanishes or explodes\n"
     "  chainrule COMMAND --help | --version\n"
     "\n"
     "FILE - is standard input. For example:\n"
@@ -342,6 +345,12 @@ void options_help(FILE *f, unsigned command)
             "Every derivative of the file against numbers that do not come from its formula: complex steps or\n"
             "differences at random points. At given values: does the derivative exist there, and does the formula\n"
             "give it? Exit status 1 if not.\n",
+        [CMD_EXPLAIN] =
+            "chainrule explain FILE.cr\nchainrule explain FILE.cr -e EXPR --wrt VARS\n\n"
+            "Why the gradient of a network given by a recurrence (o[i] = sigma(s[i]) for i in 1..N) vanishes or\n"
+            "explodes: the factor of each layer, its bound, the threshold of the weights, sizes by depth and by\n"
+            "layer, what a skip connection changes, and architectures with short paths for every layer. Once for\n"
+            "each network that the file derives through.\n",
     };
     if (!command) {
         fputs(general, f);

@@ -51,7 +51,8 @@ static cr_status read_all(session *s, size_t *first)
 {
     const options *o = s->o;
     static const cr_query_kind kind[] = {
-        [CMD_DERIVE] = CR_QUERY_DERIVE, [CMD_EVAL] = CR_QUERY_EVAL, [CMD_CHECK] = CR_QUERY_CHECK};
+        [CMD_DERIVE] = CR_QUERY_DERIVE, [CMD_EVAL] = CR_QUERY_EVAL, [CMD_CHECK] = CR_QUERY_CHECK,
+        [CMD_EXPLAIN] = CR_QUERY_DERIVE};
     cr_graph_limit(cr_program_graph(s->p), MAX_PARTS);
     cr_status status = o->file ? cr_program_read(s->p, o->file) : CR_OK;
     for (size_t i = 0; i < o->let.n && status == CR_OK; i++) status = cr_program_declare(s->p, o->let.item[i]);
@@ -81,13 +82,13 @@ static int pick(session *s, size_t first)
     for (size_t i = first; i < count; i++) any_eval |= cr_program_kind(s->p, i) == CR_QUERY_EVAL;
     for (size_t i = first; i < count; i++) {
         cr_query_kind k = cr_program_kind(s->p, i);
-        bool wanted = s->o->command == CMD_DERIVE  ? k == CR_QUERY_DERIVE
+        bool wanted = s->o->command & (CMD_DERIVE | CMD_EXPLAIN) ? k == CR_QUERY_DERIVE
                       : s->o->command == CMD_CHECK ? k != CR_QUERY_EVAL
                                                    : k == (any_eval ? CR_QUERY_EVAL : CR_QUERY_DERIVE);
         if (wanted) s->statement[s->n++] = i;
     }
     if (s->n > 0) return EXIT_DONE;
-    const char *what = s->o->command == CMD_DERIVE ? "no `derive` statement"
+    const char *what = s->o->command & (CMD_DERIVE | CMD_EXPLAIN) ? "no `derive` statement"
                        : s->o->command == CMD_EVAL ? "neither an `eval` nor a `derive` statement"
                                                    : "neither a `check` nor a `derive` statement";
     return fail_with(s, EXIT_INPUT, "%s has %s", strcmp(s->o->file, "-") ? s->o->file : "standard input", what);

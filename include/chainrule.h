@@ -278,8 +278,7 @@ typedef struct cr_condition { const char *text, *unicode, *latex; bool sufficien
  * or differentials where a whole variable moves. The last step is the result. */
 typedef struct cr_step { const char *rule, *text, *unicode, *latex; } cr_step;
 
-/* A definition of a family that is the derivative of a recurrence: `do_dw[i] = ... for i in 1..N`. */
-typedef struct cr_rule { const char *text, *unicode, *latex; } cr_rule;
+typedef struct cr_formula { const char *text, *unicode, *latex; } cr_formula;
 
 typedef struct cr_derivation {
     const char *query;
@@ -294,7 +293,7 @@ typedef struct cr_derivation {
     const cr_condition *defined; /* where the derivative exists and the formula holds: all of these; none: everywhere */
     size_t n_recursion; /* the derivative as a recursion: where the formula uses it, or beside a closed form that
                            stands for it (several lags) */
-    const cr_rule *recursion;
+    const cr_formula *recursion; /* definitions: `do_dw[i] = ... for i in 1..N` */
     size_t n_steps;
     const cr_step *step;
 } cr_derivation;
@@ -371,6 +370,61 @@ typedef struct cr_check_options {
  * is not an error: the status is CR_OK. */
 CR_API cr_status cr_program_check(cr_program *p, size_t i, const cr_check_options *o, cr_check **out);
 CR_API void cr_check_free(cr_check *c);
+
+/* ---- explanation ------------------------------------------------------------------------------- */
+/* Why the gradient of a recurrence vanishes or explodes, layer by layer, and what a skip connection changes. */
+
+typedef enum cr_block_kind {
+    CR_BLOCK_TITLE,    /* text */
+    CR_BLOCK_TEXT,     /* text: sentences; formulas in them stand between backquotes */
+    CR_BLOCK_FORMULA,  /* formula; text: what it is */
+    CR_BLOCK_TABLE,    /* text: caption; cells */
+    CR_BLOCK_PLOT      /* text: caption; series of points */
+} cr_block_kind;
+typedef struct cr_series { const char *name; size_t n; const double *x, *y; } cr_series; /* y NaN: no point */
+typedef struct cr_block {
+    cr_block_kind kind;
+    const char *text;
+    cr_formula formula;
+    size_t n_rows, n_columns;
+    const char *const *cell; /* row by row, the head first */
+    size_t n_series;
+    const cr_series *series;
+} cr_block;
+
+/* An architecture that gives layers short paths, on scalar data with the activation of the network. */
+typedef struct cr_architecture {
+    const char *name, *rules; /* rules: definitions in the language */
+    cr_formula gradient;      /* d o[N] / d w[j] */
+    const double *log10_layer; /* |d o[N] / d w[j]| for j = 1..n_layers of the explanation; -inf: zero */
+    double worst;             /* least of them */
+} cr_architecture;
+
+typedef struct cr_explanation {
+    const char *query;
+    size_t n_blocks;
+    const cr_block *block; /* to be read from the first to the last */
+    /* the same in numbers; NaN where there is none */
+    const char *activation; /* its name; NULL: there is none, or several */
+    double slope_min, slope_max; /* of its derivative, over the real line */
+    double slope_at;          /* where it is largest in size */
+    double threshold; /* every |w| below: the gradient vanishes whatever the input; above: it can explode */
+    size_t n_depths;
+    const int64_t *depth;
+    const double *log10_gradient, *log10_bound; /* of the first layer that has the variable, by depth: measured, and
+                                                   the largest possible at the same weights */
+    size_t n_layers; /* of the network measured layer by layer */
+    const double *log10_layer;
+    size_t n_architectures;
+    const cr_architecture *architecture;
+} cr_explanation;
+
+/* A number for the network that statement i derives through: equal for statements about one network; 0: none. */
+CR_API unsigned cr_program_network(cr_program *p, size_t i);
+/* Explains statement i, a derivative through a recurrence; CR_EUNSUPPORTED with the reason if it is none.
+ * architectures: compares those that give every layer a short path, too. */
+CR_API cr_status cr_program_explain(cr_program *p, size_t i, bool architectures, cr_explanation **out);
+CR_API void cr_explanation_free(cr_explanation *e);
 
 #ifdef __cplusplus
 }

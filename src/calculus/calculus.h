@@ -45,6 +45,29 @@ typedef struct calc_result {
 cr_status calc_derive(cr_graph *g, cr_ref y, unsigned n, const calc_wrt *wrt, unsigned flags, calc_result *out);
 void calc_result_free(calc_result *r);
 
+/* A one-step derivative of a recurrence with core o: of o[i], i in lo..hi, by o[i - lag], or by one earlier member or a
+ * range of them. */
+enum { CALC_MAX_LINKS = 48 };
+typedef enum calc_link_kind { CALC_LAYER /* lag 1 */, CALC_LAG, CALC_SKIP } calc_link_kind;
+typedef struct calc_link {
+    calc_link_kind kind;
+    cr_dim lo, hi;
+    int64_t lag;
+    cr_dim from, from_hi; /* CALC_SKIP */
+    cr_ref slope;         /* in the symbol `index` of the network */
+} calc_link;
+typedef struct calc_network {
+    cr_family core;
+    dim_sym index;
+    bool closed;      /* false: no closed form, and nothing below */
+    bool elementwise; /* slopes have the shape of a member; else they are matrices */
+    size_t n;
+    calc_link link[CALC_MAX_LINKS];
+} calc_network;
+cr_status calc_network_of(cr_graph *g, cr_ref y, cr_ref var, calc_network *out);
+/* Does r hold a member of a recurrence that rests on the parameter var? */
+bool depth_rests_on(cr_graph *g, cr_ref r, cr_ref var);
+
 /* Possible signs of the entries of a real expression (SIGN_* bits), from attributes and structure. */
 unsigned calc_sign(cr_graph *g, cr_ref a);
 /* As cr_simplify, for code that runs: what has a stable kernel (sigmoid', tanh') is not written out. */

@@ -13,8 +13,6 @@
 
 #include "calculus/derive.h"
 
-/* Does r hold a member of a family that rests on the parameter var? */
-bool depth_rests_on(cr_graph *g, cr_ref r, cr_ref var);
 /* d y / d w through families, shape(y) x (axes of w that are left): closed where there is a closed form, else a
  * recursion. */
 cr_ref depth_partial(cr_graph *g, cr_ref y, const calc_wrt *w);

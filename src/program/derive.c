@@ -186,14 +186,14 @@ static bool put_recursion(cr_program *p, derivation *d, const calc_result *r)
     cr_family *list = family_closure(g, 1, &r->recursion, &n);
     if (!list) return false;
     for (size_t i = 0; i < n; i++) total += g->family[list[i]].derived ? g->family[list[i]].n_pieces : 0;
-    cr_rule *rule = arena_alloc(&d->mem, total * sizeof *rule + 1);
+    cr_formula *rule = arena_alloc(&d->mem, total * sizeof *rule + 1);
     bool ok = rule != NULL;
     if (!ok) prog_oom(p);
     size_t at = 0;
     for (size_t i = 0; ok && i < n; i++)
         for (size_t k = 0; ok && g->family[list[i]].derived && k < g->family[list[i]].n_pieces; k++) {
             const family_piece piece = g->family[list[i]].piece[k];
-            cr_rule *to = &rule[at++];
+            cr_formula *to = &rule[at++];
             ok = (to->text = rule_text(p, &d->mem, list[i], &piece, LANG_TEXT)) != NULL &&
                  (to->unicode = rule_text(p, &d->mem, list[i], &piece, LANG_UNICODE)) != NULL &&
                  (to->latex = rule_text(p, &d->mem, list[i], &piece, LANG_LATEX)) != NULL;
