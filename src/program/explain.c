@@ -176,6 +176,17 @@ static bool find_depth(explain_subject *s)
     return list != NULL;
 }
 
+/* Does a number for the depth leave no other integer open? */
+static bool depth_is_all(explain_subject *s)
+{
+    prog_needs n = {0};
+    lang_statement st = {.expr = s->y};
+    bool all = needs_collect(s->p, &st, 1, &s->y, &n) == CR_OK;
+    for (size_t i = 0; i < n.n_symbols; i++) all = all && n.symbol[i] == s->depth;
+    needs_free(&n);
+    return all;
+}
+
 static cr_status find_subject(explain_subject *s, cr_program *p, const lang_statement *st)
 {
     cr_graph *g = p->g;
@@ -191,8 +202,8 @@ static cr_status find_subject(explain_subject *s, cr_program *p, const lang_stat
         return cr_graph_status(g);
     cr_ref member = cr_member(g, s->net.core ? s->net.core : 1, dim_const(g->dims, 0));
     s->scalar = s->net.closed && s->depth && is_scalar(g, s->y) && is_scalar(g, member) && family_first(g, s->var) &&
-                cr_rank(g, s->var) == 1;
-    return CR_OK;
+                cr_rank(g, s->var) == 1 && depth_is_all(s);
+    return cr_graph_status(g);
 }
 
 /* ---- sections ----------------------------------------------------------------------------------- */
@@ -455,11 +466,12 @@ static bool describe_factor(explanation *x, explain_subject *s, factor_form *f)
     if (!known(s)) return ok;
     return ok && say(x, CR_BLOCK_TEXT, "The slope of `%s` lies between %s and %s (searched over the real line), so %s",
                      s->name, plain_number(x, act[0].min), plain_number(x, act[0].max), s->net.elementwise ?
-                     "the factors are bounded with the weights." :
-                     cell_text(x, "the norm of a factor is at most %s times that of the weights. Where the largest "
-                               "singular value of every weight matrix is below %s, the gradient vanishes exponentially "
-                               "with the depth, whatever the input.", plain_number(x, largest(&act[0])),
-                               plain_number(x, 1 / largest(&act[0]))));
+                     "the factors are bounded with the weights." : op_of(g, main->slope) == CR_OP_ADD ?
+                     "each summand of a factor is bounded with its weights. A summand without any, like I of a residual "
+                     "layer, keeps factors from tending to 0." :
+                     cell_text(x, "the norm of a factor is at most %s times the product of the norms of its weight "
+                               "matrices. Where that is below 1 in every layer, the gradient vanishes exponentially with "
+                               "the depth, whatever the input.", plain_number(x, largest(&act[0]))));
 }
 
 /* ---- numbers ------------------------------------------------------------------------------------ */
