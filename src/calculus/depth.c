@@ -475,6 +475,28 @@ static bool as_case(depth_solver *s, by_case *c, unsigned *n, cr_dim pick, cr_re
     return true;
 }
 
+/* Member a*t + rest of the variable at every t of cell c, a > 1: what member k gives, if it is one of these. */
+static bool by_stride(query *q, unsigned c, const depth_local *l, cr_dim k, int64_t a, cr_dim rest, cr_ref *out)
+{
+    depth_solver *s = q->p.s;
+    cr_graph *g = s->g;
+    dim_table *t = g->dims;
+    cr_dim step = dim_const(t, a), from = dim_sub(t, k, rest), at = dim_floordiv(t, from, step);
+    cr_dim below = dim_add(t, dim_mul(t, step, before(s, s->cell[c].lo, 1)), rest);
+    cr_dim above = dim_add(t, dim_mul(t, step, before(s, s->cell[c].hi, -1)), rest);
+    cr_ref value, zero = cr_const(g, 0);
+    if (!at || !below || !above || !by_cell(q, c, at, l, &value)) return false;
+    if (!value) return true;
+    int64_t v;
+    cr_ref here = dim_value(t, from, &v)
+                      ? cr_bool(g, v % a == 0)
+                      : cr_map2(g, CR_OP_EQ, cr_map2(g, CR_OP_MOD, cr_int(g, from), cr_const(g, (double)a)), zero);
+    if (!depth_lt(s, below, family_first(g, s->var))) here = cr_map2(g, CR_OP_AND, here, compare(s, CR_OP_LT, below, k));
+    if (!depth_lt(s, family_last(g, s->var), above)) here = cr_map2(g, CR_OP_AND, here, compare(s, CR_OP_LT, k, above));
+    *out = sum_of(g, *out, only_if(g, here, value));
+    return *out != CR_NONE;
+}
+
 /* By member k of a family of variables. */
 static bool by_member(query *q, cr_dim k, cr_ref *out)
 {
@@ -503,7 +525,14 @@ static bool by_member(query *q, cr_dim k, cr_ref *out)
             /* member t + shift of the variable at t: the cells in which that is so, together */
             cr_dim gap = dim_sub(t, l->pick, point ? s->cell[c].lo : dim_symbol(t, s->t));
             if (!gap || !dim_value(t, gap, &shift)) {
-                if (!point) return no_closed_form(&q->p);
+                int64_t stride;
+                cr_dim rest;
+                if (!point && (!dim_linear_in(t, l->pick, s->t, &stride, &rest) || stride < 2))
+                    return no_closed_form(&q->p);
+                if (!point) {
+                    if (!by_stride(q, c, l, k, stride, rest, out)) return false;
+                    continue;
+                }
                 cr_ref term;
                 if (!by_cell(q, c, s->cell[c].lo, l, &term)) return false;
                 if (term) *out = sum_of(g, *out, only_if(g, compare(s, CR_OP_EQ, k, l->pick), term));

@@ -8,6 +8,7 @@ typedef struct checker {
     cr_family f;
     const family_piece *piece;
     const cr_ref *cone; /* of the piece's body */
+    const bool *guarded; /* see graph_guarded: a choice may leave a member out where it is not there */
     size_t n;
     bool *again; /* an order has changed */
 } checker;
@@ -85,6 +86,7 @@ static bool check_member(const checker *c, cr_ref member)
                                                          : "which is not earlier than the first of its range");
     if (!family_suppose(g, own, dim_sub(t, gap, dim_const(t, 1)))) return false;
     /* and there must be a start */
+    if (c->guarded[member]) return true;
     low = dim_substitute(t, low, p->index, p->lo);
     gap = low ? dim_sub(t, low, to->piece[0].lo) : 0;
     if (!gap) return false;
@@ -119,9 +121,12 @@ cr_status cr_family_check(cr_graph *g, cr_family f)
             for (size_t k = 0; k < g->family[list[i]].n_pieces && g->err.status == CR_OK; k++) {
                 checker c = {.g = g, .f = list[i], .piece = &g->family[list[i]].piece[k], .again = &again};
                 cr_ref *cone = graph_cone(g, 1, &c.piece->body, &c.n);
+                bool *guarded = cone ? graph_guarded(g, 1, &c.piece->body) : NULL;
                 c.cone = cone;
-                for (size_t m = 0; cone && m < c.n; m++)
+                c.guarded = guarded;
+                for (size_t m = 0; guarded && m < c.n; m++)
                     if (op_of(g, cone[m]) == CR_OP_MEMBER && !check_member(&c, cone[m])) break;
+                mem_free(guarded);
                 mem_free(cone);
             }
         if (again && round > n) {
