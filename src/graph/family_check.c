@@ -106,6 +106,13 @@ static bool check_member(const checker *c, cr_ref member)
 
 cr_status cr_family_check(cr_graph *g, cr_family f)
 {
+    family_fault fault;
+    return family_check(g, f, &fault);
+}
+
+cr_status family_check(cr_graph *g, cr_family f, family_fault *fault)
+{
+    *fault = (family_fault){0};
     if (!f || f >= g->n_family) {
         graph_fail(g, CR_ENAME, "an unknown family");
         return CR_ENAME;
@@ -125,7 +132,10 @@ cr_status cr_family_check(cr_graph *g, cr_family f)
                 c.cone = cone;
                 c.guarded = guarded;
                 for (size_t m = 0; guarded && m < c.n; m++)
-                    if (op_of(g, cone[m]) == CR_OP_MEMBER && !check_member(&c, cone[m])) break;
+                    if (op_of(g, cone[m]) == CR_OP_MEMBER && !check_member(&c, cone[m])) {
+                        *fault = (family_fault){list[i], *c.piece};
+                        break;
+                    }
                 mem_free(guarded);
                 mem_free(cone);
             }

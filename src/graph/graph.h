@@ -159,6 +159,12 @@ cr_family family_subst(cr_graph *g, cr_family f, dim_sym s, cr_dim by);
 /* The piece that defines index i, where that can be told without knowing sizes; NULL if not. */
 const family_piece *family_piece_at(cr_graph *g, cr_family f, cr_dim i);
 cr_ref family_body_at(cr_graph *g, const family_piece *p, cr_dim i); /* its body there */
+/* As cr_family_check; says which definition is at fault (none: .f is 0). */
+typedef struct family_fault {
+    cr_family f;
+    family_piece piece;
+} family_fault;
+cr_status family_check(cr_graph *g, cr_family f, family_fault *fault);
 bool family_suppose(cr_graph *g, family *f, cr_dim d); /* d >= 0, unless sizes >= 1 imply it */
 /* Least value of d when every symbol is at least 1: false if there is none. */
 bool family_least(cr_graph *g, cr_dim d, int64_t *least);

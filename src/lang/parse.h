@@ -207,6 +207,7 @@ cr_ref parse_member(parser *ps, const token *name);    /* of a family of express
 cr_ref parse_pick(parser *ps, cr_ref w, size_t start, cr_dim *position);
 /* Puts the rules of all families that were met into the graph and checks them; `at`: the place for messages. */
 bool finish_families(parser *ps, size_t start);
+bool check_members(parser *ps, cr_ref r, size_t start); /* does r ask for members that there are, as far as one sees? */
 
 /* ---- functions --------------------------------------------------------------------------------- */
 

@@ -225,6 +225,20 @@ static bool find_shape(parser *ps, size_t number, const token *name)
     return ok;
 }
 
+/* The last rule that may have become the piece at fault. */
+static const family_rule *rule_at_fault(const lang_program *p, const family_fault *fault)
+{
+    for (size_t i = 0; i < p->n_families && fault->f; i++) {
+        const lang_family *f = &p->family[i];
+        if (f->made != fault->f) continue;
+        for (size_t k = f->n_rules; k-- > 0;) {
+            bool ends = f->rule[k].lo == fault->piece.lo || f->rule[k].hi == fault->piece.hi;
+            if (ends && (f->rule[k].index != 0 || fault->piece.lo == fault->piece.hi)) return &f->rule[k];
+        }
+    }
+    return NULL;
+}
+
 bool finish_families(parser *ps, size_t start)
 {
     lang_program *p = ps->p;
@@ -257,9 +271,37 @@ bool finish_families(parser *ps, size_t start)
     for (size_t i = 0; i < p->n_families; i++) {
         const lang_family *f = &p->family[i];
         if (f->version != p->version || !f->made || ps->g->family[f->made].checked) continue;
-        if (cr_family_check(ps->g, f->made) != CR_OK) return built(ps, CR_NONE, start) != CR_NONE;
+        family_fault fault;
+        if (family_check(ps->g, f->made, &fault) == CR_OK) continue;
+        const family_rule *rule = rule_at_fault(p, &fault);
+        if (!rule) return built(ps, CR_NONE, start) != CR_NONE;
+        parser_start(ps, rule->body.src, rule->body.start, rule->line);
+        ps->prev_end = rule->body.end;
+        return built(ps, CR_NONE, rule->body.start) != CR_NONE;
     }
     return true;
+}
+
+bool check_members(parser *ps, cr_ref r, size_t start)
+{
+    cr_graph *g = ps->g;
+    size_t n;
+    if (g->n_family == 1) return true;
+    cr_ref *cone = graph_cone(g, 1, &r, &n);
+    bool *guarded = cone ? graph_guarded(g, 1, &r) : NULL;
+    for (size_t i = 0; guarded && i < n && g->err.status == CR_OK; i++) {
+        if (op_of(g, cone[i]) != CR_OP_MEMBER || guarded[cone[i]]) continue;
+        const family *f = &g->family[attr_of(g, cone[i], 0)];
+        cr_dim at = attr_of(g, cone[i], 1);
+        int64_t low, high;
+        if ((dim_value(g->dims, dim_sub(g->dims, at, f->piece[0].lo), &low) && low < 0) ||
+            (dim_value(g->dims, dim_sub(g->dims, f->piece[f->n_pieces - 1].hi, at), &high) && high < 0))
+            fail_at(ps, place(ps, start), CR_EARG, "`%s[%s]` has no definition", name_of(ps, f->name),
+                    size_text(g, at, 0));
+    }
+    mem_free(guarded);
+    mem_free(cone);
+    return g->err.status == CR_OK;
 }
 
 /* ---- members ------------------------------------------------------------------------------------- */

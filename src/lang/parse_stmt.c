@@ -399,7 +399,7 @@ static bool read_query(parser *ps, lang_kind kind, const source *wrt, cr_ref *ex
     ps->n_wrt = ps->n_stack = ps->n_local = 0;
     ps->delta_open = false;
     *expr = parse_expression(ps);
-    if (!*expr || !finish_families(ps, start)) return false;
+    if (!*expr || !finish_families(ps, start) || !check_members(ps, *expr, start)) return false;
     text_place w = place(ps, start);
     if ((kind != LANG_EVAL || wrt || at(ps, TOK_WRT)) && cr_dtype_of(ps->g, *expr) != CR_REAL) {
         fail_at(ps, w, CR_EARG, "\"%s\" is a condition; it has no derivative", excerpt(w, 0));
