@@ -55,6 +55,10 @@ static json_t *check_json(const cr_check *k)
     json_object_set_new(r, "given", json_boolean(k->given));
     put_case(r, &k->cases[k->worst]);
     json_object_set_new(r, "method", json_text(k->method));
+    if (k->n_unrolled)
+        json_object_set_new(r, "unrolled", json_pack("{s:o, s:o, s:o}", "agrees", json_answer(k->unrolled_agrees),
+                                                     "difference", json_finite(k->unrolled_difference), "points",
+                                                     json_integer((json_int_t)k->n_unrolled)));
     json_object_set_new(r, "points", json_integer((json_int_t)k->n_points));
     json_object_set_new(r, "entries", json_integer((json_int_t)k->n_entries));
     json_object_set_new(r, "on_kink", json_integer((json_int_t)k->on_kink));
@@ -186,6 +190,10 @@ static void print_check(const cr_check *k, bool quiet, bool first)
             printf("%s%s: ", k->finding[i].name, order_text(k->finding[i].order));
             print_finding(k, &k->finding[i], INK_PLAIN);
             putchar('\n');
+        }
+        if (k->unrolled_agrees == CR_NO) {
+            term_label("");
+            printf("differs by %.1e from reverse mode on the network written out\n", k->unrolled_difference);
         }
         if (k->n_findings > SHOWN) {
             term_label("");

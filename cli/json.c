@@ -80,14 +80,30 @@ json_t *json_array_of(const cr_array *a)
     return array_json(a, a->boolean ? entry_bool : json_finite);
 }
 
+/* The values that a double holds; null where it does not, and sign and log10_abs say more. */
+static json_t *in_range_json(const cr_array *a)
+{
+    double *v = malloc((a->n + 1) * sizeof *v);
+    if (!v) return json_null();
+    for (size_t i = 0; i < a->n; i++) v[i] = !isnormal(a->value[i]) && isfinite(a->log10_abs[i]) ? NAN : a->value[i];
+    cr_array part = *a;
+    part.value = v;
+    json_t *out = array_json(&part, json_finite);
+    free(v);
+    return out;
+}
+
 void json_put_value(json_t *to, const cr_array *a)
 {
     bool finite = true;
     for (size_t i = 0; i < a->n; i++) finite &= isfinite(a->value[i]) != 0;
-    json_object_set_new(to, "value", json_array_of(a));
-    if (!finite) json_object_set_new(to, "nonfinite", array_json(a, entry_nonfinite));
-    json_object_set_new(to, "sign", array_json(a, entry_sign));
-    json_object_set_new(to, "log10_abs", array_json(a, entry_log10));
+    json_object_set_new(to, "value", a->log10_abs ? in_range_json(a) : json_array_of(a));
+    if (!finite && !a->log10_abs) json_object_set_new(to, "nonfinite", array_json(a, entry_nonfinite));
+    cr_array part = *a;
+    if (a->sign) part.value = a->sign;
+    json_object_set_new(to, "sign", array_json(&part, entry_sign));
+    if (a->log10_abs) part.value = a->log10_abs;
+    json_object_set_new(to, "log10_abs", array_json(&part, a->log10_abs ? json_finite : entry_log10));
 }
 
 /* ---- documents -------------------------------------------------------------------------------- */

@@ -91,10 +91,22 @@ void number_text(double v, char out[32])
     }
 }
 
-static void put_entry(const cr_array *a, double v, int width)
+/* Entry i. Beyond the range of a double: 1.23e-2301, from its sign and logarithm, to as many digits as that has. */
+static void entry_text(const cr_array *a, size_t i, char s[32])
+{
+    double v = a->value[i];
+    number_text(v, s);
+    if (!a->log10_abs || isnormal(v) || !isfinite(a->log10_abs[i])) return;
+    double whole = floor(a->log10_abs[i]);
+    snprintf(s, 32, "%s%.*fe%+.0f", a->sign[i] < 0 ? "-" : "", fabs(whole) < 1e4 ? 10 : fabs(whole) < 1e7 ? 7 : 3,
+             pow(10, a->log10_abs[i] - whole), whole);
+}
+
+static void put_entry(const cr_array *a, size_t i, int width)
 {
     char s[32];
-    number_text(v, s);
+    double v = a->value[i];
+    entry_text(a, i, s);
     const char *t = !a->boolean ? s : v != 0 ? "true" : "false";
     printf("%*s", width, t);
 }
@@ -103,7 +115,7 @@ static void put_entry(const cr_array *a, double v, int width)
 static void put_axes(const cr_array *a, unsigned axis, const double **at, unsigned indent, int width)
 {
     if (axis == a->rank) {
-        put_entry(a, *(*at)++, 0);
+        put_entry(a, (size_t)((*at)++ - a->value), 0);
         return;
     }
     putchar('[');
@@ -112,7 +124,7 @@ static void put_axes(const cr_array *a, unsigned axis, const double **at, unsign
         if (axis + 2 == a->rank) { /* rows of a matrix */
             for (int64_t j = 0; j < a->dim[axis + 1]; j++) {
                 if (j) fputs(", ", stdout);
-                put_entry(a, *(*at)++, width);
+                put_entry(a, (size_t)((*at)++ - a->value), width);
             }
             if (i + 1 < n) printf(";\n%*s", (int)indent + 1, "");
         } else {
@@ -133,7 +145,7 @@ void term_array(const cr_array *a, unsigned indent)
     int width = 0;
     for (size_t i = 0; i < a->n && a->rank > 1; i++) {
         char s[32];
-        number_text(a->value[i], s);
+        entry_text(a, i, s);
         if (a->boolean) strcpy(s, a->value[i] != 0 ? "true" : "false");
         if ((int)strlen(s) > width) width = (int)strlen(s);
     }

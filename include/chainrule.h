@@ -309,6 +309,9 @@ typedef struct cr_array {
     size_t n;
     const double *value; /* booleans as 0 and 1 */
     bool boolean;
+    /* Of values beyond the range of a double, from cr_program_eval: sign (-1, 0, 1) and log10 of the size of every
+     * entry; NULL: value says all. A value that is 0 or infinite then is not, unless they say so too. */
+    const double *sign, *log10_abs;
 } cr_array;
 
 /* Value of statement i in f64: of its expression, or of its derivative if it has `wrt`. CR_EVALUE names every value
@@ -350,6 +353,9 @@ typedef struct cr_check {
     cr_answer exists, agrees; /* over all points and indices */
     size_t n_points, n_entries; /* points tried; entries compared in all */
     const char *method;       /* "complex step", "central differences", "one-sided series" */
+    size_t n_unrolled;        /* recurrences: points at which reverse mode on the network written out was asked too */
+    cr_answer unrolled_agrees; /* the formula with it, to 1e-10; undecided: not asked */
+    double unrolled_difference; /* the largest */
     size_t n_cases;
     const cr_check_case *cases; /* given: every choice of the free indices; random: the worst one */
     size_t worst;               /* index into cases */

@@ -1,7 +1,7 @@
 /* A recurrence of numeric depth as one plain expression, layer by layer: what an autodiff framework would see. */
 #include "calculus/derive.h"
 
-#include <string.h>
+#include <math.h>
 
 typedef struct unroller {
     cr_graph *g;
@@ -13,7 +13,8 @@ typedef struct unroller {
 
 static cr_ref rewrite(unroller *u, cr_ref r);
 
-static cr_ref member_made(unroller *u, cr_ref m)
+/* guarded: a choice leaves it out where it is not there. */
+static cr_ref member_made(unroller *u, cr_ref m, bool guarded)
 {
     cr_graph *g = u->g;
     int64_t at;
@@ -22,6 +23,8 @@ static cr_ref member_made(unroller *u, cr_ref m)
         cr_ref made = u->family[i] == attr_of(g, m, 0) ? u->made[(size_t)(at - u->first) * u->n + i] : CR_NONE;
         if (made) return made;
     }
+    const cr_shape *s = shape_of(g, m);
+    if (guarded) return cr_full(g, cr_const(g, NAN), s->rank, s->dim);
     return graph_fail(g, CR_EVALUE, "`%s[%lld]` has no definition", name_text(g->dims, g->family[attr_of(g, m, 0)].name),
                       (long long)at);
 }
@@ -86,7 +89,7 @@ static cr_ref rewrite(unroller *u, cr_ref r)
     cr_ref *cone = graph_cone(g, 1, &r, &n);
     cr_ref *new_of = cone ? mem_zalloc((size_t)r + 1, sizeof *new_of) : NULL, *in = NULL, out = CR_NONE;
     size_t in_cap = 0;
-    bool ok = new_of != NULL;
+    bool *guarded = new_of ? graph_guarded(g, 1, &r) : NULL, ok = guarded != NULL;
     for (size_t i = 0; ok && i < n; i++) {
         const cr_node *nd = node(g, cone[i]);
         bool changed = false;
@@ -96,7 +99,7 @@ static cr_ref rewrite(unroller *u, cr_ref r)
             changed |= in[k] != nd->word[k];
         }
         cr_ref to = cone[i];
-        if (ok && nd->op == CR_OP_MEMBER) to = member_made(u, to);
+        if (ok && nd->op == CR_OP_MEMBER) to = member_made(u, to, guarded[to]);
         else if (ok && nd->op == CR_OP_BIND && (to = write_out(u, cone[i])) != CR_NONE) changed = false;
         else if (ok) to = changed ? graph_remake(g, cone[i], in) : cone[i];
         new_of[cone[i]] = to;
@@ -105,6 +108,7 @@ static cr_ref rewrite(unroller *u, cr_ref r)
     if (ok) out = new_of[r];
     else if (g->err.status == CR_OK) graph_fail(g, CR_ENOMEM, "out of memory");
     mem_free(in);
+    mem_free(guarded);
     mem_free(new_of);
     mem_free(cone);
     return out;

@@ -91,10 +91,15 @@ static bool trial_fails(const trial *t, strbuf *b)
             put_fault(k, "the index ", n->entry[i].index, v, size, b);
     for (size_t i = 0; i < st->n_free && b->n == 0; i++) {
         const lang_free_index *f = &st->free_index[i];
-        if (trial_dim(t, f->from, &v) && trial_dim(t, f->to, &size) && v > size)
+        if (trial_dim(t, f->from, &v) && trial_dim(t, f->to, &size) && v > size && b->n == 0)
             sb_printf(b, "%s runs over %lld..%lld, which is empty", name_text(k->w.p->g->dims, f->name), (long long)v,
                       (long long)size);
     }
+    for (size_t i = 0; i < n->n_facts && b->n == 0; i++)
+        if (trial_dim(t, n->fact[i], &v) && v < 0) {
+            sb_puts(b, "it needs ");
+            needs_fact_text(k->w.p, st, n, n->fact[i], b);
+        }
     return b->n > 0 || b->status != CR_OK;
 }
 
@@ -123,10 +128,11 @@ static cr_status draw_integers(checker *k, exec_env *env)
         for (size_t i = 0; i < n->n_symbols; i++) {
             for (int again = 0; n->is_size[i] && again < 4; again++) { /* the next one that no given size has */
                 v[i] = size[sizes++ % 4] + try / 4;
+                if (n->recurrent) v[i] = 2 + (int64_t)random_below(&k->gen, 5 + (uint64_t)try / 8); /* depths vary */
                 if (!size_given(n, env, v[i])) break;
             }
             if (n->is_size[i]) continue;
-            v[i] = 1 + (int64_t)random_below(&k->gen, 4 + (uint64_t)try / 8);
+            v[i] = (n->recurrent ? 0 : 1) + (int64_t)random_below(&k->gen, 4 + (uint64_t)try / 8);
         }
         sb_free(&fault);
         sb_init(&fault);
@@ -187,7 +193,8 @@ static cr_status draw_point(checker *k, exec_env *env, int try)
         if (!exec_value(env, k->needs.param[i])) s = draw_parameter(k, env, k->needs.param[i], kind);
     }
     for (size_t i = 0; i < k->needs.n_unknown && s == CR_OK; i++)
-        s = exec_bind_fun(env, k->needs.unknown[i], random_function, (void *)(uintptr_t)i);
+        s = exec_bind_fun(env, k->needs.unknown[i], random_function,
+                          (void *)((uintptr_t)i | (k->needs.recurrent ? RANDOM_BOUNDED : 0)));
     return s;
 }
 
@@ -230,6 +237,8 @@ static bool indices_in_range(const checker *k, const exec_env *env)
             (v < 1 || v > size))
             return false;
     }
+    for (size_t i = 0; i < k->needs.n_facts; i++)
+        if (values_dim(k->w.p->g, env, k->needs.fact[i], &v) && v < 0) return false;
     return true;
 }
 
@@ -424,19 +433,29 @@ static cr_status look_at_values(checker *k)
     if (!env) return prog_oom(k->w.p);
     values_open open;
     cr_status s = values_bind(k->w.p, &k->needs, env, &open);
+    if (s == CR_OK) s = values_facts(k->w.p, k->w.st, &k->needs, env);
     k->given = open.params == 0;
     k->w.decide = open.params < k->needs.n_params;
     exec_env_free(env);
     return s;
 }
 
-static const char *method_text(const check_work *w)
+static const char *own_method(const check_work *w)
 {
     if (w->decide && w->used[2])
         return w->used[1]   ? "one-sided series and central differences"
                : w->used[0] ? "one-sided series and complex step"
                             : "one-sided series";
     return !w->used[1] ? "complex step" : w->used[0] ? "complex step and central differences" : "central differences";
+}
+
+static const char *method_text(const check_work *w)
+{
+    strbuf b;
+    sb_init(&b);
+    sb_puts(&b, own_method(w));
+    if (w->n_unrolled) sb_puts(&b, "; reverse mode on the network written out");
+    return result_buffer(w->mem, &b);
 }
 
 static cr_status finish(checker *k, size_t n_points, cr_check *out)
@@ -461,9 +480,13 @@ static cr_status finish(checker *k, size_t n_points, cr_check *out)
         out->on_kink += c->on_kink;
         out->near_kink += c->near_kink;
     }
+    if (k->w.unrolled_differs) out->agrees = CR_NO;
+    out->n_unrolled = k->w.n_unrolled;
+    out->unrolled_agrees = !k->w.n_unrolled ? CR_UNDECIDED : k->w.unrolled_differs ? CR_NO : CR_YES;
+    out->unrolled_difference = k->w.unrolled_difference;
     out->n_points = n_points;
     out->n_entries = k->w.n_entries;
-    out->method = method_text(&k->w);
+    if (!(out->method = method_text(&k->w))) return prog_oom(k->w.p);
     out->n_cases = k->n_cases;
     out->cases = cases;
     out->worst = k->worst;
@@ -488,6 +511,8 @@ cr_status cr_program_check(cr_program *p, size_t i, const cr_check_options *o, c
     checker k = {.w = {.p = p, .st = st, .flags = o->flags, .mem = &r->mem}, .worst_ratio = -2};
     random_seed(&k.gen, o->seed);
     cr_status s = prepare(&k, o);
+    k.w.needs = &k.needs;
+    k.w.recurrent = k.needs.recurrent;
     if (s == CR_OK) s = look_at_values(&k);
     size_t points = k.given ? 1 : o->points ? o->points : DEFAULT_POINTS;
     for (size_t n = 0; n < points && s == CR_OK; n++) s = run_point(&k);

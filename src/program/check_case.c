@@ -23,7 +23,15 @@ double check_direction(cr_graph *g, const calc_wrt *w, const int64_t *dim, size_
     return flags & CR_GRADIENT ? 0.5 : 1;
 }
 
-/* Number of the entry that the index of w means; false if it is out of range or open. */
+/* Entries that move: all, one, or those of a member of a family. */
+static size_t n_moving(const cr_graph *g, const calc_wrt *w, const int64_t *dim)
+{
+    size_t n = 1;
+    for (unsigned k = w->n_index; k < shape_of(g, w->var)->rank; k++) n *= (size_t)dim[k];
+    return n;
+}
+
+/* Number of the (first) entry that the index of w means; false if it is out of range or open. */
 static bool entry_of(const cr_graph *g, const exec_env *env, const calc_wrt *w, const int64_t *dim, size_t *c)
 {
     *c = 0;
@@ -32,19 +40,24 @@ static bool entry_of(const cr_graph *g, const exec_env *env, const calc_wrt *w, 
         if (!values_dim(g, env, w->index[k], &i) || i < 1 || i > dim[k]) return false;
         *c = *c * (size_t)dim[k] + (size_t)(i - 1);
     }
+    *c *= n_moving(g, w, dim);
+    if (w->n_index == 0) *c = 0;
     return true;
 }
 
 /* ---- names of entries ------------------------------------------------------------------------- */
 
-static void put_index(strbuf *b, size_t c, unsigned rank, const int64_t *dim)
+/* Entry c as [2,1]. members: the first axis runs over the members of a family, from `first` on: [2][1,3]. */
+static void put_index(strbuf *b, size_t c, unsigned rank, const int64_t *dim, bool members, int64_t first)
 {
     int64_t at[CR_MAX_RANK];
     for (unsigned k = rank; k-- > 0;) {
         at[k] = (int64_t)(c % (size_t)dim[k]) + 1;
         c /= (size_t)dim[k];
     }
-    for (unsigned k = 0; k < rank; k++) sb_printf(b, "%s%" PRId64, k ? "," : "[", at[k]);
+    if (members && rank) at[0] += first - 1;
+    for (unsigned k = 0; k < rank; k++)
+        sb_printf(b, "%s%" PRId64, k == 0 ? "[" : k == 1 && members ? "][" : ",", at[k]);
     if (rank) sb_putc(b, ']');
 }
 
@@ -74,22 +87,27 @@ static const char *entry_name(check_work *w, const exec_env *env, const check_le
     for (unsigned k = axis; k < shape_of(g, l->d)->rank; k++) below *= (size_t)dim[k];
     if (axis) {
         put_subject(w->st, &b);
-        put_index(&b, e / below, axis, dim);
+        put_index(&b, e / below, axis, dim, false, 1);
         sb_puts(&b, " / ");
         e %= below;
     }
     for (unsigned k = 0; k < l->order; k++) {
         const calc_wrt *x = &w->st->wrt[k];
-        unsigned rank = x->n_index ? 0 : shape_of(g, x->var)->rank;
+        unsigned rank = shape_of(g, x->var)->rank - x->n_index;
+        cr_dim from = family_first(g, x->var);
+        int64_t first = 1;
+        if (from && !values_dim(g, env, from, &first)) first = 1;
         if (k) sb_puts(&b, ", ");
         sb_puts(&b, name_text(g->dims, attr_of(g, x->var, 0)));
         for (unsigned i = 0; i < x->n_index; i++) {
             int64_t v = 0;
             values_dim(g, env, x->index[i], &v);
-            sb_printf(&b, "%s%" PRId64 "%s", i ? "," : "[", v, i + 1 == x->n_index ? "]" : "");
+            if (from && i == 0) v += first - 1;
+            sb_printf(&b, "%s%" PRId64 "%s", i == 0 ? "[" : from && i == 1 ? "][" : ",", v,
+                      i + 1 == x->n_index ? "]" : "");
         }
         for (unsigned i = 0; i < rank; i++) below /= (size_t)dim[axis + i];
-        put_index(&b, e / below, rank, dim + axis);
+        put_index(&b, e / below, rank, dim + axis, from && !x->n_index, first);
         e %= below;
         axis += rank;
     }
@@ -131,7 +149,7 @@ static cr_status numbers_init(check_work *w, exec_env *env, const check_level *l
     if (s == CR_OK) s = exec_eval(g, env, l->d, &q->d);
     if (s != CR_OK) return s;
     size_t n = q->d.n, n_var = exec_value(env, l->w->var)->n;
-    q->n_x = l->w->n_index ? 1 : n_var;
+    q->n_x = n_moving(g, l->w, exec_value(env, l->w->var)->dim);
     q->numeric = mem_alloc(n * sizeof(double));
     q->error = mem_zalloc(n, sizeof(double));
     q->left = mem_alloc(n * sizeof(double));
@@ -278,10 +296,11 @@ static cr_status measure_noise(check_work *w, exec_env *env, const check_level *
             if (!suspicious(q, slope, e)) continue;
             double off = fabs(d.value[e] - q->d.value[e]);
             if (off > q->noise[e]) q->noise[e] = off;
-            size_t c = e % q->n_x, entry = c;
+            size_t c = e % q->n_x, entry = 0;
             numeric_method m = q->error[e] < 0 ? NUMERIC_COMPLEX : NUMERIC_DIFFERENCES;
             numeric_slope n;
             if (l->w->n_index && !entry_of(g, env, l->w, x.dim, &entry)) continue;
+            entry += c;
             memset(q->v, 0, x.n * sizeof *q->v);
             double factor = check_direction(g, l->w, x.dim, entry, w->flags, q->v);
             if ((s = numeric_along(g, env, l->f, l->w->var, q->v, &m, &n)) == CR_OK)
@@ -463,7 +482,7 @@ static cr_status check_one_level(check_work *w, exec_env *env, const check_level
     }
     size_t stride = q.n_x > CHECK_MAX_DIRECTIONS ? q.n_x / CHECK_MAX_DIRECTIONS + 1 : 1;
     for (size_t k = 0; s == CR_OK && k < q.n_x; k += stride)
-        s = one_direction(w, env, l, &q, k, l->w->n_index ? entry : k, &count);
+        s = one_direction(w, env, l, &q, k, entry + k, &count);
     if (s == CR_OK) s = judge_level(w, env, l, &q, c, ratio, unreliable);
     if (s == CR_OK && w->decide && !l->w->n_index && count.on && c->exists == CR_YES)
         s = check_joint(w, env, l, &q, c, ratio);
@@ -483,5 +502,5 @@ cr_status check_case(check_work *w, exec_env *env, size_t n_levels, const check_
     cr_status s = CR_OK;
     for (size_t i = 0; s == CR_OK && i < n_levels; i++)
         s = check_one_level(w, env, &level[i], i + 1 == n_levels, c, ratio, unreliable);
-    return s;
+    return s == CR_OK && w->recurrent ? check_unrolled(w, env, level[n_levels - 1].d) : s;
 }

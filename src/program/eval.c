@@ -1,12 +1,42 @@
 /* Statement -> number. */
 #include "program/program.h"
 
+#include <math.h>
 #include <string.h>
 
 void cr_array_free(cr_array *a)
 {
     mem_free((void *)a->value); /* ours: made by cr_program_eval */
+    mem_free((void *)a->sign);
+    mem_free((void *)a->log10_abs);
     *a = (cr_array){0};
+}
+
+/* Is some entry 0, or so small or large that digits are lost, or inf - inf? */
+static bool out_of_range(const exec_array *a)
+{
+    for (size_t i = 0; i < a->n; i++)
+        if (!isnormal(a->value[i])) return true;
+    return false;
+}
+
+/* Sign and size in scaled arithmetic, where they say more than the double does. */
+static cr_status put_sizes(cr_program *p, exec_env *env, cr_ref root, const exec_array *a, cr_array *out)
+{
+    exec_array sign = {0}, log = {0};
+    if (!out_of_range(a)) return CR_OK;
+    cr_status s = exec_eval_scaled(p->g, env, root, &sign, &log);
+    bool more = false;
+    for (size_t i = 0; s == CR_OK && i < a->n; i++)
+        more |= !isnormal(a->value[i]) && isfinite(log.value[i]); /* not 0 and not infinite after all */
+    if (s == CR_OK && more) {
+        out->sign = sign.value;
+        out->log10_abs = log.value;
+        sign.value = log.value = NULL; /* handed over */
+    }
+    exec_array_free(&sign);
+    exec_array_free(&log);
+    return s;
 }
 
 cr_status cr_program_eval(cr_program *p, size_t i, cr_array *out)
@@ -23,7 +53,9 @@ cr_status cr_program_eval(cr_program *p, size_t i, cr_array *out)
     cr_status s = needs_collect(p, st, 1, &root, &n);
     if (s == CR_OK) s = values_bind(p, &n, env, &open);
     if (s == CR_OK) s = values_missing(p, st, &n, env);
+    if (s == CR_OK) s = values_facts(p, st, &n, env);
     if (s == CR_OK) s = exec_eval(p->g, env, root, &a);
+    if (s == CR_OK && cr_dtype_of(p->g, root) == CR_REAL) s = put_sizes(p, env, root, &a, out);
     if (s == CR_OK) {
         out->rank = a.rank;
         memcpy(out->dim, a.dim, sizeof out->dim);

@@ -193,6 +193,7 @@ static void add_families(collector *c, unsigned n_roots, const cr_ref *roots)
     size_t n = 0;
     cr_family *list = family_closure(g, n_roots, roots, &n);
     if (!list) c->failed = true;
+    if (n) c->n->recurrent = true;
     for (size_t i = 0; i < n && !c->failed; i++) {
         for (size_t k = 0; k < g->family[list[i]].n_assume; k++) add_fact(c, g->family[list[i]].assume[k]);
         for (size_t k = 0; k < g->family[list[i]].n_pieces && !c->failed; k++) {
@@ -289,15 +290,14 @@ static void entry_sentence(prover *q, const need_entry *e, strbuf *b)
     }
 }
 
-/* N - 2 >= 0 is N >= 2; what follows from the sizes and the ranges of the indices is not said. */
-static void fact_sentence(prover *q, cr_dim d, strbuf *b)
+/* N - 2 >= 0 is N >= 2. */
+void needs_fact_text(cr_program *p, const lang_statement *st, const prog_needs *n, cr_dim d, strbuf *b)
 {
-    dim_table *t = q->p->g->dims;
-    if (provable(q, d, 0)) return;
+    dim_table *t = p->g->dims;
     int64_t at_zero;
     cr_dim zero = dim_const(t, 0), rest = d;
-    for (size_t i = 0; i < q->n->n_symbols + q->st->n_free; i++) {
-        dim_sym s = i < q->n->n_symbols ? q->n->symbol[i] : q->st->free_index[i - q->n->n_symbols].name;
+    for (size_t i = 0; i < n->n_symbols + st->n_free; i++) {
+        dim_sym s = i < n->n_symbols ? n->symbol[i] : st->free_index[i - n->n_symbols].name;
         rest = dim_substitute(t, rest, s, zero);
     }
     if (!dim_value(t, rest, &at_zero)) return;
@@ -309,6 +309,12 @@ static void fact_sentence(prover *q, cr_dim d, strbuf *b)
         dim_print(t, moving, b, NULL, NULL);
         sb_printf(b, " >= %lld", (long long)-at_zero);
     }
+}
+
+/* What follows from the sizes and the ranges of the indices is not said. */
+static void fact_sentence(prover *q, cr_dim d, strbuf *b)
+{
+    if (!provable(q, d, 0)) needs_fact_text(q->p, q->st, q->n, d, b);
 }
 
 static void function_sentence(const prover *q, size_t i, strbuf *b)

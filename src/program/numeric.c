@@ -17,11 +17,12 @@ static bool node_analytic(cr_graph *g, cr_ref r, const bool *dep, unsigned depth
     const cr_node *v = node(g, r);
     switch ((cr_op)v->op) {
     case CR_OP_PARAM:
+    case CR_OP_MEMBER:
         return true;
     case CR_OP_SELECT:
         return !dep[v->word[0]];
     case CR_OP_BIND:
-        return attr_of(g, r, 0) <= CR_BIND_STACK;
+        return attr_of(g, r, 0) <= CR_BIND_STACK || attr_of(g, r, 0) == CR_BIND_CHAIN;
     case CR_OP_CALL: {
         const cr_function *f = &g->fun[attr_of(g, r, 0)];
         return f->body && depth < MAX_CALL_DEPTH && analytic(g, f->body, f->arg, depth + 1);
@@ -41,7 +42,7 @@ static bool analytic(cr_graph *g, cr_ref root, cr_ref var, unsigned depth)
     bool yes = dep != NULL;
     for (size_t i = 0; i < n && yes; i++) {
         const cr_node *v = node(g, cone[i]);
-        bool d = cone[i] == var;
+        bool d = cone[i] == var || (v->op == CR_OP_MEMBER && depth_rests_on(g, cone[i], var));
         for (uint32_t k = 0; k < v->n_in && !d; k++) d = dep[v->word[k]];
         dep[cone[i]] = d;
         yes = !d || node_analytic(g, cone[i], dep, depth);
@@ -53,7 +54,14 @@ static bool analytic(cr_graph *g, cr_ref root, cr_ref var, unsigned depth)
 
 bool numeric_analytic(cr_graph *g, cr_ref a, cr_ref param)
 {
-    return analytic(g, a, param, 0);
+    size_t n = 0;
+    cr_family *list = family_closure(g, 1, &a, &n);
+    bool yes = list && analytic(g, a, param, 0);
+    for (size_t i = 0; i < n && yes; i++)
+        for (size_t k = 0; k < g->family[list[i]].n_pieces && yes; k++)
+            yes = analytic(g, g->family[list[i]].piece[k].body, param, 0);
+    mem_free(list);
+    return yes;
 }
 
 /* ---- both methods ----------------------------------------------------------------------------- */

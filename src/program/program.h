@@ -53,6 +53,7 @@ typedef struct prog_needs {
     size_t n_entries, entry_cap;
     cr_dim *fact; /* what recurrences suppose of their indices: each >= 0 */
     size_t n_facts, fact_cap;
+    bool recurrent; /* members of recurrences are among the needs */
 } prog_needs;
 
 /* Needs of the roots (at most a few; `wrt` variables count only if they are roots) and of the statement's indices. */
@@ -61,6 +62,8 @@ cr_status needs_collect(cr_program *p, const lang_statement *st, unsigned n_root
 void needs_free(prog_needs *n);
 /* Symbols whose names begin so are bound inside an expression, never asked for. */
 bool needs_is_bound(const cr_graph *g, dim_sym s);
+/* d >= 0 as one reads it, N >= 2. */
+void needs_fact_text(cr_program *p, const lang_statement *st, const prog_needs *n, cr_dim d, strbuf *b);
 /* The sentences of cr_derivation.assumes, into mem. */
 cr_status needs_assumptions(cr_program *p, const lang_statement *st, const prog_needs *n, arena *mem, size_t *count,
                             const char *const **out);
@@ -74,6 +77,8 @@ typedef struct values_open {
 cr_status values_bind(cr_program *p, const prog_needs *n, exec_env *env, values_open *open);
 /* CR_EVALUE that names everything that is still open and says how to give it. */
 cr_status values_missing(cr_program *p, const lang_statement *st, const prog_needs *n, const exec_env *env);
+/* CR_EVALUE if the values break what a recurrence supposes: "needs N >= 2, and N = 1". */
+cr_status values_facts(cr_program *p, const lang_statement *st, const prog_needs *n, const exec_env *env);
 /* Value of d under env; false if a symbol is open. */
 bool values_dim(const cr_graph *g, const exec_env *env, cr_dim d, int64_t *v);
 /* a has the facts declared for param, up to rounding? Otherwise CR_EVALUE. */
@@ -96,7 +101,9 @@ typedef enum random_kind { RANDOM_NORMAL, RANDOM_POSITIVE, RANDOM_UNIT, RANDOM_L
 /* Fills a (already of its shape) with entries that have the attributes. CR_ENOMEM only. */
 cr_status random_fill(random_gen *r, unsigned attributes, random_kind kind, exec_array *a);
 
-/* A concrete analytic function for an unknown one (user: its number as a pointer-sized integer), for exec_bind_fun. */
+/* A concrete analytic function for an unknown one (user: its number as a pointer-sized integer, with RANDOM_BOUNDED one
+ * that stays small however often it is applied), for exec_bind_fun. */
+#define RANDOM_BOUNDED ((uintptr_t)1 << 16)
 double random_function(void *user, unsigned order, double z);
 
 /* ---- numeric derivatives ---------------------------------------------------------------------- */
@@ -146,7 +153,14 @@ typedef struct check_work {
     size_t n_entries;
     double keep_above; /* the arrays of a case are kept if its ratio is larger */
     bool used[3];      /* methods: complex step, differences, series */
+    bool recurrent;    /* the statement goes through recurrences: reverse mode on the unrolled expression is asked too */
+    const prog_needs *needs;
+    size_t n_unrolled; /* points at which it was, the largest difference, and whether all were small enough */
+    double unrolled_difference;
+    bool unrolled_differs;
 } check_work;
+/* The formula d at the values of env against reverse mode through the recurrences written out layer by layer. */
+cr_status check_unrolled(check_work *w, exec_env *env, cr_ref d);
 /* Element operations on a kink, and within rounding of one, at one point. */
 typedef struct check_case_counts {
     size_t on, near;

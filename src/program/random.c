@@ -120,8 +120,9 @@ cr_status random_fill(random_gen *r, unsigned attributes, random_kind kind, exec
 /* sin(1.3 z + phase) + 0.2 z^2: analytic, neither odd nor even, no derivative is another one's multiple. */
 double random_function(void *user, unsigned order, double z)
 {
-    double phase = 0.4 + 0.3 * (double)(uintptr_t)user, poly[] = {0.2 * z * z, 0.4 * z, 0.4};
+    uintptr_t number = (uintptr_t)user & ~RANDOM_BOUNDED;
+    double phase = 0.4 + 0.3 * (double)number, poly[] = {0.2 * z * z, 0.4 * z, 0.4};
     double wave = sin(1.3 * z + phase + 0.5 * 3.14159265358979323846 * order);
     for (unsigned i = 0; i < order; i++) wave *= 1.3;
-    return wave + (order < 3 ? poly[order] : 0);
+    return wave + (order < 3 && !((uintptr_t)user & RANDOM_BOUNDED) ? poly[order] : 0);
 }

@@ -241,3 +241,21 @@ cr_status values_missing(cr_program *p, const lang_statement *st, const prog_nee
     sb_free(&b);
     return s;
 }
+
+cr_status values_facts(cr_program *p, const lang_statement *st, const prog_needs *n, const exec_env *env)
+{
+    for (size_t i = 0; i < n->n_facts; i++) {
+        int64_t v;
+        if (!values_dim(p->g, env, n->fact[i], &v) || v >= 0) continue;
+        strbuf b;
+        sb_init(&b);
+        needs_fact_text(p, st, n, n->fact[i], &b);
+        for (size_t k = 0; k < n->n_symbols; k++)
+            if (dim_uses(p->g->dims, n->fact[i], n->symbol[k]) && exec_int(env, n->symbol[k], &v))
+                sb_printf(&b, ", and %s = %lld", name_text(p->g->dims, n->symbol[k]), (long long)v);
+        graph_fail(p->g, CR_EVALUE, "`%s` needs %s", st->query, sb_str(&b));
+        sb_free(&b);
+        return CR_EVALUE;
+    }
+    return CR_OK;
+}
