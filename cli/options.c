@@ -130,7 +130,7 @@ static const struct option_row {
     {O_FORM, "--form", "FORM", CMD_DERIVE | CMD_CHECK,
      "auto, component or matrix; gradient: (G + G')/2 for symmetric variables"},
     {O_STEPS, "--steps", NULL, CMD_DERIVE, "the derivation, rule by rule"},
-    {O_DEPTH, "--depth", "N", CMD_DERIVE, "give a symbolic depth the value N"},
+    {O_DEPTH, "--depth", "N", CMD_DERIVE | CMD_EVAL | CMD_CHECK, "give the symbolic depth of the recurrences the value N"},
     {O_AT, "--at", "VALUES", CMD_EVAL | CMD_CHECK, "\"x = [1,2]; k = 3\", or a file values.npz"},
     {O_SET, "--set", "VALUES", CMD_ALL, "values of sizes and integers: \"N=50\""},
     {O_POINTS, "--points", "N", CMD_CHECK, "how many random points (default 5)"},

@@ -102,10 +102,7 @@ int session_open(session *s, const options *o)
     if (!s->p) return fail_with(s, EXIT_FAULT, "out of memory");
     size_t first;
     if (read_all(s, &first) != CR_OK) return session_fail(s);
-    if (o->has_depth)
-        return fail_with(s, EXIT_INPUT,
-                         "--depth: there is no recurrence here, so no symbolic depth to give a value to "
-                         "(sizes take theirs from --set)");
+    if (o->has_depth && cr_program_depth(s->p, (int64_t)o->depth) != CR_OK) return session_fail(s);
     return pick(s, first);
 }
 

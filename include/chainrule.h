@@ -255,6 +255,11 @@ CR_API cr_status cr_program_define(cr_program *p,
                                    const char *text); /* the same, and declares names that are not known */
 CR_API cr_status cr_program_load(cr_program *p, const char *path);   /* values by name from a .npz file */
 
+/* Gives the symbolic depth of the program's recurrences, N in `for i in 1..N`, the value n: for numbers, and for
+ * cr_program_derive, whose results are then those for this depth, with short products written out. An error if there is
+ * no recurrence, or several depths. */
+CR_API cr_status cr_program_depth(cr_program *p, int64_t n);
+
 CR_API size_t cr_program_count(const cr_program *p); /* of statements */
 CR_API cr_query_kind cr_program_kind(const cr_program *p, size_t i);
 CR_API const char *cr_program_query_text(const cr_program *p, size_t i); /* as written, white space folded */

@@ -68,6 +68,9 @@ cr_status calc_network_of(cr_graph *g, cr_ref y, cr_ref var, calc_network *out);
 /* Does r hold a member of a recurrence that rests on the parameter var? */
 bool depth_rests_on(cr_graph *g, cr_ref r, cr_ref var);
 
+/* a with sums, products and chains over at most `most` numbers written out, for reading. */
+cr_ref calc_write_out(cr_graph *g, cr_ref a, int64_t most);
+
 /* Possible signs of the entries of a real expression (SIGN_* bits), from attributes and structure. */
 unsigned calc_sign(cr_graph *g, cr_ref a);
 /* As cr_simplify, for code that runs: what has a stable kernel (sigmoid', tanh') is not written out. */

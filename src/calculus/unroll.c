@@ -40,6 +40,28 @@ static bool holds_members_of(cr_graph *g, cr_ref body, dim_sym s)
     return found;
 }
 
+/* One more term or factor. */
+static cr_ref join(cr_graph *g, cr_bind_kind kind, cr_ref so_far, cr_ref one)
+{
+    switch (kind) {
+    case CR_BIND_SUM: return cr_add(g, so_far, one);
+    case CR_BIND_PROD: return cr_mul(g, so_far, one);
+    case CR_BIND_CHAIN: return cr_matmul(g, one, so_far);
+    case CR_BIND_MAX: return cr_map2(g, CR_OP_MAX2, so_far, one);
+    case CR_BIND_MIN: return cr_map2(g, CR_OP_MIN2, so_far, one);
+    case CR_BIND_ALL: return cr_map2(g, CR_OP_AND, so_far, one);
+    case CR_BIND_ANY: return cr_map2(g, CR_OP_OR, so_far, one);
+    default: return CR_NONE;
+    }
+}
+
+/* Of an empty range. */
+static cr_ref neutral(cr_graph *g, cr_bind_kind kind, const cr_shape *shape)
+{
+    if (kind == CR_BIND_CHAIN) return cr_identity(g, shape->dim[0]);
+    return cr_full(g, cr_const(g, kind == CR_BIND_PROD), shape->rank, shape->dim);
+}
+
 /* sum(i=1..3, f(i)) as f(1) + f(2) + f(3), if f(i) holds members of index i; CR_NONE without error: it does not. */
 static cr_ref write_out(unroller *u, cr_ref r)
 {
@@ -64,21 +86,10 @@ static cr_ref write_out(unroller *u, cr_ref r)
     }
     for (int64_t i = lo; i <= hi; i++) {
         cr_ref one = rewrite(u, graph_subst_symbol(g, body, s, dim_const(g->dims, i)));
-        if (!one) return CR_NONE;
-        switch (i == lo ? CR_BIND_STACK : kind) {
-        case CR_BIND_STACK: out = one; break;
-        case CR_BIND_SUM: out = cr_add(g, out, one); break;
-        case CR_BIND_PROD: out = cr_mul(g, out, one); break;
-        case CR_BIND_CHAIN: out = cr_matmul(g, one, out); break;
-        case CR_BIND_MAX: out = cr_map2(g, CR_OP_MAX2, out, one); break;
-        case CR_BIND_MIN: out = cr_map2(g, CR_OP_MIN2, out, one); break;
-        case CR_BIND_ALL: out = cr_map2(g, CR_OP_AND, out, one); break;
-        case CR_BIND_ANY: out = cr_map2(g, CR_OP_OR, out, one); break;
-        }
+        out = i == lo ? one : join(g, kind, out, one);
+        if (!out) return CR_NONE;
     }
-    if (lo <= hi) return out;
-    return kind == CR_BIND_CHAIN ? cr_identity(g, shape->dim[0])
-                                 : cr_full(g, cr_const(g, kind == CR_BIND_PROD), shape->rank, shape->dim);
+    return lo <= hi ? out : neutral(g, kind, shape);
 }
 
 static cr_ref rewrite(unroller *u, cr_ref r)
@@ -152,5 +163,47 @@ cr_ref cr_unroll(cr_graph *g, cr_ref a)
     cr_ref out = ok ? rewrite(&u, a) : CR_NONE;
     mem_free(u.made);
     mem_free(u.family);
+    return out;
+}
+
+cr_ref calc_write_out(cr_graph *g, cr_ref a, int64_t most)
+{
+    size_t n;
+    cr_ref *cone = graph_cone(g, 1, &a, &n);
+    cr_ref *new_of = cone ? mem_zalloc((size_t)a + 1, sizeof *new_of) : NULL, *in = NULL, out = CR_NONE;
+    size_t in_cap = 0;
+    bool ok = new_of != NULL;
+    for (size_t i = 0; ok && i < n; i++) {
+        cr_ref r = cone[i];
+        const cr_node *nd = node(g, r);
+        bool changed = false;
+        ok = VEC_RESERVE(in, in_cap, nd->n_in + 1);
+        for (uint32_t k = 0; ok && k < nd->n_in; k++) {
+            in[k] = new_of[nd->word[k]];
+            changed |= in[k] != nd->word[k];
+        }
+        int64_t lo, hi;
+        dim_sym s;
+        bool few = ok && nd->op == CR_OP_BIND && attr_of(g, r, 0) != CR_BIND_STACK &&
+                   dim_is_symbol(g->dims, attr_of(g, r, 1), &s) && dim_value(g->dims, attr_of(g, r, 2), &lo) &&
+                   dim_value(g->dims, attr_of(g, r, 3), &hi) && hi - lo < most;
+        if (few) {
+            cr_bind_kind kind = (cr_bind_kind)attr_of(g, r, 0);
+            cr_ref all = hi < lo ? neutral(g, kind, shape_of(g, in[0])) : CR_NONE, body = in[0];
+            for (int64_t v = lo; v <= hi && (v == lo || all); v++) {
+                cr_ref one = graph_subst_symbol(g, body, s, dim_const(g->dims, v));
+                all = v == lo ? one : join(g, kind, all, one);
+            }
+            new_of[r] = all;
+        } else if (ok) {
+            new_of[r] = changed ? graph_remake(g, r, in) : r;
+        }
+        ok = ok && new_of[r] && g->err.status == CR_OK;
+    }
+    if (ok) out = new_of[a];
+    else if (g->err.status == CR_OK) graph_fail(g, CR_ENOMEM, "out of memory");
+    mem_free(in);
+    mem_free(new_of);
+    mem_free(cone);
     return out;
 }

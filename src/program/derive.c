@@ -219,6 +219,42 @@ static bool put_assumptions(cr_program *p, derivation *d, const lang_statement *
     return s == CR_OK;
 }
 
+/* The statement with the depth as a number, and room for its variables. */
+static bool at_depth(cr_program *p, const lang_statement *st, lang_statement *out, arena *mem)
+{
+    cr_graph *g = p->g;
+    cr_dim n = dim_const(g->dims, p->depth_value);
+    *out = *st;
+    if (!p->depth) return true;
+    calc_wrt *wrt = arena_alloc(mem, (st->n_wrt + 1) * sizeof *wrt);
+    lang_free_index *free_index = arena_alloc(mem, (st->n_free + 1) * sizeof *free_index);
+    if (!wrt || !free_index) return prog_oom(p), false;
+    out->expr = graph_subst_symbol(g, st->expr, p->depth, n);
+    for (size_t i = 0; i < st->n_wrt; i++) {
+        wrt[i] = st->wrt[i];
+        wrt[i].var = graph_subst_symbol(g, st->wrt[i].var, p->depth, n);
+        for (unsigned k = 0; k < wrt[i].n_index; k++)
+            wrt[i].index[k] = dim_substitute(g->dims, wrt[i].index[k], p->depth, n);
+    }
+    for (size_t i = 0; i < st->n_free; i++) {
+        free_index[i] = st->free_index[i];
+        free_index[i].from = dim_substitute(g->dims, free_index[i].from, p->depth, n);
+        free_index[i].to = dim_substitute(g->dims, free_index[i].to, p->depth, n);
+    }
+    out->wrt = wrt;
+    out->free_index = free_index;
+    prog_needs needs = {0}; /* what the recurrence supposes is decided now */
+    cr_status s = needs_collect(p, st, 1, &st->expr, &needs);
+    exec_env *env = s == CR_OK ? exec_env_new(g) : NULL;
+    if (s == CR_OK && !env) prog_oom(p);
+    if (env && exec_bind_int(env, p->depth, p->depth_value) == CR_OK) values_facts(p, st, &needs, env);
+    exec_env_free(env);
+    needs_free(&needs);
+    return cr_graph_status(g) == CR_OK;
+}
+
+enum { WRITTEN_OUT = 12 }; /* factors of a product that are written one by one */
+
 cr_status cr_program_derive(cr_program *p, size_t i, unsigned flags, cr_form form, cr_derivation **out)
 {
     *out = NULL;
@@ -229,11 +265,20 @@ cr_status cr_program_derive(cr_program *p, size_t i, unsigned flags, cr_form for
         return CR_EARG;
     }
     derivation *d = mem_zalloc(1, sizeof *d);
+    lang_statement own;
     if (!d) return prog_oom(p);
+    if (!at_depth(p, st, &own, &d->mem)) {
+        cr_derivation_free(&d->out);
+        return cr_graph_status(p->g);
+    }
+    st = &own;
     unsigned how =
         CALC_CONDITIONS | (flags & CR_STEPS ? CALC_STEPS : 0) | (flags & CR_GRADIENT ? CALC_FORM_GRADIENT : 0);
     calc_result r = {0};
     cr_status s = calc_derive(p->g, st->expr, (unsigned)st->n_wrt, st->wrt, how, &r);
+    if (s == CR_OK && p->depth && (r.simple = calc_write_out(p->g, r.simple, WRITTEN_OUT)))
+        r.simple = cr_simplify(p->g, r.simple);
+    if (s == CR_OK) s = cr_graph_status(p->g);
     if (s == CR_OK && !(d->out.query = result_text(&d->mem, st->query))) s = prog_oom(p);
     bool ok = s == CR_OK && put_forms(p, d, st, &r, flags, form) && put_shape(p, d, st, r.exact) &&
               put_conditions(p, d, &r, flags) && put_recursion(p, d, &r) && put_steps(p, d, &r, form) && put_assumptions(p, d, st, r.exact);

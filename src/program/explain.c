@@ -146,36 +146,6 @@ static bool find_activation(explain_subject *s)
     return g->err.status == CR_OK;
 }
 
-typedef struct depth_symbol {
-    cr_graph *g;
-    dim_sym s;
-    bool several;
-} depth_symbol;
-
-static void see_depth(void *user, dim_sym s)
-{
-    depth_symbol *d = user;
-    if (strchr(name_text(d->g->dims, s), '#')) return;
-    d->several |= d->s && d->s != s;
-    d->s = s;
-}
-
-static bool find_depth(explain_subject *s)
-{
-    cr_graph *g = s->g;
-    depth_symbol d = {.g = g};
-    size_t n;
-    cr_family *list = family_closure(g, 1, &s->y, &n);
-    for (size_t i = 0; list && i < n; i++)
-        for (size_t k = 0; k < g->family[list[i]].n_pieces; k++) {
-            dim_symbols(g->dims, g->family[list[i]].piece[k].lo, see_depth, &d);
-            dim_symbols(g->dims, g->family[list[i]].piece[k].hi, see_depth, &d);
-        }
-    mem_free(list);
-    s->depth = d.several ? 0 : d.s;
-    return list != NULL;
-}
-
 /* Does a number for the depth leave no other integer open? */
 static bool depth_is_all(explain_subject *s)
 {
@@ -198,8 +168,10 @@ static cr_status find_subject(explain_subject *s, cr_program *p, const lang_stat
                    "network given by definitions for i in 1..N", st->query);
         return CR_EUNSUPPORTED;
     }
-    if (calc_network_of(g, s->y, s->var, &s->net) != CR_OK || !find_activation(s) || !find_depth(s))
+    if (calc_network_of(g, s->y, s->var, &s->net) != CR_OK || !find_activation(s))
         return cr_graph_status(g);
+    bool several;
+    s->depth = prog_depth_of(g, s->y, &several);
     cr_ref member = cr_member(g, s->net.core ? s->net.core : 1, dim_const(g->dims, 0));
     s->scalar = s->net.closed && s->depth && is_scalar(g, s->y) && is_scalar(g, member) && family_first(g, s->var) &&
                 cr_rank(g, s->var) == 1 && depth_is_all(s);

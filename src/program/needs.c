@@ -314,6 +314,11 @@ void needs_fact_text(cr_program *p, const lang_statement *st, const prog_needs *
 /* What follows from the sizes and the ranges of the indices is not said. */
 static void fact_sentence(prover *q, cr_dim d, strbuf *b)
 {
+    for (size_t i = 0; i < q->n->n_facts; i++) { /* nor what follows from another one */
+        int64_t gap;
+        if (q->n->fact[i] != d && dim_value(q->p->g->dims, dim_sub(q->p->g->dims, d, q->n->fact[i]), &gap) && gap > 0)
+            return;
+    }
     if (!provable(q, d, 0)) needs_fact_text(q->p, q->st, q->n, d, b);
 }
 

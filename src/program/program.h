@@ -18,6 +18,8 @@ struct cr_program {
     lang_program *lang;
     prog_value *value;
     size_t n_values, value_cap;
+    dim_sym depth; /* the symbol that cr_program_depth gave the value depth_value; 0: none */
+    int64_t depth_value;
 };
 
 /* Appends to a growable list; false: out of memory, the list as before. */
@@ -29,6 +31,8 @@ const char *result_text(arena *mem, const char *s);
 const char *result_buffer(arena *mem, strbuf *b); /* takes the text of b and empties it; NULL if b failed */
 bool result_array(arena *mem, const exec_array *from, cr_array *to);
 
+/* The symbols in the ranges of the recurrences that r rests on: the one, or 0 with *several if there are more. */
+dim_sym prog_depth_of(cr_graph *g, cr_ref r, bool *several);
 const lang_statement *prog_statement(cr_program *p, size_t i); /* NULL with the error set if i is out of range */
 cr_status prog_oom(cr_program *p);
 
