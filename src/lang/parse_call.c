@@ -272,24 +272,54 @@ static cr_ref divide_by_count(parser *ps, cr_ref r, size_t first, size_t last, s
     return r;
 }
 
-/* Sizes are far beyond indices, and those beyond numbers. */
+/* Sizes are far beyond indices and other integers, and those beyond numbers. */
 static bool far_value_of(void *user, dim_sym s, int64_t *v)
 {
     parser *ps = user;
-    bool index = find_free(ps, s) != NULL;
-    for (size_t i = 0; i < ps->n_local && !index; i++) index = ps->local[i].symbol == s;
-    *v = index ? 1000 : 1000000;
+    const global_name *e = global_of(ps->p, s);
+    *v = !find_free(ps, s) && e && e->kind == NAME_INTEGER && e->implicit ? 1000000 : 1000;
     return true;
 }
 
-/* Does the range of the index run downwards, as in i=N..2? */
-static bool descends(parser *ps, size_t local)
+/* By how much a range runs upwards, with each index around it at either end of its own range. */
+typedef struct slope_bounds {
+    int64_t least, most;
+    bool open; /* sizes stand against each other */
+} slope_bounds;
+
+static bool bound_slope(parser *ps, cr_dim gap, size_t n_local, slope_bounds *b)
 {
-    dim_table *t = ps->g->dims;
-    cr_dim gap = dim_sub(t, ps->local[local].hi, ps->local[local].lo);
     int64_t v;
     dim_sym missing;
-    return gap && dim_eval(t, gap, far_value_of, ps, &v, &missing) && v < 0;
+    for (size_t i = n_local; gap && i-- > 0;) {
+        const local_name *l = &ps->local[i];
+        if (!l->symbol || !dim_uses(ps->g->dims, gap, l->symbol)) continue;
+        return bound_slope(ps, dim_substitute(ps->g->dims, gap, l->symbol, l->lo), i, b) &&
+               bound_slope(ps, dim_substitute(ps->g->dims, gap, l->symbol, l->hi), i, b);
+    }
+    if (!gap || !dim_eval(ps->g->dims, gap, far_value_of, ps, &v, &missing)) return false;
+    b->open |= v >= -1 && v <= 1 && !dim_value(ps->g->dims, gap, &(int64_t){0});
+    if (v < b->least) b->least = v;
+    if (v > b->most) b->most = v;
+    return true;
+}
+
+/* Does the range of the index run downwards, as in i=N..2? prod(j=N..i+1, ...) does even where i may be N: an empty
+ * range looks as if it ran upwards by one. */
+static bool descends(parser *ps, size_t local)
+{
+    slope_bounds b = {INT64_MAX, INT64_MIN, false};
+    const local_name *l = &ps->local[local];
+    enum { MAX_AROUND = 10 };
+    if (local > MAX_AROUND || !bound_slope(ps, dim_sub(ps->g->dims, l->hi, l->lo), local, &b)) return false;
+    return b.most <= 1 && (b.least < 0 || b.open);
+}
+
+static void turn_round(local_name *l)
+{
+    cr_dim swap = l->lo;
+    l->lo = l->hi;
+    l->hi = swap;
 }
 
 static cr_ref call_binder(parser *ps, const builtin *f, size_t start)
@@ -298,16 +328,14 @@ static cr_ref call_binder(parser *ps, const builtin *f, size_t start)
     size_t first;
     advance(ps);
     if (!parse_binders(ps, TOK_COMMA, &first)) return CR_NONE;
+    /* prod(i=N..2, W[i]) is W[N]*...*W[2]; its range is known to be that before the indices in its body are checked */
+    bool chain = f->bind == CR_BIND_PROD && ps->n_local == first + 1 && descends(ps, first);
+    if (chain) turn_round(&ps->local[first]);
     cr_ref body = parse_expression(ps);
     if (!body || !expect_close(ps, TOK_RPAREN, &open)) return CR_NONE;
     size_t last = ps->n_local;
-    if (f->bind == CR_BIND_PROD && last == first + 1 && cr_rank(ps->g, body) == 2 && descends(ps, first)) {
-        local_name *l = &ps->local[first]; /* prod(i=N..2, W[i]) is W[N]*...*W[2] */
-        cr_dim swap = l->lo;
-        l->lo = l->hi;
-        l->hi = swap;
-        return bind_indices(ps, CR_BIND_CHAIN, first, body, start);
-    }
+    if (chain && cr_rank(ps->g, body) == 2) return bind_indices(ps, CR_BIND_CHAIN, first, body, start);
+    if (chain) turn_round(&ps->local[first]);
     cr_ref r = bind_indices(ps, f->bind, first, body, start);
     return r && f->build == build_mean ? divide_by_count(ps, r, first, last, start) : r;
 }

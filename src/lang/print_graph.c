@@ -336,6 +336,9 @@ static tree *bind(pr *p, cr_ref r, const cr_dim *index)
         tree *t = big(p, T_BIG, kind, 1, &symbol, &hi, &lo, pr_whole(p, body));
         return index ? tree_index(p, t, 2, index) : t;
     }
+    /* A product of matrices entry by entry is written by entries: over a range of symbols one could not tell it from an
+     * ordered product. */
+    if (kind == CR_BIND_PROD && !index && cr_rank(g, r) == 2) return pr_builder(p, r, true);
     if (kind != CR_BIND_STACK)
         return big(p, T_BIG, kind, 1, &symbol, &lo, &hi, index ? pr_entry(p, body, index, true) : pr_whole(p, body));
     if (index) { /* axis index 1 is the symbol's value lo */
