@@ -38,7 +38,11 @@ enum { MAX_PATH_DEPTH = 200 };
 
 static const cr_shape *member_shape(const depth_solver *s) { return s->g->type[s->g->family[s->core].type]; }
 static cr_ref sum_of(cr_graph *g, cr_ref a, cr_ref b) { return !a ? b : !b ? a : cr_add(g, a, b); }
-static cr_dim before(depth_solver *s, cr_dim d, int64_t by) { return dim_sub(s->g->dims, d, dim_const(s->g->dims, by)); }
+static cr_dim before(depth_solver *s, cr_dim d, int64_t by)
+{
+    return dim_sub(s->g->dims, d, dim_const(s->g->dims, by));
+}
+
 
 /* a after b: matrices a*b; entry by entry b first, as it is written by hand. */
 static cr_ref after(depth_solver *s, cr_ref a, cr_ref b)

@@ -55,8 +55,8 @@ cr_ref cr_param_family(cr_graph *g, const char *name, cr_dim lo, cr_dim hi, unsi
     if (!lo || !hi) return CR_NONE;
     if (rank >= CR_MAX_RANK) return graph_fail(g, CR_ELIMIT, "a tensor of more than %d axes", CR_MAX_RANK);
     if (attributes & ~(unsigned)CR_POSITIVE)
-        return graph_fail(g, CR_EUNSUPPORTED, "the members of a family of variables can be positive; they have no other "
-                                              "attribute");
+        return graph_fail(g, CR_EUNSUPPORTED, "the members of a family of variables can be positive; they have no "
+                                              "other attribute");
     dim[0] = dim_add(g->dims, dim_sub(g->dims, hi, lo), dim_const(g->dims, 1));
     for (unsigned i = 0; i < rank; i++) dim[i + 1] = shape[i];
     int64_t n;

@@ -20,7 +20,14 @@ enum {
 
 /* ---- names ------------------------------------------------------------------------------------ */
 
-typedef enum name_kind { NAME_NONE, NAME_VARIABLE, NAME_INTEGER, NAME_DEFINITION, NAME_FUNCTION, NAME_FAMILY } name_kind;
+typedef enum name_kind {
+    NAME_NONE,
+    NAME_VARIABLE,
+    NAME_INTEGER,
+    NAME_DEFINITION,
+    NAME_FUNCTION,
+    NAME_FAMILY
+} name_kind;
 
 /* What a name means everywhere in the program. A built-in function and a variable may share a name (`e`, `I`): a
  * function's name is followed by `(`. */

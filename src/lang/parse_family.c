@@ -91,7 +91,8 @@ bool parse_family_rule(parser *ps, const token *name)
     }
     advance(ps);
     if (at(ps, TOK_LBRACKET)) {
-        fail_token(ps, &ps->tok, CR_EUNSUPPORTED, "a definition gives a whole member; write its entries as [i=1..n : ...]");
+        fail_token(ps, &ps->tok, CR_EUNSUPPORTED,
+                   "a definition gives a whole member; write its entries as [i=1..n : ...]");
         return false;
     }
     if (!expect(ps, TOK_ASSIGN, "`=`")) return false;
