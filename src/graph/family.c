@@ -266,6 +266,28 @@ cr_status cr_family_define(cr_graph *g, cr_family fam, const char *symbol, cr_di
     return CR_OK;
 }
 
+bool family_define_like(cr_graph *g, cr_family to, cr_family from, const cr_ref *body)
+{
+    size_t n = g->family[from].n_pieces;
+    family_piece *p = arena_alloc(&g->mem, (n + 1) * sizeof *p);
+    if (!p) graph_fail(g, CR_ENOMEM, "out of memory");
+    for (size_t i = 0; p && i < n; i++) {
+        p[i] = g->family[from].piece[i];
+        dim_sym own = fresh_symbol(g, name_text(g->dims, p[i].index));
+        p[i].body = own ? graph_subst_symbol(g, body[i], p[i].index, dim_symbol(g->dims, own)) : CR_NONE;
+        p[i].index = own;
+        if (!p[i].body) return false;
+    }
+    if (!p) return false;
+    family *f = &g->family[to];
+    f->piece = p;
+    f->n_pieces = n;
+    f->checked = false;
+    for (size_t i = 0; i < g->family[from].n_assume; i++)
+        if (!family_suppose(g, f, g->family[from].assume[i])) return false;
+    return true;
+}
+
 cr_ref cr_member(cr_graph *g, cr_family f, cr_dim index)
 {
     if (!known_family(g, f) || !index) return CR_NONE;

@@ -158,6 +158,8 @@ cr_family family_subst(cr_graph *g, cr_family f, dim_sym s, cr_dim by);
 /* The piece that defines index i, where that can be told without knowing sizes; NULL if not. */
 const family_piece *family_piece_at(cr_graph *g, cr_family f, cr_dim i);
 cr_ref family_body_at(cr_graph *g, const family_piece *p, cr_dim i); /* its body there */
+/* Gives `to` the pieces of `from`, and what they suppose, with these bodies. */
+bool family_define_like(cr_graph *g, cr_family to, cr_family from, const cr_ref *body);
 bool family_suppose(cr_graph *g, family *f, cr_dim d); /* d >= 0, unless sizes >= 1 imply it */
 /* Least value of d when every symbol is at least 1: false if there is none. */
 bool family_least(cr_graph *g, cr_dim d, int64_t *least);
