@@ -530,6 +530,7 @@ static bool by_member(query *q, cr_dim k, cr_ref *out)
                     lo = dim_add(t, s->cell[d].lo, gap);
                     hi = dim_add(t, s->cell[d].hi, gap);
                     if (depth_lt(s, last, lo) || depth_lt(s, hi, first)) continue; /* there is no such member */
+                    if (depth_lt(s, k, lo) || depth_lt(s, hi, k)) continue;        /* nor is it this one */
                     cr_ref value;
                     if (!by_cell(q, d, single ? s->cell[d].lo : dim_sub(t, k, gap), o, &value)) return false;
                     if (value) cases[n++] = (by_case){value, lo, hi};

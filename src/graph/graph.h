@@ -140,6 +140,9 @@ void graph_node_dims(const cr_graph *g, cr_ref r, void (*fn)(void *user, dim_sym
 bool graph_node_uses(const cr_graph *g, cr_ref r, dim_sym s);
 bool depends_on_symbol(cr_graph *g, cr_ref r, dim_sym s);    /* free occurrences in the cone */
 bool same_shape(const cr_graph *g, cr_ref a, cr_ref b);
+/* Is a range written from..to one that runs downwards, as N..i+1, 4..1 and i..1 do? Sizes (symbols in the shape of a
+ * parameter) are beyond other symbols, and those beyond numbers. Readers and printers of products of matrices ask. */
+bool graph_runs_down(cr_graph *g, cr_dim from, cr_dim to);
 /* Product of the sizes of axes from..to-1. */
 cr_dim dims_product(cr_graph *g, const cr_dim *d, unsigned n);
 /* A shape for messages: `5 x 3`, `scalar`, `R^n`. Valid until the next call with the same slot (0..3). */

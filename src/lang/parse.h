@@ -101,6 +101,7 @@ typedef struct local_name {
     cr_ref value;
     dim_sym symbol; /* index: the symbol that stands for it; 0 for a parameter */
     cr_dim lo, hi;  /* index: its range */
+    bool downwards; /* index: written hi..-1..lo */
 } local_name;
 
 /* A free index. Each use as x[name + c] on an axis of size s demands 1 <= name + c <= s. */

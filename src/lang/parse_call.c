@@ -272,49 +272,6 @@ static cr_ref divide_by_count(parser *ps, cr_ref r, size_t first, size_t last, s
     return r;
 }
 
-/* Sizes are far beyond indices and other integers, and those beyond numbers. */
-static bool far_value_of(void *user, dim_sym s, int64_t *v)
-{
-    parser *ps = user;
-    const global_name *e = global_of(ps->p, s);
-    *v = !find_free(ps, s) && e && e->kind == NAME_INTEGER && e->implicit ? 1000000 : 1000;
-    return true;
-}
-
-/* By how much a range runs upwards, with each index around it at either end of its own range. */
-typedef struct slope_bounds {
-    int64_t least, most;
-    bool open; /* sizes stand against each other */
-} slope_bounds;
-
-static bool bound_slope(parser *ps, cr_dim gap, size_t n_local, slope_bounds *b)
-{
-    int64_t v;
-    dim_sym missing;
-    for (size_t i = n_local; gap && i-- > 0;) {
-        const local_name *l = &ps->local[i];
-        if (!l->symbol || !dim_uses(ps->g->dims, gap, l->symbol)) continue;
-        return bound_slope(ps, dim_substitute(ps->g->dims, gap, l->symbol, l->lo), i, b) &&
-               bound_slope(ps, dim_substitute(ps->g->dims, gap, l->symbol, l->hi), i, b);
-    }
-    if (!gap || !dim_eval(ps->g->dims, gap, far_value_of, ps, &v, &missing)) return false;
-    b->open |= v >= -1 && v <= 1 && !dim_value(ps->g->dims, gap, &(int64_t){0});
-    if (v < b->least) b->least = v;
-    if (v > b->most) b->most = v;
-    return true;
-}
-
-/* Does the range of the index run downwards, as in i=N..2? prod(j=N..i+1, ...) does even where i may be N: an empty
- * range looks as if it ran upwards by one. */
-static bool descends(parser *ps, size_t local)
-{
-    slope_bounds b = {INT64_MAX, INT64_MIN, false};
-    const local_name *l = &ps->local[local];
-    enum { MAX_AROUND = 10 };
-    if (local > MAX_AROUND || !bound_slope(ps, dim_sub(ps->g->dims, l->hi, l->lo), local, &b)) return false;
-    return b.most <= 1 && (b.least < 0 || b.open);
-}
-
 static void turn_round(local_name *l)
 {
     cr_dim swap = l->lo;
@@ -329,13 +286,15 @@ static cr_ref call_binder(parser *ps, const builtin *f, size_t start)
     advance(ps);
     if (!parse_binders(ps, TOK_COMMA, &first)) return CR_NONE;
     /* prod(i=N..2, W[i]) is W[N]*...*W[2]; its range is known to be that before the indices in its body are checked */
-    bool chain = f->bind == CR_BIND_PROD && ps->n_local == first + 1 && descends(ps, first);
-    if (chain) turn_round(&ps->local[first]);
+    local_name *l = &ps->local[first];
+    bool alone = f->bind == CR_BIND_PROD && ps->n_local == first + 1;
+    bool down = alone && !l->downwards && graph_runs_down(ps->g, l->lo, l->hi), chain = alone && (down || l->downwards);
+    if (down) turn_round(l);
     cr_ref body = parse_expression(ps);
     if (!body || !expect_close(ps, TOK_RPAREN, &open)) return CR_NONE;
     size_t last = ps->n_local;
     if (chain && cr_rank(ps->g, body) == 2) return bind_indices(ps, CR_BIND_CHAIN, first, body, start);
-    if (chain) turn_round(&ps->local[first]);
+    if (down) turn_round(&ps->local[first]);
     cr_ref r = bind_indices(ps, f->bind, first, body, start);
     return r && f->build == build_mean ? divide_by_count(ps, r, first, last, start) : r;
 }
