@@ -11,24 +11,29 @@
 static const struct variable {
     const char *name, *type;
     double low, high, diagonal;
+    const char *range; /* of a family of variables */
 } variables[] = {
-    {"t", "R", -2, 2, 0},
-    {"s", "R", -2, 2, 0},
-    {"x", "R^n", -2, 2, 0},
-    {"y", "R^n", -2, 2, 0},
-    {"p", "R^n positive", 0.3, 2.5, 0},
-    {"q", "R^n positive", 0.3, 2.5, 0},
-    {"u", "R^n", -0.9, 0.9, 0},
-    {"A", "R^{n x n}", -1.5, 1.5, 0},
-    {"B", "R^{n x n}", -1.5, 1.5, 0},
-    {"D", "R^{n x n}", -0.7, 0.7, 2},
-    {"W", "R^{m x n}", -1.5, 1.5, 0},
-    {"V", "R^{n x m}", -1.5, 1.5, 0},
-    {"T", "R^{n x m x d}", -1.5, 1.5, 0},
+    {"t", "R", -2, 2, 0, ""},
+    {"s", "R", -2, 2, 0, ""},
+    {"x", "R^n", -2, 2, 0, ""},
+    {"y", "R^n", -2, 2, 0, ""},
+    {"p", "R^n positive", 0.3, 2.5, 0, ""},
+    {"q", "R^n positive", 0.3, 2.5, 0, ""},
+    {"u", "R^n", -0.9, 0.9, 0, ""},
+    {"A", "R^{n x n}", -1.5, 1.5, 0, ""},
+    {"B", "R^{n x n}", -1.5, 1.5, 0, ""},
+    {"D", "R^{n x n}", -0.7, 0.7, 2, ""},
+    {"W", "R^{m x n}", -1.5, 1.5, 0, ""},
+    {"V", "R^{n x m}", -1.5, 1.5, 0, ""},
+    {"T", "R^{n x m x d}", -1.5, 1.5, 0, ""},
+    {"w", "R", -2, 2, 0, "[0..n]"},
+    {"M", "R^{n x n}", -1.5, 1.5, 0, "[1..m]"},
 };
 enum { N_VARIABLES = sizeof variables / sizeof *variables };
 static const struct { const char *name; int64_t value; } integers[] = {{"n", 3}, {"m", 2}, {"d", 4}, {"k", 3}};
 static const char functions[] = "fun f : R -> R\nfun h : R -> R\nfun swish(z) = z*sigmoid(z)\nlet k : Z\n";
+/* A recurrence without variables: a member is a leaf to the rules (test_depth.c differentiates through recurrences). */
+static const char recurrence[] = "def o[0] = 0.7\ndef o[i] = tanh(i*o[i-1]) + 1/i for i in 1..n\n";
 
 bool case_fault(op_case *c, const char *fmt, ...)
 {
@@ -119,9 +124,10 @@ bool case_open(op_case *c, const char *text)
     if (lang_parse(c->lang, "functions", functions, strlen(functions)) != CR_OK) return graph_fault(c);
     for (int i = 0; i < N_VARIABLES; i++) {
         char line[80];
-        snprintf(line, sizeof line, "%s : %s", variables[i].name, variables[i].type);
+        snprintf(line, sizeof line, "%s%s : %s", variables[i].name, variables[i].range, variables[i].type);
         if (lang_declare(c->lang, "let", line) != CR_OK) return graph_fault(c);
     }
+    if (lang_parse(c->lang, "recurrence", recurrence, strlen(recurrence)) != CR_OK) return graph_fault(c);
     lang_statement st = {0};
     if (lang_expression(c->lang, "sample", text, &st) != CR_OK) return graph_fault(c);
     if (st.n_free) return case_fault(c, "a free index");

@@ -1,6 +1,7 @@
 /* Samples of every operator, and the points where operators are not smooth. An operator without one fails the tests.
  * The variables are those of op_check.c: t, s scalars; x, y vectors; p, q positive; u in (-1, 1); A, B square; D well
- * conditioned with positive determinant; W wide, V tall; T of rank 3; f, h functions without a body, swish with one. */
+ * conditioned with positive determinant; W wide, V tall; T of rank 3; w[0..n] scalars, M[1..m] square; o[0..n] a
+ * recurrence of numbers; f, h functions without a body, swish with one. */
 #include "op_check.h"
 
 #include <math.h>
@@ -16,6 +17,14 @@ const op_sample op_samples[] = {
     {CR_OP_IDENTITY, "A + t*I(n)"},
     {CR_OP_IDENTITY, "diag(x)*A"},
     {CR_OP_IOTA, "[i=1..n : i*x[i]]"},
+
+    {CR_OP_MEMBER, "o[n]*x"},
+    {CR_OP_MEMBER, "o[k-1]*t + o[0]"},
+    {CR_OP_MEMBER, "sum(i=1..n, o[i-1]*x[i])"},
+    {CR_OP_PICK, "w[0]*w[k-1]*x"},
+    {CR_OP_PICK, "sum(i=2..n, w[i]*w[i-1])"},
+    {CR_OP_PICK, "M[1]*x + M[k-1]*M[1]*x"},
+    {CR_OP_PICK, "M[m][k,1]*t*sin(w[2])"},
 
     {CR_OP_EINSUM, "W*x"},
     {CR_OP_EINSUM, "x'*A*y"},
@@ -158,6 +167,9 @@ const op_sample op_samples[] = {
     {CR_OP_BIND, "if(all(i=2..n, x[i] < x[i-1]), t, t^2)"},
     {CR_OP_BIND, "if(any(i=2..n, x[i] < x[i-1]), t, t^2)"},
     {CR_OP_BIND, "sum(i=2..n, x[i]*prod(j=2..n, y[j-1] + i*x[j]))"},
+    {CR_OP_BIND, "prod(i=m..1, diag(x)*M[i])"},
+    {CR_OP_BIND, "prod(i=m..1, M[i]' + i*A)*x"},
+    {CR_OP_BIND, "prod(i=k-1..m, x[i]*A)*y"},
 
     /* what the fuzzer of the rewrites once found: endless rewriting, false values, errors of their own */
     {CR_OP_INV, "D[1,1] + inv(D)[1,1]"},

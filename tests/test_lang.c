@@ -264,14 +264,6 @@ static const struct { const char *text; cr_status status; const char *message; }
      "t.cr:1:6: `^` takes a scalar or a square matrix, not R^n; element by element is `.^`; in \"x^2\"\n"
      "    eval x^2\n"
      "         ^~~"},
-    {"let w[1..N] : R", CR_EUNSUPPORTED,
-     "t.cr:1:5: recurrences and families are not supported yet\n"
-     "    let w[1..N] : R\n"
-     "        ^"},
-    {"def f = 3 for i in 1..N", CR_EUNSUPPORTED,
-     "t.cr:1:11: recurrences and families are not supported yet\n"
-     "    def f = 3 for i in 1..N\n"
-     "              ^~~"},
     {"eval 1 < 2 < 3", CR_ESYNTAX,
      "t.cr:1:12: comparisons do not chain; write a < b and b < c\n"
      "    eval 1 < 2 < 3\n"

@@ -8,8 +8,9 @@
 
 static const char declarations[] =
     "x : R^n, y : R^n, W : R^{m x n}, b : R^m, a : R^m, A : R^{n x n}, B : R^{n x n}, t : R, s : R, alpha : R, "
-    "w_out : R^n, W1 : R^{n x n}, T : R^{n x m x d}";
-static const char functions[] = "fun f : R -> R\nfun swish(z) = z*sigmoid(z)\n";
+    "w_out : R^n, W1 : R^{n x n}, T : R^{n x m x d}, w[1..N] : R, M[0..N] : R^{n x n}";
+static const char functions[] = "fun f : R -> R\nfun swish(z) = z*sigmoid(z)\n"
+                                "def o[0] = t\ndef o[i] = f(w[i]*o[i-1]) for i in 1..N\n";
 
 typedef struct fixture {
     cr_graph *g;
@@ -164,6 +165,10 @@ static const struct { const char *in, *text, *unicode, *latex; } golden[] = {
     {"[1, 2; 3, 4]", "", NULL, "\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}"},
     {"[alpha, t, 3]", "", "[α, t, 3]", "\\begin{pmatrix} \\alpha \\\\ t \\\\ 3 \\end{pmatrix}"},
     {"[1, 2]'", "", NULL, NULL},
+    {"o[N]", "", NULL, "o_{N}"},
+    {"w[1]*o[N-1]", "", NULL, "w_{1} o_{N-1}"},
+    {"M[N][1,n]", "", NULL, NULL},
+    {"prod(i=N..1, M[i])*x", "", NULL, NULL},
 };
 
 static void golden_strings(void **state)
@@ -231,7 +236,7 @@ static void names(void **state)
 /* ---- every operator ---------------------------------------------------------------------------- */
 
 typedef struct samples {
-    cr_ref r[8];
+    cr_ref r[10];
     unsigned n;
 } samples;
 
@@ -255,6 +260,12 @@ static samples samples_of(fixture *f, cr_op op)
     case CR_OP_ONEHOT: put(&s, cr_onehot(g, i, n)); break;
     case CR_OP_IDENTITY: put(&s, cr_identity(g, n)); break;
     case CR_OP_IOTA: put(&s, cr_iota(g, n)); break;
+    case CR_OP_MEMBER: put(&s, parse(f, "o[N]")); put(&s, parse(f, "sum(q=1..N, o[q-1])")); break;
+    case CR_OP_PICK:
+        put(&s, parse(f, "w[N]"));
+        put(&s, parse(f, "M[0]"));
+        put(&s, parse(f, "M[N-1][1,n]"));
+        break;
     case CR_OP_EINSUM: put(&s, cr_matmul(g, A, x)); put(&s, cr_sum(g, A)); break;
     case CR_OP_ADD: put(&s, cr_add(g, t, u)); put(&s, cr_add(g, x, y)); break;
     case CR_OP_SELECT: put(&s, parse(f, "if(t > 0, t, s)")); put(&s, cr_select(g, positive, x, y)); break;
@@ -280,6 +291,7 @@ static samples samples_of(fixture *f, cr_op op)
         put(&s, parse(f, "prod(q=2..n, x[q])"));
         put(&s, parse(f, "max(q=2..n, x[q])"));
         put(&s, parse(f, "min(q=2..n, x[q])"));
+        put(&s, parse(f, "prod(q=N..1, M[q])"));
         put(&s, parse(f, "if(all(q=2..n, x[q] > 0), 1, 2)"));
         put(&s, parse(f, "if(any(q=2..n, x[q] > 0), 1, 2)"));
         break;
@@ -321,6 +333,17 @@ static void check_latex(const char *s)
     assert_int_equal(left, 0);
 }
 
+static bool holds_family(fixture *f, cr_ref r)
+{
+    size_t n;
+    bool found = false;
+    cr_ref *cone = graph_cone(f->g, 1, &r, &n);
+    assert_non_null(cone);
+    for (size_t i = 0; i < n; i++) found |= op_of(f->g, cone[i]) == CR_OP_MEMBER || op_of(f->g, cone[i]) == CR_OP_PICK;
+    mem_free(cone);
+    return found;
+}
+
 static void every_operator(void **state)
 {
     (void)state;
@@ -346,6 +369,7 @@ static void every_operator(void **state)
                 mem_free(unicode);
                 mem_free(latex);
             }
+            if (holds_family(&f, s.r[k])) continue; /* the NumPy printer does not know them yet */
             strbuf b;
             sb_init(&b);
             if (lang_print_numpy(f.g, s.r[k], 0, NULL, &b) != CR_OK)

@@ -23,7 +23,7 @@ bool depth_rests_on(cr_graph *g, cr_ref r, cr_ref var)
 
 typedef struct path_key {
     cr_dim n, m;
-    unsigned cm;
+    unsigned cn, cm; /* a bound index may stand for members of several cells */
     cr_ref value;
 } path_key;
 
@@ -38,7 +38,11 @@ enum { MAX_PATH_DEPTH = 200 };
 
 static const cr_shape *member_shape(const depth_solver *s) { return s->g->type[s->g->family[s->core].type]; }
 static cr_ref sum_of(cr_graph *g, cr_ref a, cr_ref b) { return !a ? b : !b ? a : cr_add(g, a, b); }
-static cr_dim before(depth_solver *s, cr_dim d, int64_t by) { return dim_sub(s->g->dims, d, dim_const(s->g->dims, by)); }
+static cr_dim before(depth_solver *s, cr_dim d, int64_t by)
+{
+    return dim_sub(s->g->dims, d, dim_const(s->g->dims, by));
+}
+
 
 /* a after b: matrices a*b; entry by entry b first, as it is written by hand. */
 static cr_ref after(depth_solver *s, cr_ref a, cr_ref b)
@@ -246,7 +250,7 @@ static bool path(paths *p, cr_dim n, unsigned cn, cr_dim m, unsigned cm, cr_ref 
     *out = CR_NONE;
     if (cn < cm) return true;
     for (size_t i = 0; i < p->n_memo; i++)
-        if (p->memo[i].n == n && p->memo[i].m == m && p->memo[i].cm == cm) {
+        if (p->memo[i].n == n && p->memo[i].m == m && p->memo[i].cn == cn && p->memo[i].cm == cm) {
             *out = p->memo[i].value;
             return true;
         }
@@ -270,7 +274,7 @@ static bool path(paths *p, cr_dim n, unsigned cn, cr_dim m, unsigned cm, cr_ref 
     }
     p->depth--;
     if (!ok || !VEC_RESERVE(p->memo, p->memo_cap, p->n_memo + 1)) return false;
-    p->memo[p->n_memo++] = (path_key){n, m, cm, *out};
+    p->memo[p->n_memo++] = (path_key){n, m, cn, cm, *out};
     return true;
 }
 
@@ -446,8 +450,12 @@ static cr_ref choose(depth_solver *s, cr_dim k, unsigned n, const by_case *c, cr
 {
     cr_graph *g = s->g;
     cr_ref out = zero_like(g, c[0].value);
+    unsigned in_a_row = 0; /* cases that begin with `first` and follow each other: the earlier ones take what is below */
+    while (in_a_row < n && (in_a_row ? before(s, c[in_a_row].lo, 1) == c[in_a_row - 1].hi
+                                     : depth_le(s, c[0].lo, first)))
+        in_a_row++;
     for (unsigned i = n; i-- > 0 && out;) {
-        bool follows = i ? before(s, c[i].lo, 1) == c[i - 1].hi : depth_le(s, c[i].lo, first);
+        bool follows = i < in_a_row;
         bool ends = i + 1 == n && depth_le(s, last, c[i].hi);
         cr_ref in_case = cr_bool(g, true);
         if (follows && ends) {
@@ -551,6 +559,7 @@ static bool by_member(query *q, cr_dim k, cr_ref *out)
                     lo = dim_add(t, s->cell[d].lo, gap);
                     hi = dim_add(t, s->cell[d].hi, gap);
                     if (depth_lt(s, last, lo) || depth_lt(s, hi, first)) continue; /* there is no such member */
+                    if (depth_lt(s, k, lo) || depth_lt(s, hi, k)) continue;        /* nor is it this one */
                     cr_ref value;
                     if (!by_cell(q, d, single ? s->cell[d].lo : dim_sub(t, k, gap), o, &value)) return false;
                     if (value) cases[n++] = (by_case){value, lo, hi};

@@ -53,7 +53,10 @@ static void add_cut(depth_solver *s, cr_dim d)
     s->new_cut = true;
 }
 
-static cr_dim next_to(depth_solver *s, cr_dim d, int64_t by) { return dim_add(s->g->dims, d, dim_const(s->g->dims, by)); }
+static cr_dim next_to(depth_solver *s, cr_dim d, int64_t by)
+{
+    return dim_add(s->g->dims, d, dim_const(s->g->dims, by));
+}
 
 /* ---- one-step derivatives ------------------------------------------------------------------------ */
 

@@ -67,6 +67,9 @@ cr_ref depth_recursion(cr_graph *g, cr_ref y, const calc_wrt *w)
     }
     for (size_t i = 0; ok && i < n; i++) {
         if (!t.of[list[i]]) continue;
+        cr_ref *body = mem_zalloc(g->family[list[i]].n_pieces + 1, sizeof *body);
+        if (!body) graph_fail(g, CR_ENOMEM, "out of memory");
+        ok = body != NULL;
         for (size_t k = 0; ok && k < g->family[list[i]].n_pieces; k++) {
             const family_piece p = g->family[list[i]].piece[k];
             cr_ref d = calc_forward(g, p.body, 1, &w->var, &direction, member_tangent, &t);
@@ -75,9 +78,11 @@ cr_ref depth_recursion(cr_graph *g, cr_ref y, const calc_wrt *w)
                 const cr_shape *s = g->type[g->family[t.of[list[i]]].type];
                 d = cr_full(g, cr_const(g, 0), s->rank, s->dim);
             }
-            d = ok ? cr_simplify(g, d) : CR_NONE;
-            ok = d && cr_family_define(g, t.of[list[i]], name_text(g->dims, p.index), p.lo, p.hi, d) == CR_OK;
+            body[k] = ok ? calc_simplify_stable(g, d) : CR_NONE;
+            ok = body[k] != CR_NONE;
         }
+        ok = ok && family_define_like(g, t.of[list[i]], list[i], body);
+        mem_free(body);
     }
     for (size_t i = 0; ok && i < n; i++)
         if (t.of[list[i]]) ok = cr_family_check(g, t.of[list[i]]) == CR_OK;

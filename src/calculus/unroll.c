@@ -25,8 +25,8 @@ static cr_ref member_made(unroller *u, cr_ref m, bool guarded)
     }
     const cr_shape *s = shape_of(g, m);
     if (guarded) return cr_full(g, cr_const(g, NAN), s->rank, s->dim);
-    return graph_fail(g, CR_EVALUE, "`%s[%lld]` has no definition", name_text(g->dims, g->family[attr_of(g, m, 0)].name),
-                      (long long)at);
+    return graph_fail(g, CR_EVALUE, "`%s[%lld]` has no definition",
+                      name_text(g->dims, g->family[attr_of(g, m, 0)].name), (long long)at);
 }
 
 static bool holds_members_of(cr_graph *g, cr_ref body, dim_sym s)
@@ -137,7 +137,8 @@ cr_ref cr_unroll(cr_graph *g, cr_ref a)
             const family_piece *p = &g->family[u.family[i]].piece[k];
             int64_t lo, hi;
             if (!dim_value(g->dims, p->lo, &lo) || !dim_value(g->dims, p->hi, &hi)) {
-                graph_fail(g, CR_EVALUE, "the depth of `%s` is not a number", name_text(g->dims, g->family[u.family[i]].name));
+                graph_fail(g, CR_EVALUE, "the depth of `%s` is not a number",
+                           name_text(g->dims, g->family[u.family[i]].name));
                 ok = false;
             } else if (lo <= hi) {
                 if (lo < u.first) u.first = lo;

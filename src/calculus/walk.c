@@ -178,7 +178,8 @@ static void chain_sides(cr_graph *g, const calc_binder *b, cr_ref side[2])
 static cr_ref between(cr_graph *g, const cr_ref side[2], cr_ref t, unsigned k, bool transposed)
 {
     const cr_shape *s = shape_of(g, t);
-    uint8_t label[CR_MAX_RANK + 6], row = (uint8_t)k, col = (uint8_t)(k + 1), i = (uint8_t)(k + 2), j = (uint8_t)(k + 3);
+    uint8_t label[CR_MAX_RANK + 6];
+    uint8_t row = (uint8_t)k, col = (uint8_t)(k + 1), i = (uint8_t)(k + 2), j = (uint8_t)(k + 3);
     if (!side[0] || !side[1]) return CR_NONE;
     label[0] = transposed ? i : row;
     label[1] = transposed ? row : i;

@@ -27,10 +27,21 @@ static bool surely_le(cr_graph *g, cr_dim a, cr_dim b)
     return family_least(g, dim_sub(g->dims, b, a), &least) && least >= 0;
 }
 
-static bool surely_lt(cr_graph *g, cr_dim a, cr_dim b)
+/* d >= 0 for all sizes that have what the definitions of f suppose? */
+static bool follows(cr_graph *g, const family *f, cr_dim d)
 {
     int64_t least;
-    return family_least(g, dim_sub(g->dims, b, a), &least) && least >= 1;
+    if (family_least(g, d, &least) && least >= 0) return true;
+    for (size_t i = 0; d && i < f->n_assume; i++)
+        if (family_least(g, dim_sub(g->dims, d, f->assume[i]), &least) && least >= 0) return true;
+    return false;
+}
+
+static bool is_le(cr_graph *g, const family *f, cr_dim a, cr_dim b) { return follows(g, f, dim_sub(g->dims, b, a)); }
+
+static bool is_lt(cr_graph *g, const family *f, cr_dim a, cr_dim b)
+{
+    return follows(g, f, dim_sub(g->dims, dim_sub(g->dims, b, a), dim_const(g->dims, 1)));
 }
 
 /* ---- families of parameters ---------------------------------------------------------------------- */
@@ -55,8 +66,8 @@ cr_ref cr_param_family(cr_graph *g, const char *name, cr_dim lo, cr_dim hi, unsi
     if (!lo || !hi) return CR_NONE;
     if (rank >= CR_MAX_RANK) return graph_fail(g, CR_ELIMIT, "a tensor of more than %d axes", CR_MAX_RANK);
     if (attributes & ~(unsigned)CR_POSITIVE)
-        return graph_fail(g, CR_EUNSUPPORTED, "the members of a family of variables can be positive; they have no other "
-                                              "attribute");
+        return graph_fail(g, CR_EUNSUPPORTED, "the members of a family of variables can be positive; they have no "
+                                              "other attribute");
     dim[0] = dim_add(g->dims, dim_sub(g->dims, hi, lo), dim_const(g->dims, 1));
     for (unsigned i = 0; i < rank; i++) dim[i + 1] = shape[i];
     int64_t n;
@@ -134,46 +145,67 @@ static void count_symbol(void *user, dim_sym s)
     c->n++;
 }
 
-/* d = a*s + number with one symbol s? */
-static bool in_one_symbol(cr_graph *g, cr_dim d)
+/* Supposes a <= b or b <= a, whichever holds for a large size, where they differ by a multiple of one symbol. */
+static bool suppose_order(cr_graph *g, family *f, cr_dim a, cr_dim b, int64_t gap, bool *less)
 {
+    dim_table *t = g->dims;
     symbol_count c = {0, 0};
-    int64_t a, v;
-    cr_dim rest;
-    dim_symbols(g->dims, d, count_symbol, &c);
-    return c.n == 1 && dim_linear_in(g->dims, d, c.s, &a, &rest) && dim_value(g->dims, rest, &v);
+    int64_t factor, v;
+    cr_dim rest, d = dim_sub(t, b, a);
+    dim_symbols(t, d, count_symbol, &c);
+    if (c.n != 1 || !dim_linear_in(t, d, c.s, &factor, &rest) || !dim_value(t, rest, &v)) return false;
+    *less = factor > 0;
+    return family_suppose(g, f, dim_sub(t, *less ? d : dim_sub(t, a, b), dim_const(t, gap)));
 }
 
 /* The new range p..q against the old one a..b: what is left of the old one. */
 typedef struct remainder {
-    bool below, above; /* a..p-1, q+1..b */
+    bool below, above; /* a..p-1, q+1..b; each may turn out to be empty */
     bool untouched;
 } remainder;
 
 static bool overlap(cr_graph *g, family *f, const family_piece *old, const family_piece *new, remainder *out)
 {
-    dim_table *t = g->dims;
+    bool less;
     *out = (remainder){false, false, false};
-    if (surely_lt(g, new->hi, old->lo) || surely_lt(g, old->hi, new->lo)) {
+    out->untouched = is_lt(g, f, new->hi, old->lo) || is_lt(g, f, old->hi, new->lo);
+    if (out->untouched) return true;
+    if (new->lo == new->hi && old->lo == old->hi && new->lo != old->lo) { /* two names are two indices */
         out->untouched = true;
-        return true;
+        if (is_le(g, f, old->lo, new->lo) || is_le(g, f, new->lo, old->lo)) {
+            less = is_le(g, f, old->lo, new->lo);
+            cr_dim gap = less ? dim_sub(g->dims, new->lo, old->lo) : dim_sub(g->dims, old->lo, new->lo);
+            return family_suppose(g, f, dim_sub(g->dims, gap, dim_const(g->dims, 1)));
+        }
+        return suppose_order(g, f, old->lo, new->lo, 1, &less);
     }
-    bool covers_lo = surely_le(g, new->lo, old->lo), covers_hi = surely_le(g, old->hi, new->hi);
-    bool point = new->lo == new->hi;
-    /* Where it cannot be told, a single index is taken to lie inside the older range; so is the end of a range that
-     * differs from the older one by a multiple of one symbol (2..3 in 1..N supposes N >= 3). */
-    if (!covers_lo && !surely_lt(g, old->lo, new->lo)) {
-        if (!point) return false;
-        if (!family_suppose(g, f, dim_sub(t, new->lo, old->lo))) return false;
-    }
-    if (!covers_hi && !surely_lt(g, new->hi, old->hi)) {
-        cr_dim gap = dim_sub(t, old->hi, new->hi);
-        if (!point && !in_one_symbol(g, gap)) return false;
-        if (!family_suppose(g, f, gap)) return false;
+    bool covers_lo = is_le(g, f, new->lo, old->lo), covers_hi = is_le(g, f, old->hi, new->hi);
+    if (!covers_lo && !is_le(g, f, old->lo, new->lo)) return false;
+    /* Where it cannot be told which end is further, sizes are taken to be large: 2..3 in 1..N supposes N >= 3. */
+    if (!covers_hi && !is_le(g, f, new->hi, old->hi)) {
+        if (!suppose_order(g, f, new->hi, old->hi, 0, &less)) return false;
+        covers_hi = !less;
     }
     out->below = !covers_lo;
     out->above = !covers_hi;
     return true;
+}
+
+/* A single index that may lie in more than one older range: it is taken to lie in the one that is more than a single
+ * index itself, o[N] in 2..N rather than at 1. */
+static bool place_point(cr_graph *g, family *f, cr_dim at)
+{
+    const family_piece *inside = NULL;
+    for (size_t i = 0; i < f->n_pieces; i++) {
+        const family_piece *p = &f->piece[i];
+        if (is_lt(g, f, at, p->lo) || is_lt(g, f, p->hi, at)) continue;
+        if (is_le(g, f, p->lo, at) && is_le(g, f, at, p->hi)) return true;
+        if (p->lo == p->hi) continue;
+        if (inside) return false;
+        inside = p;
+    }
+    return !inside || (family_suppose(g, f, dim_sub(g->dims, at, inside->lo)) &&
+                       family_suppose(g, f, dim_sub(g->dims, inside->hi, at)));
 }
 
 cr_status cr_family_define(cr_graph *g, cr_family fam, const char *symbol, cr_dim lo, cr_dim hi, cr_ref body)
@@ -196,16 +228,16 @@ cr_status cr_family_define(cr_graph *g, cr_family fam, const char *symbol, cr_di
     }
     cr_dim one = dim_const(g->dims, 1);
     size_t n = 0;
-    bool placed = false;
+    bool placed = false, told = lo != hi || place_point(g, f, lo);
     for (size_t i = 0; i < f->n_pieces; i++) {
         const family_piece *old = &f->piece[i];
         remainder r;
-        if (!overlap(g, f, old, &new, &r)) {
+        if (!told || !overlap(g, f, old, &new, &r)) {
             graph_fail(g, CR_EARG, "it cannot be told how this range of `%s` overlaps an earlier one", name);
             return g->err.status;
         }
         if (r.untouched) {
-            if (!placed && surely_lt(g, new.hi, old->lo)) {
+            if (!placed && is_lt(g, f, new.hi, old->lo)) {
                 p[n++] = new;
                 placed = true;
             }
@@ -232,6 +264,28 @@ cr_status cr_family_define(cr_graph *g, cr_family fam, const char *symbol, cr_di
     f->n_pieces = n;
     f->checked = false;
     return CR_OK;
+}
+
+bool family_define_like(cr_graph *g, cr_family to, cr_family from, const cr_ref *body)
+{
+    size_t n = g->family[from].n_pieces;
+    family_piece *p = arena_alloc(&g->mem, (n + 1) * sizeof *p);
+    if (!p) graph_fail(g, CR_ENOMEM, "out of memory");
+    for (size_t i = 0; p && i < n; i++) {
+        p[i] = g->family[from].piece[i];
+        dim_sym own = fresh_symbol(g, name_text(g->dims, p[i].index));
+        p[i].body = own ? graph_subst_symbol(g, body[i], p[i].index, dim_symbol(g->dims, own)) : CR_NONE;
+        p[i].index = own;
+        if (!p[i].body) return false;
+    }
+    if (!p) return false;
+    family *f = &g->family[to];
+    f->piece = p;
+    f->n_pieces = n;
+    f->checked = false;
+    for (size_t i = 0; i < g->family[from].n_assume; i++)
+        if (!family_suppose(g, f, g->family[from].assume[i])) return false;
+    return true;
 }
 
 cr_ref cr_member(cr_graph *g, cr_family f, cr_dim index)

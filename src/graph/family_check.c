@@ -76,15 +76,16 @@ static bool check_member(const checker *c, cr_ref member)
     gap = moves ? dim_sub(t, dim_const(t, 0), rest) : dim_sub(t, p->lo, high);
     if (!gap) return false;
     if (dim_value(t, gap, &v) && v == 0 && h != c->f && (moves || p->lo == p->hi)) { /* at the same index */
-        if (own->order > to->order) return true;
-        own->order = to->order + 1;
-        *c->again = true;
-        return true;
-    }
-    if (dim_value(t, gap, &v) && v < 1)
+        if (own->order <= to->order) {
+            own->order = to->order + 1;
+            *c->again = true;
+        }
+    } else if (dim_value(t, gap, &v) && v < 1) {
         return fails(c, member, moves || p->lo == p->hi ? "which is not an earlier index"
                                                          : "which is not earlier than the first of its range");
-    if (!family_suppose(g, own, dim_sub(t, gap, dim_const(t, 1)))) return false;
+    } else if (!family_suppose(g, own, dim_sub(t, gap, dim_const(t, 1)))) {
+        return false;
+    }
     /* and there must be a start */
     if (c->guarded[member]) return true;
     low = dim_substitute(t, low, p->index, p->lo);

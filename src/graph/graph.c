@@ -398,6 +398,36 @@ bool *graph_guarded(cr_graph *g, unsigned n_roots, const cr_ref *roots)
     return guarded;
 }
 
+/* ---- ranges ---------------------------------------------------------------------------------- */
+
+typedef struct range_class {
+    const cr_graph *g;
+    int level; /* 0 number, 1 symbols, 2 sizes */
+} range_class;
+
+static void raise_class(void *user, dim_sym s)
+{
+    range_class *c = user;
+    if (c->level == 0) c->level = 1;
+    for (size_t i = 0; i < c->g->param_cap && c->level < 2; i++) {
+        cr_ref p = c->g->param_by_name[i];
+        const cr_shape *t = p ? shape_of(c->g, p) : NULL;
+        for (unsigned k = 0; t && k < t->rank; k++)
+            if (dim_uses(c->g->dims, t->dim[k], s)) c->level = 2;
+    }
+}
+
+bool graph_runs_down(cr_graph *g, cr_dim from, cr_dim to)
+{
+    range_class a = {g, 0}, b = {g, 0};
+    int64_t gap;
+    cr_dim d = dim_sub(g->dims, from, to);
+    if (d && dim_value(g->dims, d, &gap)) return gap > 0;
+    dim_symbols(g->dims, from, raise_class, &a);
+    dim_symbols(g->dims, to, raise_class, &b);
+    return a.level > b.level;
+}
+
 /* ---- functions -------------------------------------------------------------------------------- */
 
 static cr_fun add_function(cr_graph *g, const char *name, cr_ref arg, cr_ref body)

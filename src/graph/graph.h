@@ -141,6 +141,9 @@ void graph_node_dims(const cr_graph *g, cr_ref r, void (*fn)(void *user, dim_sym
 bool graph_node_uses(const cr_graph *g, cr_ref r, dim_sym s);
 bool depends_on_symbol(cr_graph *g, cr_ref r, dim_sym s);    /* free occurrences in the cone */
 bool same_shape(const cr_graph *g, cr_ref a, cr_ref b);
+/* Is a range written from..to one that runs downwards, as N..i+1, 4..1 and i..1 do? Sizes (symbols in the shape of a
+ * parameter) are beyond other symbols, and those beyond numbers. Readers and printers of products of matrices ask. */
+bool graph_runs_down(cr_graph *g, cr_dim from, cr_dim to);
 /* Product of the sizes of axes from..to-1. */
 cr_dim dims_product(cr_graph *g, const cr_dim *d, unsigned n);
 /* A shape for messages: `5 x 3`, `scalar`, `R^n`. Valid until the next call with the same slot (0..3). */
@@ -165,6 +168,8 @@ typedef struct family_fault {
     family_piece piece;
 } family_fault;
 cr_status family_check(cr_graph *g, cr_family f, family_fault *fault);
+/* Gives `to` the pieces of `from`, and what they suppose, with these bodies. */
+bool family_define_like(cr_graph *g, cr_family to, cr_family from, const cr_ref *body);
 bool family_suppose(cr_graph *g, family *f, cr_dim d); /* d >= 0, unless sizes >= 1 imply it */
 /* Least value of d when every symbol is at least 1: false if there is none. */
 bool family_least(cr_graph *g, cr_dim d, int64_t *least);

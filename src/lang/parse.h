@@ -20,7 +20,14 @@ enum {
 
 /* ---- names ------------------------------------------------------------------------------------ */
 
-typedef enum name_kind { NAME_NONE, NAME_VARIABLE, NAME_INTEGER, NAME_DEFINITION, NAME_FUNCTION, NAME_FAMILY } name_kind;
+typedef enum name_kind {
+    NAME_NONE,
+    NAME_VARIABLE,
+    NAME_INTEGER,
+    NAME_DEFINITION,
+    NAME_FUNCTION,
+    NAME_FAMILY
+} name_kind;
 
 /* What a name means everywhere in the program. A built-in function and a variable may share a name (`e`, `I`): a
  * function's name is followed by `(`. */
@@ -94,6 +101,7 @@ typedef struct local_name {
     cr_ref value;
     dim_sym symbol; /* index: the symbol that stands for it; 0 for a parameter */
     cr_dim lo, hi;  /* index: its range */
+    bool downwards; /* index: written hi..-1..lo */
 } local_name;
 
 /* A free index. Each use as x[name + c] on an axis of size s demands 1 <= name + c <= s. */

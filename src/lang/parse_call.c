@@ -272,24 +272,11 @@ static cr_ref divide_by_count(parser *ps, cr_ref r, size_t first, size_t last, s
     return r;
 }
 
-/* Sizes are far beyond indices, and those beyond numbers. */
-static bool far_value_of(void *user, dim_sym s, int64_t *v)
+static void turn_round(local_name *l)
 {
-    parser *ps = user;
-    bool index = find_free(ps, s) != NULL;
-    for (size_t i = 0; i < ps->n_local && !index; i++) index = ps->local[i].symbol == s;
-    *v = index ? 1000 : 1000000;
-    return true;
-}
-
-/* Does the range of the index run downwards, as in i=N..2? */
-static bool descends(parser *ps, size_t local)
-{
-    dim_table *t = ps->g->dims;
-    cr_dim gap = dim_sub(t, ps->local[local].hi, ps->local[local].lo);
-    int64_t v;
-    dim_sym missing;
-    return gap && dim_eval(t, gap, far_value_of, ps, &v, &missing) && v < 0;
+    cr_dim swap = l->lo;
+    l->lo = l->hi;
+    l->hi = swap;
 }
 
 static cr_ref call_binder(parser *ps, const builtin *f, size_t start)
@@ -298,16 +285,16 @@ static cr_ref call_binder(parser *ps, const builtin *f, size_t start)
     size_t first;
     advance(ps);
     if (!parse_binders(ps, TOK_COMMA, &first)) return CR_NONE;
+    /* prod(i=N..2, W[i]) is W[N]*...*W[2]; its range is known to be that before the indices in its body are checked */
+    local_name *l = &ps->local[first];
+    bool alone = f->bind == CR_BIND_PROD && ps->n_local == first + 1;
+    bool down = alone && !l->downwards && graph_runs_down(ps->g, l->lo, l->hi), chain = alone && (down || l->downwards);
+    if (down) turn_round(l);
     cr_ref body = parse_expression(ps);
     if (!body || !expect_close(ps, TOK_RPAREN, &open)) return CR_NONE;
     size_t last = ps->n_local;
-    if (f->bind == CR_BIND_PROD && last == first + 1 && cr_rank(ps->g, body) == 2 && descends(ps, first)) {
-        local_name *l = &ps->local[first]; /* prod(i=N..2, W[i]) is W[N]*...*W[2] */
-        cr_dim swap = l->lo;
-        l->lo = l->hi;
-        l->hi = swap;
-        return bind_indices(ps, CR_BIND_CHAIN, first, body, start);
-    }
+    if (chain && cr_rank(ps->g, body) == 2) return bind_indices(ps, CR_BIND_CHAIN, first, body, start);
+    if (down) turn_round(&ps->local[first]);
     cr_ref r = bind_indices(ps, f->bind, first, body, start);
     return r && f->build == build_mean ? divide_by_count(ps, r, first, last, start) : r;
 }

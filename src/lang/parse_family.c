@@ -91,7 +91,8 @@ bool parse_family_rule(parser *ps, const token *name)
     }
     advance(ps);
     if (at(ps, TOK_LBRACKET)) {
-        fail_token(ps, &ps->tok, CR_EUNSUPPORTED, "a definition gives a whole member; write its entries as [i=1..n : ...]");
+        fail_token(ps, &ps->tok, CR_EUNSUPPORTED,
+                   "a definition gives a whole member; write its entries as [i=1..n : ...]");
         return false;
     }
     if (!expect(ps, TOK_ASSIGN, "`=`")) return false;
@@ -159,7 +160,7 @@ static cr_ref read_rule(parser *ps, const lang_family *f, const family_rule *rul
     ps->frame = &frame;
     if (rule->index) {
         if (!VEC_RESERVE(ps->local, ps->local_cap, ps->n_local + 1)) return no_memory(ps), CR_NONE;
-        ps->local[ps->n_local++] = (local_name){rule->index, value, *index, rule->lo, rule->hi};
+        ps->local[ps->n_local++] = (local_name){rule->index, value, *index, rule->lo, rule->hi, false};
     }
     ps->in_integer = ps->in_index = ps->in_branch = 0;
     ps->size_mode = ps->elementwise = false;

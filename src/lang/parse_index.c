@@ -149,7 +149,7 @@ bool index_ranges(parser *ps, lang_free_index *out, bool all)
 
 /* ---- binders ----------------------------------------------------------------------------------- */
 
-static bool push_index(parser *ps, const token *name, cr_dim lo, cr_dim hi)
+static bool push_index(parser *ps, const token *name, cr_dim lo, cr_dim hi, bool downwards)
 {
     const char *s = name_text(ps->g->dims, name->name);
     const global_name *e = global_of(ps->p, name->name);
@@ -172,7 +172,7 @@ static bool push_index(parser *ps, const token *name, cr_dim lo, cr_dim hi)
         graph_fail(ps->g, CR_ENOMEM, "out of memory");
         return false;
     }
-    ps->local[ps->n_local++] = (local_name){name->name, value, symbol, lo, hi};
+    ps->local[ps->n_local++] = (local_name){name->name, value, symbol, lo, hi, downwards};
     return true;
 }
 
@@ -184,8 +184,15 @@ bool parse_binders(parser *ps, token_kind end, size_t *first)
         if (!expect_name(ps, "an index", &name) || !expect(ps, TOK_ASSIGN, "`=`")) return false;
         cr_dim lo = parse_integer(ps, "the start of a range");
         if (!lo || !expect(ps, TOK_DOTDOT, "`..`, as in i=1..n")) return false;
+        token step = ps->tok;
         cr_dim hi = parse_integer(ps, "the end of a range");
-        if (!hi || !push_index(ps, &name, lo, hi)) return false;
+        bool down = hi && end == TOK_COMMA && accept(ps, TOK_DOTDOT); /* i=N..-1..1 */
+        if (down && hi != dim_const(ps->g->dims, -1)) {
+            fail_token(ps, &step, CR_EUNSUPPORTED, "an index goes by steps of 1, or of -1: i=N..-1..1");
+            return false;
+        }
+        if (down && !(hi = parse_integer(ps, "the end of a range"))) return false;
+        if (!hi || !push_index(ps, &name, down ? hi : lo, down ? lo : hi, down)) return false;
         if (ps->n_local - *first > CR_MAX_RANK) {
             fail_token(ps, &name, CR_ELIMIT, "more than %d indices at once", CR_MAX_RANK);
             return false;

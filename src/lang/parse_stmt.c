@@ -285,8 +285,10 @@ static bool parse_let(parser *ps)
     if (!expect(ps, TOK_COLON, n == 1 ? "`: type` or `= value`" : "`: type`")) return false;
     declared_type t;
     if (!parse_type(ps, &t)) return false;
-    for (unsigned i = 0; i < n; i++)
-        if (!(lo[i] ? declare_family(ps, &name[i], &t, lo[i], hi[i]) : declare_variable(ps, &name[i], &t))) return false;
+    for (unsigned i = 0; i < n; i++) {
+        bool ok = lo[i] ? declare_family(ps, &name[i], &t, lo[i], hi[i]) : declare_variable(ps, &name[i], &t);
+        if (!ok) return false;
+    }
     return !(n == 1 && accept(ps, TOK_ASSIGN)) || parse_value(ps, &name[0], false, true);
 }
 

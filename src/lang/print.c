@@ -469,7 +469,7 @@ static void big(renderer *w, const tree *t, const rule *r)
     if (w->format == LANG_TEXT) {
         sb_printf(w->b, "%s(", name);
         for (uint32_t i = 0; i < n; i++) {
-            range(w, t->kid + 3 * i, "..");
+            range(w, t->kid + 3 * i, t->dim ? "..-1.." : "..");
             sb_puts(w->b, ", ");
         }
         render(w, body, P_ANY);

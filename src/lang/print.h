@@ -27,7 +27,7 @@ typedef enum tree_kind {
     T_TRANSPOSE,
     T_KRON,
     T_INDEX,   /* base, indices */
-    T_BIG,     /* .op a cr_bind_kind; (index, lo, hi)..., body */
+    T_BIG,     /* .op a cr_bind_kind; (index, lo, hi)..., body; .dim: -1 if the text must say that it runs downwards */
     T_BUILDER, /* (index, lo, hi)..., body */
     T_IF,      /* cond, a, b */
     T_COMPARE, /* .op: LT LE EQ NE, or GREATER, GREATER_EQUAL */

@@ -334,8 +334,11 @@ static tree *bind(pr *p, cr_ref r, const cr_dim *index)
     dim_sym s;
     if (kind == CR_BIND_CHAIN) { /* the highest index is leftmost */
         tree *t = big(p, T_BIG, kind, 1, &symbol, &hi, &lo, pr_whole(p, body));
+        if (t && !graph_runs_down(g, hi, lo)) t->dim = dim_const(g->dims, -1);
         return index ? tree_index(p, t, 2, index) : t;
     }
+    /* entry by entry and not ordered: written so */
+    if (kind == CR_BIND_PROD && !index && cr_rank(g, r) == 2) return pr_builder(p, r, true);
     if (kind != CR_BIND_STACK)
         return big(p, T_BIG, kind, 1, &symbol, &lo, &hi, index ? pr_entry(p, body, index, true) : pr_whole(p, body));
     if (index) { /* axis index 1 is the symbol's value lo */
