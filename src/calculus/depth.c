@@ -493,9 +493,12 @@ static bool by_stride(query *q, unsigned c, const depth_local *l, cr_dim k, int6
     cr_dim below = dim_add(t, dim_mul(t, step, before(s, s->cell[c].lo, 1)), rest);
     cr_dim above = dim_add(t, dim_mul(t, step, before(s, s->cell[c].hi, -1)), rest);
     cr_ref value, zero = cr_const(g, 0);
-    if (!at || !below || !above || !by_cell(q, c, at, l, &value)) return false;
-    if (!value) return true;
     int64_t v;
+    if (!at || !below || !above) return false;
+    if ((dim_value(t, from, &v) && v % a != 0) || depth_lt(s, at, s->cell[c].lo) || depth_lt(s, s->cell[c].hi, at))
+        return true; /* not one of them */
+    if (!by_cell(q, c, at, l, &value)) return false;
+    if (!value) return true;
     cr_ref here = dim_value(t, from, &v)
                       ? cr_bool(g, v % a == 0)
                       : cr_map2(g, CR_OP_EQ, cr_map2(g, CR_OP_MOD, cr_int(g, from), cr_const(g, (double)a)), zero);

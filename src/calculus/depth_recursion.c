@@ -61,6 +61,7 @@ cr_ref depth_recursion(cr_graph *g, cr_ref y, const calc_wrt *w)
         dim_sym name = derivative_name(g, g->family[list[i]].name, attr_of(g, w->var, 0));
         memcpy(shape, lead, v * sizeof *shape);
         memcpy(shape + v, s->dim, s->rank * sizeof *shape);
+        if (v + s->rank > CR_MAX_RANK) graph_fail(g, CR_ELIMIT, "a derivative of more than %d axes", CR_MAX_RANK);
         ok = v + s->rank <= CR_MAX_RANK && name &&
              (t.of[list[i]] = cr_family_new(g, name_text(g->dims, name), v + s->rank, shape)) != 0;
         if (ok) g->family[t.of[list[i]]].derived = true;
@@ -90,7 +91,7 @@ cr_ref depth_recursion(cr_graph *g, cr_ref y, const calc_wrt *w)
         out = calc_forward(g, y, 1, &w->var, &direction, member_tangent, &t);
         out = variable_last(g, out, v);
     }
-    if (!out && g->err.status == CR_OK) graph_fail(g, CR_EINTERNAL, "a derivative of a recurrence failed");
+    if (!out && g->err.status == CR_OK) graph_fail(g, CR_ENOMEM, "out of memory");
     mem_free(t.of);
     mem_free(list);
     return out;
