@@ -636,6 +636,7 @@ static cr_ref closed_form(depth_solver *s, query *q, cr_ref y, const calc_wrt *w
     q->k = cr_rank(g, y);
     q->v = v->rank - s->family_var;
     dim_sym r = s->family_var && !w->n_index ? fresh_symbol(g, "k") : 0;
+    if (r) depth_index(s, dim_symbol(g->dims, r), family_first(g, w->var), 0, NULL);
     bool ok;
     if (s->family_var) {
         cr_dim k = r ? dim_symbol(g->dims, r)
@@ -661,7 +662,7 @@ cr_ref depth_partial(cr_graph *g, cr_ref y, const calc_wrt *w)
     query *q = mem_zalloc(1, sizeof *q);
     if (!q) return graph_fail(g, CR_ENOMEM, "out of memory");
     q->p.s = &s;
-    cr_ref out = depth_prepare(&s, g, y, w->var, &q->y) ? closed_form(&s, q, y, w) : CR_NONE;
+    cr_ref out = depth_prepare(&s, g, y, w, &q->y) ? closed_form(&s, q, y, w) : CR_NONE;
     depth_free(&s);
     mem_free(q->p.memo);
     mem_free(q);

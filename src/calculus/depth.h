@@ -71,6 +71,8 @@ typedef struct depth_solver {
     dim_sym t;         /* the index in the steps of a cell */
     cr_dim fact[DEPTH_MAX_FACTS]; /* each >= 0 */
     unsigned n_facts;
+    struct { dim_sym s; int64_t least; } index[8]; /* symbols that are indices, not sizes: they may be less than 1 */
+    unsigned n_indices;
     cr_dim cut[DEPTH_MAX_CELLS + 1]; /* where a cell begins, ascending; the last one ends the range */
     unsigned n_cuts;
     bool new_cut, stuck;
@@ -80,11 +82,13 @@ typedef struct depth_solver {
 } depth_solver;
 
 void depth_suppose(depth_solver *s, cr_dim d); /* d >= 0 is known */
+/* index >= first, where sizes and depths are at least 1 anyway; the families of the closure say which are depths. */
+void depth_index(depth_solver *s, cr_dim index, cr_dim first, size_t n, const cr_family *closure);
 bool depth_le(depth_solver *s, cr_dim a, cr_dim b); /* a <= b for sure */
 bool depth_lt(depth_solver *s, cr_dim a, cr_dim b);
 /* Chooses the core, cuts the cells and finds the steps of each, and those of y. False: there is no closed form, or an
  * error is set. */
-bool depth_prepare(depth_solver *s, cr_graph *g, cr_ref y, cr_ref var, depth_steps *of_y);
+bool depth_prepare(depth_solver *s, cr_graph *g, cr_ref y, const calc_wrt *w, depth_steps *of_y);
 void depth_free(depth_solver *s);
 
 #endif

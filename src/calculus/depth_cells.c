@@ -5,16 +5,65 @@
 
 /* ---- order of indices ---------------------------------------------------------------------------- */
 
+static bool least_of_symbol(void *user, dim_sym sym, int64_t *v)
+{
+    const depth_solver *s = user;
+    *v = 1;
+    for (unsigned i = 0; i < s->n_indices; i++)
+        if (s->index[i].s == sym) *v = s->index[i].least;
+    return true;
+}
+
+static bool least_of(depth_solver *s, cr_dim d, int64_t *least)
+{
+    return d && dim_lower_bound(s->g->dims, d, least_of_symbol, s, least);
+}
+
+static void is_this(void *user, dim_sym s)
+{
+    dim_sym *wanted = user;
+    if (*wanted == s) *wanted = 0;
+}
+
+void depth_index(depth_solver *s, cr_dim index, cr_dim first, size_t n, const cr_family *closure)
+{
+    cr_graph *g = s->g;
+    dim_sym sym = 0;
+    int64_t v, least;
+    if (!index || !first || !dim_value(g->dims, first, &least)) return;
+    cr_dim rest = index;
+    if (!dim_is_symbol(g->dims, rest, &sym)) { /* k + 1 */
+        bool found = false;
+        for (int64_t c = -16; c <= 16 && !found; c++)
+            found = dim_is_symbol(g->dims, dim_add(g->dims, index, dim_const(g->dims, c)), &sym) && (v = c, true);
+        if (!found) return;
+        least += v;
+    }
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < g->family[closure[i]].n_pieces; k++) {
+            dim_sym wanted = sym;
+            dim_symbols(g->dims, g->family[closure[i]].piece[k].lo, is_this, &wanted);
+            dim_symbols(g->dims, g->family[closure[i]].piece[k].hi, is_this, &wanted);
+            if (!wanted) return; /* a depth */
+        }
+    for (unsigned i = 0; i < s->n_indices; i++)
+        if (s->index[i].s == sym) return;
+    if (least < 1 && s->n_indices < 8) {
+        s->index[s->n_indices].s = sym;
+        s->index[s->n_indices++].least = least;
+    }
+}
+
 static bool surely_nonnegative(depth_solver *s, cr_dim d)
 {
     int64_t least;
     if (!d) return false;
-    if (family_least(s->g, d, &least) && least >= 0) return true;
+    if (least_of(s, d, &least) && least >= 0) return true;
     for (unsigned i = 0; i < s->n_facts; i++) {
         cr_dim rest = dim_sub(s->g->dims, d, s->fact[i]);
-        if (family_least(s->g, rest, &least) && least >= 0) return true;
+        if (least_of(s, rest, &least) && least >= 0) return true;
         for (unsigned k = i + 1; rest && k < s->n_facts; k++)
-            if (family_least(s->g, dim_sub(s->g->dims, rest, s->fact[k]), &least) && least >= 0) return true;
+            if (least_of(s, dim_sub(s->g->dims, rest, s->fact[k]), &least) && least >= 0) return true;
     }
     return false;
 }
@@ -502,9 +551,10 @@ static bool make_cells(depth_solver *s, cr_ref y, depth_steps *of_y)
     return !s->new_cut && !s->stuck;
 }
 
-bool depth_prepare(depth_solver *s, cr_graph *g, cr_ref y, cr_ref var, depth_steps *of_y)
+bool depth_prepare(depth_solver *s, cr_graph *g, cr_ref y, const calc_wrt *w, depth_steps *of_y)
 {
     size_t n;
+    cr_ref var = w->var;
     *s = (depth_solver){.g = g, .var = var, .family_var = family_first(g, var) != 0};
     cr_family *list = family_closure(g, 1, &y, &n);
     s->rank = mem_zalloc(g->n_family, sizeof *s->rank);
@@ -514,6 +564,13 @@ bool depth_prepare(depth_solver *s, cr_graph *g, cr_ref y, cr_ref var, depth_ste
     if (!ok) graph_fail(g, CR_ENOMEM, "out of memory");
     ok = ok && choose_core(s, y, list, n);
     s->elementwise = true;
+    if (ok && w->n_index && s->family_var) { /* the member that is asked for */
+        cr_dim first = family_first(g, var);
+        cr_dim k = dim_sub(g->dims, dim_add(g->dims, w->index[0], first), dim_const(g->dims, 1));
+        depth_index(s, k, first, n, list);
+        depth_suppose(s, dim_sub(g->dims, k, first));
+        depth_suppose(s, dim_sub(g->dims, family_last(g, var), k));
+    }
     for (size_t i = 0; ok && i < n; i++) {
         const family *f = &g->family[list[i]];
         for (size_t k = 0; k < f->n_assume; k++) depth_suppose(s, f->assume[k]);
@@ -532,6 +589,7 @@ bool depth_prepare(depth_solver *s, cr_graph *g, cr_ref y, cr_ref var, depth_ste
             const family *h = &g->family[attr_of(g, cone[i], 0)];
             depth_suppose(s, dim_sub(g->dims, h->piece[h->n_pieces - 1].hi, attr_of(g, cone[i], 1)));
             depth_suppose(s, dim_sub(g->dims, attr_of(g, cone[i], 1), h->piece[0].lo));
+            depth_index(s, attr_of(g, cone[i], 1), h->piece[0].lo, n, list);
         }
         mem_free(cone);
         add_cut(s, f->piece[0].lo);

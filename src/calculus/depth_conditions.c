@@ -53,6 +53,7 @@ static void find_first(layers *l, const cr_family *list, size_t n)
         }
     if (most == INT64_MIN || most == INT64_MAX) return;
     l->first = dim_sub(g->dims, k, dim_const(g->dims, most));
+    depth_index(&l->s, k, family_first(g, l->w->var), n, list);
     depth_suppose(&l->s, dim_sub(g->dims, k, family_first(g, l->w->var)));
     depth_suppose(&l->s, dim_sub(g->dims, family_last(g, l->w->var), k));
 }
@@ -115,6 +116,7 @@ cr_status depth_conditions(cr_graph *g, cr_ref y, const calc_wrt *w, calc_result
         one = one && (!l.last || l.last == at);
         l.last = at;
         depth_suppose(&l.s, dim_sub(g->dims, at, f->piece[0].lo));
+        depth_index(&l.s, at, f->piece[0].lo, n, list);
         depth_suppose(&l.s, dim_sub(g->dims, f->piece[f->n_pieces - 1].hi, at));
     }
     if (!one) l.last = 0;

@@ -9,7 +9,7 @@ cr_status calc_network_of(cr_graph *g, cr_ref y, cr_ref var, calc_network *out)
     depth_steps *top = mem_zalloc(1, sizeof *top);
     memset(out, 0, sizeof *out);
     if (!top) return graph_fail(g, CR_ENOMEM, "out of memory"), CR_ENOMEM;
-    out->closed = depth_prepare(&s, g, y, var, top);
+    out->closed = depth_prepare(&s, g, y, &(calc_wrt){.var = var}, top);
     out->core = s.core;
     out->index = s.t;
     out->elementwise = s.elementwise;

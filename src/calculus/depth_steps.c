@@ -87,7 +87,7 @@ cr_status depth_steps_of(cr_graph *g, cr_ref y, const calc_wrt *w, calc_result *
     depth_solver s;
     depth_steps *top = mem_zalloc(1, sizeof *top);
     if (!top) return graph_fail(g, CR_ENOMEM, "out of memory"), CR_ENOMEM;
-    bool closed = depth_prepare(&s, g, y, w->var, top), ok = g->err.status == CR_OK;
+    bool closed = depth_prepare(&s, g, y, w, top), ok = g->err.status == CR_OK;
     if (ok && !closed) {
         strbuf b;
         sb_init(&b);

@@ -486,6 +486,25 @@ static tree *open_delta(pr *p, cr_ref r)
     return tree_call(p, "delta", 2, (tree *[]){tree_dim(p, i), tree_dim(p, j)});
 }
 
+/* The condition of a choice. One that is the same for all entries is written once: if(k == 1, A, B). */
+static tree *choice(pr *p, cr_ref r, cr_ref c, const cr_dim *index)
+{
+    cr_graph *g = p->g;
+    const cr_node *nd = node(g, c);
+    cr_op op = (cr_op)nd->op;
+    if (index || is_scalar(g, c)) return argument(p, r, 0, index);
+    if (op == CR_OP_AND || op == CR_OP_OR) {
+        tree *a = choice(p, r, nd->word[0], NULL);
+        return logic(p, op == CR_OP_AND ? T_AND : T_OR, a, choice(p, r, nd->word[1], NULL));
+    }
+    if (op_get(op)->kind == KIND_CMP && nd->n_in == 2 && pr_is_broadcast(p, nd->word[0]) &&
+        pr_is_broadcast(p, nd->word[1])) {
+        tree *a = pr_broadcast(p, nd->word[0]);
+        return comparison(p, op, a, pr_broadcast(p, nd->word[1]));
+    }
+    return pr_whole(p, c);
+}
+
 /* The operator r, whole (index NULL) or its entry. */
 static tree *operator(pr *p, cr_ref r, const cr_dim *index, bool top)
 {
@@ -535,7 +554,7 @@ static tree *operator(pr *p, cr_ref r, const cr_dim *index, bool top)
         return b;
     case CR_OP_SELECT:
         if ((a = open_delta(p, r)) || pr_failed(p)) return a;
-        a = argument(p, r, 0, index);
+        a = choice(p, r, in_of(g, r, 0), index);
         b = argument(p, r, 1, index);
         return tree_new(p, T_IF, 3, (tree *[]){a, b, argument(p, r, 2, index)});
     case CR_OP_LT: case CR_OP_LE: case CR_OP_EQ: case CR_OP_NE:
