@@ -97,7 +97,7 @@ static bool same(depth_case *c, const char *what, size_t n, const double *got, c
                  double tolerance)
 {
     for (size_t i = 0; i < n; i++)
-        if (!(fabs(got[i] - want[i]) <= tolerance * (fabs(want[i]) + 1e-3 * scale)) && got[i] != want[i])
+        if (!(fabs(got[i] - want[i]) <= tolerance * (fabs(want[i]) + 1e-3 * scale + 1e-7)) && got[i] != want[i])
             return depth_fault(c, "%s: entry %zu is %.15g, not %.15g", what, i, got[i], want[i]);
     return true;
 }
@@ -112,20 +112,23 @@ static double greatest(const exec_array *a)
 static cr_ref at_depth(depth_case *c, cr_ref r)
 {
     r = cr_substitute(c->g, r, "N", cr_dim_const(c->g, c->n));
-    return cr_substitute(c->g, r, "m", cr_dim_const(c->g, (c->n + 1) / 2));
+    return cr_substitute(c->g, r, "m", cr_dim_const(c->g, c->n / 2 + 1));
 }
 
-bool depth_at(depth_case *c, int64_t n)
+bool depth_size(depth_case *c, int64_t n)
 {
     c->n = n;
     exec_env_free(c->env);
     c->env = exec_env_new(c->g);
     if (!c->env) return depth_fault(c, "out of memory");
-    if (!bind_int(c, "N", n) || !bind_int(c, "m", (n + 1) / 2) || !bind_int(c, "d", 2)) return false;
+    return bind_int(c, "N", n) && bind_int(c, "m", n / 2 + 1) && bind_int(c, "d", 2);
+}
+
+bool depth_at(depth_case *c, int64_t n)
+{
+    if (!depth_size(c, n)) return false;
     for (cr_ref r = 1; r < c->g->n_nodes; r++)
-        if (op_of(c->g, r) == CR_OP_PARAM && !exec_value(c->env, r) && name_text(c->g->dims, attr_of(c->g, r, 0))[0] != ' ' &&
-            !draw(c, r))
-            return false;
+        if (op_of(c->g, r) == CR_OP_PARAM && !exec_value(c->env, r) && !draw(c, r)) return false;
     cr_ref numeric = at_depth(c, c->expr);
     c->unrolled = numeric ? cr_unroll(c->g, numeric) : CR_NONE;
     exec_array a, b;
@@ -136,6 +139,17 @@ bool depth_at(depth_case *c, int64_t n)
     exec_array_free(&a);
     exec_array_free(&b);
     return ok;
+}
+
+bool depth_supposed(depth_case *c)
+{
+    for (cr_family f = 1; f < c->g->n_family; f++)
+        for (size_t i = 0; i < c->g->family[f].n_assume; i++) {
+            int64_t v;
+            dim_sym missing;
+            if (!dim_eval(c->g->dims, c->g->family[f].assume[i], known, c->env, &v, &missing) || v < 0) return false;
+        }
+    return true;
 }
 
 /* Does the expression rest on families that the user did not write: derivatives as recursions? */

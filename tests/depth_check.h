@@ -25,10 +25,12 @@ bool depth_open(depth_case *c, const char *text, const char *y, uint64_t seed);
 void depth_close(depth_case *c);
 bool depth_fault(depth_case *c, const char *fmt, ...) CR_PRINTF(2, 3); /* keeps the first fault; false */
 
-/* N = n, m = (n + 1)/2, d = 2; new values; y in both ways the same. */
+bool depth_size(depth_case *c, int64_t n); /* N = n, m = n/2 + 1, d = 2 */
+bool depth_supposed(depth_case *c);        /* do these sizes have what the definitions suppose? */
+/* The sizes for n, and new values; y in both ways the same. */
 bool depth_at(depth_case *c, int64_t n);
-/* The derivative by wrt, in which `k` is an index first..last, at every k (few: at some): as built, simplified, and read
- * back from its text. Against reverse mode on the unrolled expression, and complex steps (few: of some entries). */
+/* The derivative by wrt, in which `k` is an index first..last, at every k (few: at some): as built, simplified, and
+ * read back from its text. Against reverse mode on the unrolled expression, and complex steps (few: of some entries). */
 bool depth_derivative(depth_case *c, const char *wrt, int64_t first, int64_t last, bool few);
 
 /* Deterministic numbers: below n, and in (-1, 1). */

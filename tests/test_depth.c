@@ -94,7 +94,8 @@ static const architecture architectures[] = {
     {"two coupled states", false, 1, "p[N]", "w[1]; w[k]; a; x; w",
      "let x : R, a : R, w[1..N] : R\ndef p[0] = x\ndef q[0] = 1\n"
      "def p[i] = sigma(w[i]*q[i-1] + a*p[i-1]) for i in 1..N\ndef q[i] = sigma(p[i-1]*q[i-1] + w[i]) for i in 1..N\n"},
-    {"an earlier layer", true, 2, "o[m]", "w[1]; w[k]; w; x", "let m : Z\n" LAYERS "def o[i] = sigma(w[i]*o[i-1] + b[i]) for i in 1..N\n"},
+    {"an earlier layer", true, 2, "o[m]", "w[1]; w[k]; w; x",
+     "let m : Z\n" LAYERS "def o[i] = sigma(w[i]*o[i-1] + b[i]) for i in 1..N\n"},
 };
 enum { N_ARCHITECTURES = sizeof architectures / sizeof *architectures };
 

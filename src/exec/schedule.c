@@ -130,6 +130,9 @@ static bool find_dependence(builder *b)
         if (op == CR_OP_INT || op == CR_OP_ONEHOT || op == CR_OP_MATPOW || op == CR_OP_PICK || op == CR_OP_MEMBER) {
             d[0] = attr_of(g, r, op == CR_OP_MEMBER);
             set |= dims_depend(b, d, 1);
+            if (op == CR_OP_MEMBER && b->index && b->s->guarded[r]) {
+                set |= (uint64_t)1 << (b->bit[b->index] - 1); /* if(i > m, o[m], 0): it may not be there yet */
+            }
         } else if (op == CR_OP_BIND) {
             unsigned bit = b->bit[bound_symbol(g, r)] - 1u;
             if (bit != SHARED_BIT) {

@@ -8,8 +8,9 @@ typedef struct checker {
     cr_family f;
     const family_piece *piece;
     const cr_ref *cone; /* of the piece's body */
-    const bool *guarded; /* see graph_guarded: a choice may leave a member out where it is not there */
     size_t n;
+    const bool *guarded; /* by ref: behind a choice, which may leave it out */
+    bool soft;           /* what may be at an equal index is to be computed before, if it can be */
     bool *again; /* an order has changed */
 } checker;
 
@@ -58,6 +59,15 @@ static cr_dim extreme(const checker *c, cr_dim d, bool greatest)
     return d;
 }
 
+/* Of members of equal index h is computed before the one that is looked at. */
+static void compute_before(const checker *c, cr_family h)
+{
+    family *to = &c->g->family[h], *own = &c->g->family[c->f];
+    if (own->order > to->order) return;
+    own->order = to->order + 1;
+    *c->again = true;
+}
+
 static bool check_member(const checker *c, cr_ref member)
 {
     cr_graph *g = c->g;
@@ -76,18 +86,18 @@ static bool check_member(const checker *c, cr_ref member)
     gap = moves ? dim_sub(t, dim_const(t, 0), rest) : dim_sub(t, p->lo, high);
     if (!gap) return false;
     if (dim_value(t, gap, &v) && v == 0 && h != c->f && (moves || p->lo == p->hi)) { /* at the same index */
-        if (own->order <= to->order) {
-            own->order = to->order + 1;
-            *c->again = true;
-        }
+        compute_before(c, h);
     } else if (dim_value(t, gap, &v) && v < 1) {
         return fails(c, member, moves || p->lo == p->hi ? "which is not an earlier index"
                                                          : "which is not earlier than the first of its range");
+    } else if (c->guarded[member]) { /* the choice says when it is earlier, and whether it has a start */
+        if (h != c->f && c->soft && !dim_value(t, gap, &v)) compute_before(c, h);
+        return true;
     } else if (!family_suppose(g, own, dim_sub(t, gap, dim_const(t, 1)))) {
         return false;
     }
-    /* and there must be a start */
     if (c->guarded[member]) return true;
+    /* and there must be a start */
     low = dim_substitute(t, low, p->index, p->lo);
     gap = low ? dim_sub(t, low, to->piece[0].lo) : 0;
     if (!gap) return false;
@@ -132,6 +142,7 @@ cr_status family_check(cr_graph *g, cr_family f, family_fault *fault)
                 bool *guarded = cone ? graph_guarded(g, 1, &c.piece->body) : NULL;
                 c.cone = cone;
                 c.guarded = guarded;
+                c.soft = round < n;
                 for (size_t m = 0; guarded && m < c.n; m++)
                     if (op_of(g, cone[m]) == CR_OP_MEMBER && !check_member(&c, cone[m])) {
                         *fault = (family_fault){list[i], *c.piece};
@@ -140,7 +151,7 @@ cr_status family_check(cr_graph *g, cr_family f, family_fault *fault)
                 mem_free(guarded);
                 mem_free(cone);
             }
-        if (again && round > n) {
+        if (again && round > 2 * n) {
             const char *name = name_text(g->dims, g->family[f].name);
             graph_fail(g, CR_EARG, "members of equal index rest on each other in the definition of `%s`", name);
         }

@@ -1,0 +1,244 @@
+/* Random recurrences: whatever is defined, a derivative through it is that of the same expression written out. */
+#include "unit.h"
+
+#include "depth_check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A program being made up. */
+typedef struct maker {
+    uint64_t random;
+    char text[3000], y[200];
+    size_t n;
+    bool vectors;
+    unsigned lags, first; /* o[i] rests on up to o[i-lags]; its rule begins at `first` */
+    bool has_s, has_q;
+} maker;
+
+static unsigned below(maker *k, unsigned n) { return depth_below(&k->random, n); }
+
+static void put(maker *k, const char *fmt, ...) CR_PRINTF(2, 3);
+static void put(maker *k, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(k->text + k->n, sizeof k->text - k->n, fmt, ap);
+    va_end(ap);
+    k->n += (size_t)n;
+    assert_true(k->n < sizeof k->text);
+}
+
+/* At index `at` ("i", "N", "2", ...), counted from least: what multiplies a member. */
+static void weight(maker *k, const char *at, unsigned least)
+{
+    static const char *const shared[] = {"a", "0.7", "sin(a)", "a*u", "w[1]", "w[N]", "u^2", "w[N]*b[1]"};
+    static const char *const vector[] = {"U", "W[1]", "W[N]", "U*U", "a*U", "diag(c[N])"};
+    switch (below(k, 6)) {
+    case 0: put(k, "%s", k->vectors ? vector[below(k, 6)] : shared[below(k, 8)]); break;
+    case 1:
+        if (k->vectors) put(k, "a*W[%s]", at);
+        else put(k, "w[%s]*b[%s]", at, at);
+        break;
+    case 2:
+        if (least > 1) put(k, k->vectors ? "W[%s-1]" : "w[%s-1]", at);
+        else put(k, k->vectors ? "diag(c[%s])" : "g[%s]", at);
+        break;
+    default: put(k, k->vectors ? "W[%s]" : "w[%s]", at);
+    }
+}
+
+/* An earlier member of o. fixed: o[1] and o[m] are earlier, too. */
+static void earlier(maker *k, const char *at, bool fixed)
+{
+    switch (below(k, fixed ? 8 : 5)) {
+    case 0: put(k, "o[0]"); break;
+    case 1: put(k, "o[%s-%u]", at, k->lags); break;
+    case 5: put(k, "o[1]"); break;
+    case 6: put(k, "o[m]"); break;
+    case 7: put(k, "sum(j=1..%s-1, o[j])", at); break;
+    default: put(k, "o[%s-1]", at);
+    }
+}
+
+static void term(maker *k, const char *at, unsigned least, bool fixed)
+{
+    switch (below(k, 9)) {
+    case 0: put(k, k->vectors ? "c[%s]" : "b[%s]", at); break;
+    case 1: put(k, "a*x"); break;
+    case 2:
+        if (k->has_q) put(k, k->vectors ? "q[%s-1]*x" : "u*q[%s-1]", at);
+        else put(k, "x");
+        break;
+    case 3:
+        if (fixed || least > 2) put(k, k->vectors ? "sum(j=1..%s-1, W[j]*o[j])" : "sum(j=1..%s-1, w[j]*o[j])", at);
+        else put(k, k->vectors ? "U*o[%s-1]" : "u*o[%s-1]", at);
+        break;
+    case 4:
+        earlier(k, at, fixed);
+        break;
+    default:
+        weight(k, at, least);
+        put(k, "*");
+        earlier(k, at, fixed);
+    }
+}
+
+static void terms(maker *k, const char *at, unsigned least, bool fixed)
+{
+    weight(k, at, least);
+    put(k, "*o[%s-1]", at);
+    for (unsigned n = below(k, 3); n; n--) {
+        put(k, " + ");
+        term(k, at, least, fixed);
+    }
+}
+
+static void activated(maker *k, const char *at, unsigned least, bool fixed)
+{
+    static const char *const f[] = {"tanh", "sigmoid", "sigma", "sin", "softplus"};
+    const char *times = k->vectors ? " .* " : "*";
+    switch (below(k, 7)) {
+    case 0: /* gated */
+        put(k, k->vectors ? "sigmoid(c[%s])" : "sigmoid(g[%s])", at);
+        put(k, "%stanh(", times);
+        terms(k, at, least, fixed);
+        put(k, ") + o[%s-1]", at);
+        break;
+    case 1: /* linear */
+        terms(k, at, least, fixed);
+        break;
+    case 2: /* residual */
+        put(k, "o[%s-%u] + %s(", at, k->lags, f[below(k, 5)]);
+        terms(k, at, least, fixed);
+        put(k, ")");
+        break;
+    default:
+        put(k, "%s(", f[below(k, 5)]);
+        if (k->has_s) put(k, "s[%s]", at);
+        else terms(k, at, least, fixed);
+        put(k, ")");
+        if (below(k, 4) == 0) {
+            put(k, " + ");
+            term(k, at, least, fixed);
+        }
+    }
+}
+
+static void override(maker *k)
+{
+    static const char *const point[] = {"N", "N-1", "3", "2", "m", "4"};
+    static const char *const range[] = {"2..3", "3..N", "2..N-1", "3..4", "N-2..N", "m..N", "m+1..N"};
+    const char *where = point[below(k, 6)], *name = k->has_s && below(k, 2) ? "s" : "o", *at = where;
+    if (below(k, 3) == 0) where = range[below(k, 7)], at = "i";
+    unsigned least = strstr(where, "N-") == where ? 1 : 2; /* of the index, as far as small N go */
+    put(k, "def %s[%s] = ", name, at);
+    bool last = !strcmp(at, "N"); /* o[1] and o[m] are earlier than that */
+    if (*name == 's') terms(k, at, least, last);
+    else activated(k, at, least, last);
+    if (where != at) put(k, " for i in %s", where);
+    put(k, "\n");
+}
+
+static void query(maker *k)
+{
+    static const char *const number[] = {
+        "o[N]", "o[N]", "o[N]", "o[N]^2 + a*o[1]", "sum(i=1..N, o[i])", "sum(i=2..N, w[i]*o[i-1])", "o[m]", "o[N-1]",
+        "o[N]*o[m]", "sum(i=1..N, (o[i] - b[i])^2)", "w[N]*o[N-1] + w[1]", "sum(i=m..N, o[i]*w[1])"};
+    static const char *const vector[] = {
+        "o[N]", "o[N]", "sum(o[N])", "x'*o[N]", "sum(i=1..N, o[i]'*o[i])", "o[m]", "W[N]*o[N-1]", "o[N][1] + o[1][2]",
+        "sum(i=2..N, W[i]*o[i-1])", "o[N]*o[1]'"};
+    snprintf(k->y, sizeof k->y, "%s", k->vectors ? vector[below(k, 10)] : number[below(k, 12)]);
+}
+
+static void make(maker *k)
+{
+    k->vectors = below(k, 4) == 0;
+    k->lags = below(k, 3) ? 1 : 2 + below(k, 2);
+    k->has_s = below(k, 2);
+    k->has_q = below(k, 5) == 0;
+    bool late = below(k, 3) == 0; /* starts at 0, 1, ..., instead of 0, -1, ... */
+    k->first = late ? k->lags + below(k, 2) : 1;
+    put(k, "let m : Z\nfun sigma(z) = z/(1 + z^2)\nlet x : R%s, a : R, u : R, w[1..N] : R, b[1..N] : R, g[1..N] : R\n",
+        k->vectors ? "^d" : "");
+    if (k->vectors) put(k, "let W[1..N] : R^{d x d}, U : R^{d x d}, c[1..N] : R^d\n");
+    static const char *const start[] = {"x", "a*x", "sin(x)", "x", "2*x"};
+    for (int i = late ? 0 : 1 - (int)k->lags; i < (int)k->first; i++)
+        put(k, "def o[%d] = %s\n", i, start[below(k, 5)]);
+    if (k->has_q) {
+        put(k, "def q[0] = a\n");
+        put(k, k->vectors ? "def q[i] = %s for i in 1..N\n" : "def q[i] = %s for i in 1..N\n",
+            k->vectors ? (below(k, 2) ? "q[i-1]*u + sum(o[i-1])" : "u*q[i-1]")
+                       : (below(k, 2) ? "tanh(q[i-1] + w[i]*o[i-1])" : "q[i-1] + b[i]"));
+    }
+    if (k->has_s) {
+        put(k, "def s[i] = ");
+        terms(k, "i", k->first, false);
+        put(k, " for i in %u..N\n", k->first);
+    }
+    put(k, "def o[i] = ");
+    activated(k, "i", k->first, false);
+    put(k, " for i in %u..N\n", k->first);
+    for (unsigned n = below(k, 3); n; n--) override(k);
+    query(k);
+}
+
+typedef struct tally {
+    unsigned cases, refused, closed, recursions, faults;
+} tally;
+
+/* The program of this seed, at a few depths. */
+static void check(uint64_t seed, tally *t)
+{
+    static const char *const numbers[] = {"w[k]", "w", "x", "a", "b[k]", "w[1]", "w[N]", "w[2]", "u", "g[k]", "w[m]", "w[N-1]"};
+    static const char *const vectors[] = {"W[k]", "x", "a", "c[k]", "W[1]", "U", "W[N]", "W", "c", "W[k][1,2]", "u", "c[m]"};
+    static maker k;
+    static depth_case c;
+    memset(&k, 0, sizeof k);
+    k.random = seed * 2654435761u + 17;
+    depth_below(&k.random, 2);
+    make(&k);
+    t->cases++;
+    bool ok = depth_open(&c, k.text, k.y, seed);
+    if (!ok && (cr_graph_status(c.g) == CR_EARG || getenv("DEPTH_TOLERANT"))) { /* its definitions do not fit together */
+        if (getenv("DEPTH_VERBOSE")) print_message("%s\n", c.fault);
+        t->refused++;
+        depth_close(&c);
+        return;
+    }
+    for (int64_t n = k.first > 2 ? k.first : 2; n <= 6 && ok; n += 1 + (n > 3)) {
+        ok = depth_size(&c, n);
+        if (!ok || !depth_supposed(&c)) continue;
+        ok = depth_at(&c, n);
+        for (int i = 0; i < 3 && ok; i++)
+            ok = depth_derivative(&c, k.vectors ? vectors[below(&k, 12)] : numbers[below(&k, 12)], 1, n, false);
+    }
+    if (!ok) {
+        print_error("seed %d:\n%s\n\n", (int)seed, c.fault);
+        t->faults++;
+    }
+    t->closed += c.closed;
+    t->recursions += c.recursions;
+    depth_close(&c);
+}
+
+enum { CASES = 3000, MAX_FAULTS = 10 };
+
+static void derivatives_are_those_of_the_unrolled_recurrence(void **state)
+{
+    (void)state;
+    tally t = {0};
+    const char *from = getenv("DEPTH_FROM"), *count = getenv("DEPTH_CASES"); /* for a longer search */
+    uint64_t first = from ? strtoull(from, NULL, 10) : 1, n = count ? strtoull(count, NULL, 10) : CASES;
+    for (uint64_t seed = first; seed < first + n && t.faults < MAX_FAULTS; seed++) check(seed, &t);
+    print_message("%u recurrences, %u refused; %u closed forms, %u recursions\n", t.cases, t.refused, t.closed,
+                  t.recursions);
+    if (t.faults) fail_msg("%u faults", t.faults);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(derivatives_are_those_of_the_unrolled_recurrence)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
