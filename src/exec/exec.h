@@ -36,9 +36,14 @@ cr_status exec_eval(cr_graph *g, exec_env *env, cr_ref a, exec_array *out);
  * Only for expressions without kinks and comparisons on their way (comparisons use the real part). */
 cr_status exec_eval_complex(cr_graph *g, exec_env *env, cr_ref a, cr_ref param, const double *imag, exec_array *re,
                             exec_array *im);
-/* Sign (-1, 0, 1; NaN) and log10 |.| (-inf for 0) of the entries of a, in arithmetic whose exponents have no bounds:
- * right where a double is 0 or infinite already. Slower than exec_eval. */
-cr_status exec_eval_scaled(cr_graph *g, exec_env *env, cr_ref a, exec_array *sign, exec_array *log10_abs);
+/* The same in arithmetic whose exponents have no bounds: right where a double is 0, infinite or NaN on the way already.
+ * Slower than exec_eval. Free it in any case. */
+typedef struct exec_scaled {
+    exec_array value;           /* as doubles: 0 or infinite where out of their range */
+    exec_array sign, log10_abs; /* -1, 0, 1 (NaN: no number); -inf for 0 */
+} exec_scaled;
+cr_status exec_eval_scaled(cr_graph *g, exec_env *env, cr_ref a, exec_scaled *out);
+void exec_scaled_free(exec_scaled *s);
 /* One-sided derivative along v (n entries as in the value of param) at the bound point: d/dt f(x + t v) for t -> 0+,
  * from truncated series of order 4; the numbers bound are taken as exact. state[i]: 0 slope[i] is the derivative; 1
  * there is none (slope[i] is +-inf where f jumps or is infinitely steep, else NaN); 2 undecided, cannot tell.

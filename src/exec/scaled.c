@@ -154,27 +154,35 @@ static void t_count_kinks(T *v, size_t n, size_t *on, size_t *near)
 #include "exec/linalg.inc"
 #include "exec/eval.inc"
 
-cr_status exec_eval_scaled(cr_graph *g, exec_env *env, cr_ref a, exec_array *sign, exec_array *log10_abs)
+cr_status exec_eval_scaled(cr_graph *g, exec_env *env, cr_ref a, exec_scaled *out)
 {
-    memset(sign, 0, sizeof *sign);
-    memset(log10_abs, 0, sizeof *log10_abs);
+    memset(out, 0, sizeof *out);
     exec_array shape;
     T *v;
     cr_status status = evaluate(&(interpreter){.g = g, .env = env}, a, &shape, &v);
     if (status != CR_OK) return status;
     error e = {CR_OK, NULL};
-    if (exec_array_init(sign, shape.rank, shape.dim, &e) && exec_array_init(log10_abs, shape.rank, shape.dim, &e)) {
-        for (size_t i = 0; i < sign->n; i++) {
-            sign->value[i] = isnan(v[i].m) ? NAN : (v[i].m > 0) - (v[i].m < 0);
-            log10_abs->value[i] = log10(fabs(v[i].m)) + (double)v[i].e * 0.30102999566398119521;
+    if (exec_array_init(&out->value, shape.rank, shape.dim, &e) &&
+        exec_array_init(&out->sign, shape.rank, shape.dim, &e) &&
+        exec_array_init(&out->log10_abs, shape.rank, shape.dim, &e)) {
+        for (size_t i = 0; i < shape.n; i++) {
+            out->value.value[i] = t_re(v[i]);
+            out->sign.value[i] = isnan(v[i].m) ? NAN : (v[i].m > 0) - (v[i].m < 0);
+            out->log10_abs.value[i] = log10(fabs(v[i].m)) + (double)v[i].e * 0.30102999566398119521;
         }
     } else {
-        exec_array_free(sign);
-        exec_array_free(log10_abs);
+        exec_scaled_free(out);
         graph_fail(g, e.status, "%s", err_message(&e));
         status = e.status;
         err_clear(&e);
     }
     mem_free(v);
     return status;
+}
+
+void exec_scaled_free(exec_scaled *s)
+{
+    exec_array_free(&s->value);
+    exec_array_free(&s->sign);
+    exec_array_free(&s->log10_abs);
 }

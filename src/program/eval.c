@@ -20,22 +20,25 @@ static bool out_of_range(const exec_array *a)
     return false;
 }
 
-/* Sign and size in scaled arithmetic, where they say more than the double does. */
-static cr_status put_sizes(cr_program *p, exec_env *env, cr_ref root, const exec_array *a, cr_array *out)
+/* What scaled arithmetic knows better: values that doubles lost on the way, and sign and size of those beyond their
+ * range. */
+static cr_status put_sizes(cr_program *p, exec_env *env, cr_ref root, exec_array *a, cr_array *out)
 {
-    exec_array sign = {0}, log = {0};
+    exec_scaled x = {0};
     if (!out_of_range(a)) return CR_OK;
-    cr_status s = exec_eval_scaled(p->g, env, root, &sign, &log);
+    cr_status s = exec_eval_scaled(p->g, env, root, &x);
     bool more = false;
-    for (size_t i = 0; s == CR_OK && i < a->n; i++)
-        more |= !isnormal(a->value[i]) && isfinite(log.value[i]); /* not 0 and not infinite after all */
-    if (s == CR_OK && more) {
-        out->sign = sign.value;
-        out->log10_abs = log.value;
-        sign.value = log.value = NULL; /* handed over */
+    for (size_t i = 0; s == CR_OK && i < a->n; i++) {
+        if (isnormal(a->value[i])) continue;
+        if (isnormal(x.value.value[i])) a->value[i] = x.value.value[i];
+        else more |= isfinite(x.log10_abs.value[i]); /* not 0 and not infinite after all */
     }
-    exec_array_free(&sign);
-    exec_array_free(&log);
+    if (s == CR_OK && more) {
+        out->sign = x.sign.value;
+        out->log10_abs = x.log10_abs.value;
+        x.sign.value = x.log10_abs.value = NULL; /* handed over */
+    }
+    exec_scaled_free(&x);
     return s;
 }
 

@@ -137,7 +137,7 @@ cr_status log_sizes(explain_subject *s, cr_ref root, explain_point at, size_t n,
     exec_env *env = exec_env_new(g);
     if (!env) return prog_oom(s->p);
     lang_statement st = {.expr = root};
-    exec_array sign = {0}, size = {0};
+    exec_scaled x = {0};
     cr_status status = needs_collect(s->p, &st, 1, &root, &needs);
     if (status == CR_OK) status = exec_bind_int(env, s->depth, at.depth);
     for (size_t i = 0; status == CR_OK && i < needs.n_params; i++) {
@@ -150,14 +150,13 @@ cr_status log_sizes(explain_subject *s, cr_ref root, explain_point at, size_t n,
     }
     for (size_t i = 0; status == CR_OK && i < needs.n_unknown; i++)
         status = exec_bind_fun(env, needs.unknown[i], sigmoid_order, NULL);
-    if (status == CR_OK) status = exec_eval_scaled(g, env, root, &sign, &size);
-    if (status == CR_OK && size.n != n) {
-        graph_fail(g, CR_EINTERNAL, "a gradient of %zu entries instead of %zu", size.n, n);
+    if (status == CR_OK) status = exec_eval_scaled(g, env, root, &x);
+    if (status == CR_OK && x.value.n != n) {
+        graph_fail(g, CR_EINTERNAL, "a gradient of %zu entries instead of %zu", x.value.n, n);
         status = CR_EINTERNAL;
     }
-    for (size_t i = 0; status == CR_OK && i < n; i++) out[i] = size.value[i];
-    exec_array_free(&sign);
-    exec_array_free(&size);
+    for (size_t i = 0; status == CR_OK && i < n; i++) out[i] = x.log10_abs.value[i];
+    exec_scaled_free(&x);
     needs_free(&needs);
     exec_env_free(env);
     return status;
