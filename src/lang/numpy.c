@@ -625,7 +625,8 @@ static bool write_function(py *w, cr_ref root, size_t n_free, const lang_free_in
         else sb_printf(&doc, "array of shape %s\n", py_shape(w, p->rank, p->dim));
     }
     for (size_t i = 0; i < n_free; i++)
-        sb_printf(&doc, "    %s: an index, counted from 1\n", py_name(w, free_index[i].name));
+        sb_printf(&doc, "    %s: an index, counted from %s\n", py_name(w, free_index[i].name),
+                  py_dim(w, free_index[i].from, &(unsigned){0}));
     for (size_t i = 0; i < h.n_known && h.known; i++)
         if (!h.known[i]) sb_printf(&doc, "    %s: an integer\n", py_name(w, w->symbols->s[i]));
     for (size_t i = 0; i < w->n_unknown; i++)
