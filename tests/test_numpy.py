@@ -5,6 +5,7 @@ import inspect
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 
@@ -83,6 +84,99 @@ CASES = [
     (SQUARE, "vec(A*X)", "X", lambda X, A, B: (A @ X).T.ravel()),
     (SQUARE, "softmax(X)", "X", lambda X, A, B: softmax(X)),
     (SQUARE, "sum(X.*log(X.^2 + 1))", "X", lambda X, A, B: np.sum(X * np.log(X ** 2 + 1))),
+]
+
+# Recurrences: text, and the shapes of members, for the numbers of `chainrule eval`. SIGMA: an unknown function, which
+# is tanh for eval.
+SIGMA = "fun sigma : R -> R"
+VALUES = {"x": (), "v": (), "u": (), "h0": (), "q": "d", "z": "d", "w": ["N"], "b": ["N"], "c": ["N+1"], "p": ["N"], "W": ["N", "d", "d"],
+          "B": ["N", "d"], "y": ["N"]}
+CHAIN = """
+let x : R, w[1..N] : R, b[1..N] : R
+fun sigma : R -> R
+def o[0] = x
+def s[i] = w[i]*o[i-1] + b[i] for i in 1..N
+def o[i] = sigma(s[i]) for i in 1..N
+"""
+SKIP = """
+let x : R, w[1..N] : R, v : R
+fun sigma : R -> R
+def o[0] = x
+def o[i] = sigma(w[i]*o[i-1]) for i in 1..N
+def o[N] = sigma(w[N]*o[N-1] + v*o[1])
+"""
+RESIDUAL = """
+let x : R, w[1..N] : R
+def o[0] = x
+def o[i] = o[i-1] + tanh(w[i]*o[i-1]) for i in 1..N
+"""
+SHARED = """
+let h0 : R, v : R, u : R, y[1..N] : R
+def h[0] = h0
+def h[i] = tanh(v*h[i-1] + u*y[i]) for i in 1..N
+"""
+TWO_LAGS = """
+let x : R, w[1..N] : R, v : R
+def o[0] = x
+def o[1] = tanh(w[1]*x)
+def o[i] = tanh(w[i]*o[i-1] + v*o[i-2]) for i in 2..N
+"""
+VECTORS = """
+let q : R^d, W[1..N] : R^{d x d}, B[1..N] : R^d
+def o[0] = q
+def o[i] = tanh(W[i]*o[i-1] + B[i]) for i in 1..N
+"""
+VECTOR_SKIP = """
+let q : R^d, W[1..N] : R^{d x d}
+def o[0] = q
+def o[i] = if(i >= 3, o[i-1] + o[i-2], o[i-1]) .* sigmoid(W[i]*o[i-1]) for i in 1..N
+"""
+RUNNING_SUM = """
+let x : R, w[1..N] : R
+def o[0] = x
+def o[i] = tanh(w[i]*o[i-1] + sum(j=0..i-1, o[j])/i) for i in 1..N
+"""
+FROM_ZERO = """
+let x : R, c[0..N] : R
+def o[0] = c[0]*x
+def o[i] = sin(c[i]*o[i-1]) for i in 1..N
+"""
+SHIFTED = """
+let x : R, p[0..N-1] : R
+def o[0] = x
+def o[i] = sin(p[i-1]*o[i-1]) for i in 1..N
+"""
+NO_FAMILY = """
+let x : R, v : R
+def o[0] = x
+def o[i] = tanh(v*o[i-1]) for i in 1..N
+"""
+NAMES = """
+let x : R, w[1..N] : R, _i : R, _o : R, t1 : R
+fun fun_o(z) = z^2 + z
+def o[0] = x*_o
+def at[i] = sin(w[i]*o[i-1] + _i) for i in 1..N
+def o[i] = fun_o(at[i]) + sum(j=1..i, at[j]*t1) for i in 1..N
+"""
+
+# text, statements, depths: k (and l) go through all of 1..N
+RECURRENCES = [
+    (CHAIN, ["o[N] wrt w[1]", "o[N] wrt w[k]", "o[N] wrt b[k]", "o[N] wrt w", "o[N] wrt x", "o[N] wrt w[k], w[l]"],
+     (1, 2, 5)),
+    (SKIP, ["o[N] wrt w[k]", "o[N] wrt w", "o[N] wrt v", "o[N] wrt x", "o[N]^2 wrt w[k]"], (2, 3, 5)),
+    (RESIDUAL, ["o[N] wrt w[k]", "o[N] wrt w", "o[N] wrt x", "o[N] wrt w[k], w[k]", "o[N] wrt w, w", "o[N] wrt x, x"],
+     (1, 2, 4)),
+    (SHARED, ["h[N] wrt v", "h[N] wrt y[k]", "h[N] wrt u", "h[N] wrt v, v", "sum(i=1..N, (h[i] - y[i])^2) wrt v",
+              "sum(i=1..N, (h[i] - y[i])^2) wrt y"], (1, 2, 5)),
+    (TWO_LAGS, ["o[N] wrt w[k]", "o[N] wrt w", "o[N] wrt v", "o[N] wrt x"], (2, 3, 6)),
+    (VECTORS, ["sum(o[N]) wrt W[k]", "o[N] wrt B[k]", "o[N] wrt W[k]", "o[N] wrt q", "sum(o[N]) wrt W",
+               "sum(o[N])^2 wrt B", "o[N][1] wrt W[k][2,1]"], (1, 2, 4)),
+    (VECTOR_SKIP, ["o[N] wrt W[k]", "sum(o[N]) wrt q", "sum(o[N]) wrt W"], (1, 3, 4)),
+    (RUNNING_SUM, ["o[N] wrt w[k]", "o[N] wrt x", "o[N] wrt w", "sum(i=1..N, o[i]^2) wrt w"], (1, 2, 5)),
+    (FROM_ZERO, ["o[N] wrt c[0]", "o[N] wrt c[k]", "o[N-1] wrt c[N-1]"], (2, 3, 4)),
+    (SHIFTED, ["o[N] wrt p[0]", "o[N] wrt p[k-1]", "o[N] wrt p", "o[N] wrt p, p"], (1, 2, 4)),
+    (NO_FAMILY, ["o[N] wrt v", "o[N] wrt x", "o[3] wrt v"], (3, 5)),
+    (NAMES, ["o[N] wrt w[k]", "o[N] wrt _i", "at[N] wrt _o", "o[N] wrt t1", "sum(j=2..N, o[j]) wrt w[k]"], (1, 3)),
 ]
 
 
@@ -169,6 +263,65 @@ def check_names():
         assert np.allclose(g(v), 2 * np.exp(2 * v))
 
 
+def derived(text, command, *args):
+    p = subprocess.run([PROGRAM, command, "-", "--json", "-", *args], input=text, capture_output=True, text=True)
+    if p.returncode:
+        raise AssertionError(f"{command}: exit status {p.returncode}: {p.stderr}\n{text}")
+    return json.loads(p.stdout)["results"]
+
+
+def member_values(text, depth):
+    """Random values of what the text declares; d is 2."""
+    sizes = {"N": depth, "N+1": depth + 1, "d": 2}
+    names = text.split("let ")[1].split("\n")[0]
+    shapes = {**VALUES, "_i": (), "_o": (), "t1": ()}
+    return {k: rng.uniform(-1, 1, [sizes[s] for s in shapes[k]]) for k in shapes if f"{k}[" in names or f"{k} :" in names}
+
+
+def as_text(values):
+    return "; ".join(f"{k} = {np.array(v).tolist()}" for k, v in values.items())
+
+
+def check_recurrences():
+    functions = {"sigma": np.tanh, "sigma_1": lambda z: 1 - np.tanh(z) ** 2,
+                 "sigma_2": lambda z: -2 * np.tanh(z) * (1 - np.tanh(z) ** 2)}
+    for text, statements, depths in RECURRENCES:
+        body = text + "".join(f"derive {s}\n" for s in statements)
+        results = derived(body, "derive", "--format", "numpy")
+        assert len(results) == len(statements)
+        known = body.replace(SIGMA, "fun sigma(z) = tanh(z)")
+        for depth in depths:
+            point = member_values(text, depth)
+            # members as a list of arrays, as they come from a model
+            given = {**point, **{k: list(v) for k, v in point.items() if np.ndim(v) > 0 and k.isupper()}}
+            free = [i for i in "kl" if any(re.search(rf"\b{i}\b", s) for s in statements)]
+            for k, l in np.ndindex(depth if "k" in free else 1, depth if "l" in free else 1):
+                index = {"N": depth, "k": k + 1, "l": l + 1}
+                used = {i: index[i] for i in free + ([] if re.search(r"\[[01]\.\.N", text) else ["N"])}
+                wanted = derived(known, "eval", "--at", as_text({**point, **used}))
+                for result, number in zip(results, wanted):
+                    g = compiled(result["numpy"])
+                    every = {**given, **index, **functions}
+                    parameters = list(inspect.signature(g).parameters)
+                    assert "N" not in parameters or text is NO_FAMILY or text is SHARED, result["numpy"]
+                    got = g(**{p: every[p] for p in parameters})
+                    expected = np.array(number["value"], dtype=float)
+                    where = f"{result['query']}, N = {depth}, k = {k + 1}, l = {l + 1}\n{text}{result['numpy']}"
+                    assert got.dtype == np.float64 and got.shape == expected.shape, f"{got.shape} {where}"
+                    assert np.allclose(got, expected, rtol=1e-10, atol=1e-13), f"{got} for {expected}: {where}"
+
+
+def check_members_out_of_range():
+    for statement in ("o[N] wrt w[k]", "o[N] wrt b[k]"):
+        g = compiled(derived(CHAIN + "derive " + statement, "derive", "--format", "numpy")[0]["numpy"])
+        for k in (0, -1, 4):
+            try:
+                g(x=1.0, w=[1, 2, 3], b=[1, 2, 3], k=k, sigma=np.tanh, sigma_1=np.cos)
+            except IndexError:
+                continue
+            raise AssertionError(f"index {k} was taken")
+
+
 def check_singular():
     g = compiled(source(SQUARE, "det(X)", "X"))
     x = np.outer([1.0, 2, 3, 4], [1.0, 0, 1, 0])
@@ -180,7 +333,8 @@ def check_singular():
 
 def main():
     failed = 0
-    for check in (check_cases, check_index, check_unknown_function, check_names, check_singular):
+    for check in (check_cases, check_index, check_unknown_function, check_names, check_singular,
+                  check_recurrences, check_members_out_of_range):
         try:
             check()
         except AssertionError as e:

@@ -119,7 +119,7 @@ const char *py_in(py *w, py_text t, unsigned prec)
     return t.prec < prec ? py_format(w, "(%s)", t.s) : t.s;
 }
 
-static bool clashes(const char *s)
+bool py_clashes(const char *s)
 {
     static const char *const python[] = {
         "False", "None",     "True",  "and",    "as",   "assert", "async",  "await",    "break",
@@ -137,7 +137,7 @@ const char *py_name(py *w, dim_sym s)
 {
     cr_graph *g = w->g;
     const char *name = name_text(g->dims, s);
-    if (!clashes(name)) return name;
+    if (!py_clashes(name)) return name;
     for (;;) { /* lambda is lambda_, or lambda__ where there is a variable lambda_ */
         name = py_format(w, "%s_", name);
         dim_sym taken = name_intern(g->dims, name, strlen(name));
@@ -209,6 +209,8 @@ const char *py_at(py *w, cr_dim index, cr_dim size)
     unsigned p1, p2;
     if (dim_value(w->g->dims, index, &v) && v >= 1)
         return py_format(w, "%lld", (long long)(v - 1)); /* NumPy checks it */
+    cr_dim position = dim_sub(w->g->dims, index, dim_const(w->g->dims, 1));
+    if (w->strict && position && py_surely(w, position, size)) return py_dim(w, position, &p1);
     const char *i = py_dim(w, index, &p1);
     return py_format(w, "%s(%s, %s)", py_use(w, PY_AT), i, py_dim(w, size, &p2));
 }
@@ -292,7 +294,7 @@ static void scan_symbol(void *user, dim_sym s)
 
 /* What py_block must know of each node: uses, bound symbols, and whether it may not be evaluated ahead of a condition:
  * an entry taken inside a branch of `if` may not exist outside of it. */
-static bool analyse(py *w, cr_ref root)
+bool py_analyse(py *w, cr_ref root)
 {
     cr_graph *g = w->g;
     w->n = (size_t)root + 1;
@@ -323,8 +325,9 @@ static bool analyse(py *w, cr_ref root)
             dim_symbols(g->dims, attr[2], scan_symbol, &b);
             dim_symbols(g->dims, attr[3], scan_symbol, &b);
         }
-        if (nd->op == CR_OP_INT || nd->op == CR_OP_ONEHOT || nd->op == CR_OP_MATPOW)
+        if (nd->op == CR_OP_INT || nd->op == CR_OP_ONEHOT || nd->op == CR_OP_MATPOW || nd->op == CR_OP_PICK)
             dim_symbols(g->dims, attr[0], scan_symbol, &b);
+        if (nd->op == CR_OP_MEMBER) dim_symbols(g->dims, attr[1], scan_symbol, &b);
         w->lazy[r] = w->lazy[r] || (nd->op == CR_OP_ONEHOT && b.symbolic);
         const cr_shape *s = shape_of(g, r);
         for (unsigned k = 0; k < s->rank; k++) dim_symbols(g->dims, s->dim[k], scan_symbol, &b);
@@ -336,7 +339,7 @@ static bool analyse(py *w, cr_ref root)
         for (uint32_t k = 0; k < nd->n_in; k++)
             branch[nd->word[k]] =
                 branch[nd->word[k]] || branch[r] || (nd->op == CR_OP_SELECT && k > 0 && shape_of(g, r)->rank == 0);
-        w->lazy[r] = w->lazy[r] && branch[r];
+        w->lazy[r] = w->lazy[r] && branch[r] && !w->strict; /* py_choice keeps it in place then */
     }
     mem_free(branch);
     mem_free(cone);
@@ -348,13 +351,15 @@ bool py_block(py *w, cr_ref root, uint64_t scope)
     enum { INLINE = 72 }; /* longer expressions get a name */
     size_t n;
     cr_ref *cone = graph_cone(w->g, 1, &root, &n);
+    bool *needed = w->strict ? py_needed(w, root) : NULL;
     for (size_t i = 0; i < n && !pr_failed(&w->p); i++) {
         cr_ref r = cone[i];
         cr_op op = op_of(w->g, r);
-        if (w->text[r].s || (w->depends[r] & ~scope) || on_demand(op)) continue;
+        if ((needed && !needed[r]) || w->text[r].s || (w->depends[r] & ~scope) || on_demand(op)) continue;
         py_text t = py_expression(w, r, scope);
         bool name = !is_leaf(op) && r != root && !w->lazy[r] && t.s && (w->uses[r] > 1 || strlen(t.s) > INLINE);
-        if (op == CR_OP_BIND) name = false; /* has one */
+        if (op == CR_OP_BIND || (w->strict && op == CR_OP_SELECT && t.prec == PY_ATOM)) name = false; /* has one */
+        if (op == CR_OP_PICK || op == CR_OP_MEMBER) name = false; /* is one */
         if (name) {
             const char *id = py_fresh(w, "t");
             py_line(w, "%s = %s", id, t.s);
@@ -364,6 +369,7 @@ bool py_block(py *w, cr_ref root, uint64_t scope)
         if (w->lines.n > PR_MAX_BYTES)
             pr_fail(&w->p, CR_ELIMIT, "the expression is too long to print: more than 1 MiB");
     }
+    mem_free(needed);
     mem_free(cone);
     if (w->lines.status != CR_OK) pr_fail(&w->p, CR_ENOMEM, "out of memory");
     return !pr_failed(&w->p);
@@ -378,7 +384,35 @@ static void unit_free(py *w)
     sb_free(&w->lines);
     mem_free(w->unknown);
     mem_free(w->known);
+    mem_free(w->range);
     pr_end(&w->p);
+}
+
+bool py_part(py *u, const py *w, cr_ref root)
+{
+    *u = (py){.g = w->g,
+              .helper = w->helper,
+              .symbols = w->symbols,
+              .preamble = w->preamble,
+              .unknown = w->unknown,
+              .n_unknown = w->n_unknown,
+              .unknown_cap = w->unknown_cap,
+              .known = w->known,
+              .n_known = w->n_known,
+              .known_cap = w->known_cap};
+    sb_init(&u->lines);
+    bool ok = pr_begin(&u->p, w->g, root, LANG_AUTO);
+    u->p.depth = w->p.depth + 1;
+    return ok;
+}
+
+void py_part_end(py *w, py *u)
+{
+    w->unknown = u->unknown, w->n_unknown = u->n_unknown, w->unknown_cap = u->unknown_cap;
+    w->known = u->known, w->n_known = u->n_known, w->known_cap = u->known_cap;
+    u->unknown = NULL;
+    u->known = NULL;
+    unit_free(u);
 }
 
 /* ---- functions --------------------------------------------------------------------------------- */
@@ -387,7 +421,7 @@ static const char *function_name(py *w, const char *lead, cr_fun f, unsigned ord
 {
     const char *name = name_text(w->g->dims, w->g->fun[f].name);
     if (order) return py_format(w, "%s%s_%u", lead, name, order);
-    return clashes(name) && !*lead ? py_format(w, "%s_", name) : py_format(w, "%s%s", lead, name);
+    return py_clashes(name) && !*lead ? py_format(w, "%s_", name) : py_format(w, "%s%s", lead, name);
 }
 
 const char *py_unknown(py *w, cr_fun f, unsigned order)
@@ -413,22 +447,11 @@ const char *py_known(py *w, cr_fun f, unsigned order)
     for (unsigned k = 0; k < order && body; k++) body = cr_simplify(w->g, cr_derivative(w->g, body, arg));
     if (!body || !VEC_RESERVE(w->known, w->known_cap, w->n_known + 1))
         return pr_fail(&w->p, CR_ENOMEM, "out of memory"), NULL;
-    py u = {.g = w->g,
-            .helper = w->helper,
-            .symbols = w->symbols,
-            .preamble = w->preamble,
-            .in_function = true,
-            .argument = arg,
-            .unknown = w->unknown,
-            .n_unknown = w->n_unknown,
-            .unknown_cap = w->unknown_cap,
-            .known = w->known,
-            .n_known = w->n_known,
-            .known_cap = w->known_cap};
-    sb_init(&u.lines);
-    bool ok = pr_begin(&u.p, w->g, body, LANG_AUTO);
-    u.p.depth = w->p.depth + 1;
-    ok = ok && pr_use(&u.p, name_intern(w->g->dims, "z", 1)) && analyse(&u, body) && py_block(&u, body, 0);
+    py u;
+    bool ok = py_part(&u, w, body);
+    u.in_function = true;
+    u.argument = arg;
+    ok = ok && pr_use(&u.p, name_intern(w->g->dims, "z", 1)) && py_analyse(&u, body) && py_block(&u, body, 0);
     if (ok) {
         size_t n;
         cr_ref *cone = graph_cone(w->g, 1, &body, &n);
@@ -440,11 +463,7 @@ const char *py_known(py *w, cr_fun f, unsigned order)
         sb_printf(w->preamble, uses ? "    return %s\n\n\n" : "    return np.full(np.shape(z), %s)\n\n\n",
                   value ? value : "");
     }
-    w->unknown = u.unknown, w->n_unknown = u.n_unknown, w->unknown_cap = u.unknown_cap;
-    w->known = u.known, w->n_known = u.n_known, w->known_cap = u.known_cap;
-    u.unknown = NULL;
-    u.known = NULL;
-    unit_free(&u);
+    py_part_end(w, &u);
     if (!ok || !VEC_RESERVE(w->known, w->known_cap, w->n_known + 1)) return NULL;
     w->known[w->n_known++] = (py_function){f, order};
     return name;
@@ -556,7 +575,7 @@ static bool write_function(py *w, cr_ref root, size_t n_free, const lang_free_in
     size_t n;
     header h = {0};
     bool select = false;
-    cr_ref *cone = graph_cone(g, 1, &root, &n);
+    cr_ref *cone = graph_cone(g, w->families->n_roots, w->families->root, &n);
     h.param = cone;
     for (size_t i = 0; i < n; i++) {
         select = select || op_of(g, cone[i]) == CR_OP_SELECT;
@@ -596,11 +615,18 @@ static bool write_function(py *w, cr_ref root, size_t n_free, const lang_free_in
     for (size_t i = 0; i < h.n_param && h.known; i++) {
         const cr_shape *p = shape_of(g, h.param[i]);
         sb_printf(&doc, "    %s: ", py_name(w, attr_of(g, h.param[i], 0)));
-        if (p->rank == 0) sb_puts(&doc, "a number\n");
+        if (family_first(g, h.param[i])) {
+            unsigned prec;
+            const char *first = py_dim(w, family_first(g, h.param[i]), &prec);
+            sb_printf(&doc, "a sequence, its members %s to %s", first, py_dim(w, family_last(g, h.param[i]), &prec));
+            if (p->rank > 1) sb_printf(&doc, ", each of shape %s", py_shape(w, p->rank - 1u, p->dim + 1));
+            sb_putc(&doc, '\n');
+        } else if (p->rank == 0) sb_puts(&doc, "a number\n");
         else sb_printf(&doc, "array of shape %s\n", py_shape(w, p->rank, p->dim));
     }
     for (size_t i = 0; i < n_free; i++)
-        sb_printf(&doc, "    %s: an index, counted from 1\n", py_name(w, free_index[i].name));
+        sb_printf(&doc, "    %s: an index, counted from %s\n", py_name(w, free_index[i].name),
+                  py_dim(w, free_index[i].from, &(unsigned){0}));
     for (size_t i = 0; i < h.n_known && h.known; i++)
         if (!h.known[i]) sb_printf(&doc, "    %s: an integer\n", py_name(w, w->symbols->s[i]));
     for (size_t i = 0; i < w->n_unknown; i++)
@@ -648,11 +674,12 @@ cr_status lang_print_numpy(cr_graph *g, cr_ref a, size_t n_free, const lang_free
     sb_init(&preamble);
     sb_init(&out);
     out.limit = 2 * PR_MAX_BYTES;
-    py w = {.g = g, .helper = helper, .symbols = &symbols, .preamble = &preamble};
+    py_families families;
+    py w = {.g = g, .families = &families, .helper = helper, .symbols = &symbols, .preamble = &preamble};
     sb_init(&w.lines);
-    bool ok = pr_begin(&w.p, g, a, LANG_AUTO);
-    for (size_t i = 0; i < n_free && ok; i++) ok = pr_use(&w.p, free_index[i].name);
-    ok = ok && analyse(&w, a) && py_block(&w, a, 0) && write_function(&w, a, n_free, free_index, &out);
+    bool ok = py_families_find(&families, g, a, n_free, free_index) && pr_begin(&w.p, g, a, LANG_AUTO);
+    ok = ok && pr_reserve(&w.p, families.reserved.n, families.reserved.s) &&
+         py_families_write(&w, n_free, free_index) && py_analyse(&w, a) && py_block(&w, a, 0) && write_function(&w, a, n_free, free_index, &out);
     if (ok) {
         sb_write(b, sb_str(&out), out.n);
         if (b->status != CR_OK) graph_fail(g, b->status, "out of memory");
@@ -660,6 +687,7 @@ cr_status lang_print_numpy(cr_graph *g, cr_ref a, size_t n_free, const lang_free
         graph_fail(g, CR_EINTERNAL, "the NumPy printer gave no text");
     }
     unit_free(&w);
+    py_families_free(&families);
     sb_free(&preamble);
     sb_free(&out);
     mem_free(symbols.s);

@@ -41,6 +41,22 @@ typedef struct py_symbol_list {
     size_t n, cap;
 } py_symbol_list;
 
+typedef struct py_range { /* what is known of an index */
+    dim_sym s;
+    cr_dim lo, hi;
+} py_range;
+
+/* The recurrences that an expression rests on, in an order of computation. */
+typedef struct py_families {
+    cr_family *list;
+    size_t n;
+    const char **name; /* of the dictionary of members, by place in the list */
+    py_symbol_list reserved; /* names that no index may have in any part of the function */
+    dim_sym index; /* of the loop over all of them */
+    cr_ref *root;  /* the expression and every body */
+    unsigned n_roots;
+} py_families;
+
 typedef struct py_function { cr_fun f; unsigned order; } py_function;
 
 typedef struct py {
@@ -56,6 +72,10 @@ typedef struct py {
     unsigned n_names;
     bool in_function;  /* a body that works on arrays though it is written for scalars */
     cr_ref argument;   /* of that function */
+    bool strict;       /* recurrences: what a choice guards is computed where it is chosen, nowhere else */
+    const py_families *families;
+    py_range *range;   /* of the indices that are bound at this place, outermost first */
+    size_t n_range, range_cap;
     /* shared between the derivative and the functions that it calls */
     bool *helper;
     py_symbol_list *symbols;   /* used */
@@ -83,7 +103,24 @@ const char *py_unknown(py *w, cr_fun f, unsigned order);
 const char *py_known(py *w, cr_fun f, unsigned order); /* writes the function first */
 void py_line(py *w, const char *fmt, ...) CR_PRINTF(2, 3);
 bool py_block(py *w, cr_ref root, uint64_t scope); /* writes all that root needs */
+bool py_analyse(py *w, cr_ref root);
+/* A part of the function with names of its own; py_part_end takes back what is shared. */
+bool py_part(py *u, const py *w, cr_ref root);
+void py_part_end(py *w, py *u);
+bool py_clashes(const char *s); /* with Python or a helper */
 py_text py_expression(py *w, cr_ref r, uint64_t scope); /* numpy_expr.c */
 py_text py_einsum(py *w, cr_ref r);    /* numpy_einsum.c */
+
+/* ---- numpy_family.c ---------------------------------------------------------------------------- */
+bool py_families_find(py_families *f, cr_graph *g, cr_ref root, size_t n_free, const lang_free_index *free_index);
+void py_families_free(py_families *f);
+bool py_families_write(py *w, size_t n_free, const lang_free_index *free_index); /* the loop that computes them */
+py_text py_member(py *w, cr_ref r);
+py_text py_pick(py *w, cr_ref r);
+bool py_range_push(py *w, dim_sym s, cr_dim lo, cr_dim hi);
+bool py_surely(py *w, cr_dim d, cr_dim size); /* d >= 0 in the ranges known, for any size >= 1? */
+bool py_is_choice(const py *w, cr_ref r); /* SELECT with one condition for all entries */
+py_text py_choice(py *w, cr_ref r, uint64_t scope);
+bool *py_needed(py *w, cr_ref root); /* by ref: needed whatever is chosen; mem_alloc'ed, NULL: error set */
 
 #endif

@@ -133,6 +133,7 @@ static py_text bind(py *w, cr_ref r, uint64_t scope)
         [CR_BIND_ANY] = {"False", "np.logical_or", false},
         [CR_BIND_MAX] = {"-np.inf", "np.maximum", false},
         [CR_BIND_MIN] = {"np.inf", "np.minimum", false},
+        [CR_BIND_CHAIN] = {NULL, "@", true},
     };
     cr_graph *g = w->g;
     cr_bind_kind kind = (cr_bind_kind)attr_of(g, r, 0);
@@ -146,13 +147,16 @@ static py_text bind(py *w, cr_ref r, uint64_t scope)
     const char *lo = py_dim(w, attr_of(g, r, 2), &p1);
     const char *hi = py_dim(w, dim_add(g->dims, attr_of(g, r, 3), dim_const(g->dims, 1)), &p2);
     const char *total = py_fresh(w, kind == CR_BIND_STACK ? "entries" : kind == CR_BIND_SUM ? "total" : "result");
-    py_line(w, "%s = %s", total, loop[kind].start);
+    if (kind == CR_BIND_CHAIN) py_line(w, "%s = np.eye(%s)", total, py_dim(w, shape_of(g, body)->dim[0], &p1));
+    else py_line(w, "%s = %s", total, loop[kind].start);
     py_line(w, "for %s in np.arange(%s, %s):", pr_symbol_name(&w->p, s), lo, hi);
     w->indent++;
-    if (!py_block(w, body, inner)) return (py_text){0};
+    if (!py_range_push(w, s, attr_of(g, r, 2), attr_of(g, r, 3)) || !py_block(w, body, inner)) return (py_text){0};
     const char *step = loop[kind].step;
     if (!step) {
         py_line(w, "%s.append(%s)", total, py_whole(w, body, PY_ANY));
+    } else if (kind == CR_BIND_CHAIN) { /* the factor of the highest index is leftmost */
+        py_line(w, "%s = %s @ %s", total, py_whole(w, body, PY_NEG), total);
     } else if (step[1] == '\0') {
         py_line(w, "%s = %s %s %s", total, total, step,
                 py_in(w, py_value(w, body), loop[kind].product ? PY_NEG : PY_MUL));
@@ -160,10 +164,12 @@ static py_text bind(py *w, cr_ref r, uint64_t scope)
         py_line(w, "%s = %s(%s, %s)", total, step, total, py_in(w, py_value(w, body), PY_ANY));
     }
     w->indent--;
+    w->n_range--;
     for (cr_ref i = 1; i <= body; i++)
         if (w->depends[i] & ~scope) w->text[i].s = NULL; /* another loop with this index writes them again */
     if (kind == CR_BIND_STACK) return py_make(py_format(w, "np.stack(%s)", total), PY_ATOM, true);
-    return py_make(total, PY_ATOM, shape_of(g, r)->rank == 0); /* an empty loop leaves a scalar */
+    /* an empty loop leaves a scalar, or the identity */
+    return py_make(total, PY_ATOM, shape_of(g, r)->rank == 0 || kind == CR_BIND_CHAIN);
 }
 
 py_text py_expression(py *w, cr_ref r, uint64_t scope)
@@ -216,7 +222,10 @@ py_text py_expression(py *w, cr_ref r, uint64_t scope)
         b = py_value(w, in_of(g, r, 1));
         return py_make(py_format(w, "%s / %s", py_in(w, a, PY_MUL), py_in(w, b, PY_NEG)), PY_MUL, a.full || b.full);
     case CR_OP_POW: return power(w, r);
+    case CR_OP_MEMBER: return py_member(w, r);
+    case CR_OP_PICK: return py_pick(w, r);
     case CR_OP_SELECT: {
+        if (w->strict && py_is_choice(w, r)) return py_choice(w, r, scope);
         py_text c = py_value(w, in_of(g, r, 0));
         a = py_value(w, in_of(g, r, 1));
         b = py_value(w, in_of(g, r, 2));

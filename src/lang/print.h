@@ -135,6 +135,8 @@ bool pr_gather(pr *p, product *q, cr_ref r, const cr_dim *index, bool top); /* m
 
 bool pr_is_used(const pr *p, dim_sym s); /* no index may have that name */
 bool pr_use(pr *p, dim_sym s);
+/* The same for names that pr_begin did not see: bound symbols that have one of them get another. */
+bool pr_reserve(pr *p, size_t n, const dim_sym *s);
 cr_dim pr_fresh_index(pr *p); /* a symbol that is free; give it back, last first */
 void pr_drop_index(pr *p);
 const char *pr_symbol_name(void *p, dim_sym s); /* for dim_print */

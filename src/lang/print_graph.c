@@ -38,6 +38,19 @@ static dim_sym fresh_name(pr *p)
     }
 }
 
+bool pr_reserve(pr *p, size_t n, const dim_sym *s)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!pr_use(p, s[i])) return false;
+    for (size_t k = p->n_bound; k > 0; k--)
+        for (size_t i = 0; i < n; i++) {
+            if (p->bound[k - 1].name != s[i]) continue;
+            if (!(p->bound[k - 1].name = fresh_name(p))) return pr_fail(p, CR_ENOMEM, "out of memory"), false;
+            break;
+        }
+    return true;
+}
+
 cr_dim pr_fresh_index(pr *p)
 {
     dim_sym s = fresh_name(p);
