@@ -1,4 +1,4 @@
-"""Task 1 of the exercise sheet against files that were read by eye: tests/golden/. UPDATE=1 writes them anew.
+"""The exercise sheet against files that were read by eye: tests/golden/. UPDATE=1 writes them anew.
 
     python3 tests/test_golden.py build/chainrule
 
@@ -14,7 +14,7 @@ import sys
 PROGRAM = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("CHAINRULE", "build/chainrule"))
 SOURCE = pathlib.Path(os.environ.get("CHAINRULE_SOURCE", pathlib.Path(__file__).resolve().parent.parent))
 GOLDEN = SOURCE / "tests" / "golden"
-SHEET = "examples/sheet-11/task1.cr"
+SHEET, DEPTH = "examples/sheet-11/task1.cr", "examples/sheet-11/task2.cr"
 ENV = {**os.environ, "CHAINRULE": PROGRAM, "LC_ALL": "C"}
 
 
@@ -22,8 +22,8 @@ def program(*args):
     return subprocess.run([PROGRAM, *args], capture_output=True, text=True, check=True, cwd=SOURCE, env=ENV).stdout
 
 
-def worksheet():
-    with_template = [sys.executable, "tools/worksheet.py", SHEET, SHEET[:-3] + ".tex.in", "/dev/stdout"]
+def worksheet(sheet):
+    with_template = [sys.executable, "tools/worksheet.py", sheet, sheet[:-3] + ".tex.in", "/dev/stdout"]
     return subprocess.run(with_template, stdout=subprocess.PIPE, text=True, check=True, cwd=SOURCE, env=ENV).stdout
 
 
@@ -33,7 +33,11 @@ FILES = {
     "task1.latex.txt": lambda: program("derive", "--format", "latex", "--steps", SHEET),
     "task1.json": lambda: program("derive", "--json", "-", "--steps", SHEET),
     "task1.check.txt": lambda: program("check", SHEET),
-    "task1.tex": worksheet,
+    "task1.tex": lambda: worksheet(SHEET),
+    "task2.txt": lambda: program("derive", "--format", "text", "--steps", DEPTH),
+    "task2.latex.txt": lambda: program("derive", "--format", "latex", "--steps", DEPTH),
+    "task2.explain.txt": lambda: program("explain", "--format", "text", DEPTH),
+    "task2.tex": lambda: worksheet(DEPTH),
 }
 
 

@@ -1,5 +1,5 @@
-"""What chainrule prints as LaTeX is LaTeX: results, conditions and derivations of every operator, and the worked
-solution of the sheet, go through a real one. Skipped (exit status 77) where there is none.
+"""What chainrule prints as LaTeX is LaTeX: results, conditions and derivations of every operator, the worked
+solutions of the sheet and an explanation go through a real one. Skipped (exit status 77) where there is none.
 
     python3 tests/test_latex.py build/chainrule
 """
@@ -13,6 +13,7 @@ import tempfile
 
 PROGRAM = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("CHAINRULE", "build/chainrule"))
 SOURCE = pathlib.Path(os.environ.get("CHAINRULE_SOURCE", pathlib.Path(__file__).resolve().parent.parent))
+SHEETS = ["task1.cr", "task2.cr"]
 
 SCOPE = """
 let x : R^n, y : R^n, A : R^{n x n}, X : R^{n x n}, S : R^{n x n} definite, D : R^{n x n} diagonal, W : R^{m x n}
@@ -122,13 +123,18 @@ def main():
                 if not typeset("one", f"{begin}\\[ {f} \\]\n\\end{{document}}\n", d):
                     failed += 1
                     print(f"{s}: not LaTeX:\n    {f}")
-        sheet = SOURCE / "examples" / "sheet-11" / "task1.cr"
-        subprocess.run([sys.executable, SOURCE / "tools" / "worksheet.py", sheet, sheet.with_suffix(".tex.in"),
-                        d / "sheet.tex"],
-                       check=True, env={**os.environ, "CHAINRULE": PROGRAM})
-        failed += not typeset("sheet", (d / "sheet.tex").read_text(encoding="utf-8"), d)
+        for name in SHEETS:
+            sheet = SOURCE / "examples" / "sheet-11" / name
+            subprocess.run([sys.executable, SOURCE / "tools" / "worksheet.py", sheet, sheet.with_suffix(".tex.in"),
+                            d / "sheet.tex"],
+                           check=True, env={**os.environ, "CHAINRULE": PROGRAM})
+            failed += not typeset("sheet", (d / "sheet.tex").read_text(encoding="utf-8"), d)
+        done = subprocess.run([PROGRAM, "explain", "--format", "latex", sheet], stdout=subprocess.PIPE, text=True,
+                              check=True)
+        failed += not typeset("explain", f"{begin}{done.stdout}\n\\end{{document}}\n", d)
     print(f"{len(formulas)} formulas")
-    print(f"{len(STATEMENTS) + 1 - failed - empty} passed, {failed + empty} failed")  # 1: the sheet
+    extra = len(SHEETS) + 1  # the sheets, and an explanation
+    print(f"{len(STATEMENTS) + extra - failed - empty} passed, {failed + empty} failed")
     return 1 if failed or empty else 0
 
 

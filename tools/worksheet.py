@@ -9,6 +9,9 @@ The template is LaTeX; on lines of their own, these commands are filled in from 
     \\steps{k}                the derivation, rule by rule
     \\checked{k}              the comparison with independent numbers
     \\verdict{k}{VALUES}      what `check` decides at the given values
+    \\assumes{k}              what it supposes about sizes and indices
+    \\network{k}              the definitions of the k-th network that `explain` explains
+    \\table{k}{TITLE}         the table in the section TITLE of that explanation
     @version@                of the program
 
 The program is found in the environment variable CHAINRULE, else in the PATH.
@@ -81,7 +84,13 @@ class Sheet:
         derived = chainrule("derive", "--steps", path)
         self.version = derived["version"]
         self.results = derived["results"]
-        self.checks = chainrule("check", path)["results"]
+        self.found = {}
+
+    def of(self, command):
+        """What another command finds, asked for once."""
+        if command not in self.found:
+            self.found[command] = chainrule(command, self.path)["results"]
+        return self.found[command]
 
     # Each of these makes the lines that stand for one command of the template.
 
@@ -112,6 +121,41 @@ class Sheet:
     def both(conditions):
         return r" \quad\text{and}\quad ".join(conditions)
 
+    def assumes(self, k):
+        sizes = [a for a in self.results[k]["assumes"] if "differentiable" not in a]
+        words = ", ".join(f"${plain(a).replace('>=', chr(92) + 'ge ').replace('<=', chr(92) + 'le ')}$" for a in sizes)
+        return [rf"\crline{{Supposed}}{{{words}}}"] if sizes else []
+
+    def section(self, k, title):
+        """The blocks of a section of an explanation."""
+        inside = False
+        for block in self.of("explain")[k]["blocks"]:
+            if block["kind"] == "title":
+                inside = block["text"] == title
+            elif inside:
+                yield block
+
+    def network(self, k):
+        rules = [b["formula"]["latex"] for b in self.section(k, "The network")]
+        return [r"\begin{gather*}", *[r + (r" \\" if r is not rules[-1] else "") for r in rules], r"\end{gather*}"]
+
+    def table(self, k, title):
+        """Columns to the right; what is no number is set in math mode as far as it is a formula."""
+        rows = next(b["rows"] for b in self.section(k, title) if b["kind"] == "table")
+        lines = [rf"\begin{{center}}\small\begin{{tabular}}{{{'r' * len(rows[0])}}}"]
+        for row in rows:
+            end = r" \\ \hline" if row is rows[0] else r" \\"
+            lines.append(" & ".join(self.cell(c) for c in row) + end)
+        return [*lines, r"\end{tabular}\end{center}"]
+
+    @staticmethod
+    def cell(text):
+        power = re.fullmatch(r"10\^(-?[\d.]+)", text)
+        if power:
+            return rf"$10^{{{power[1]}}}$"
+        text = plain(text).replace("<=", r"$\le$").replace(">=", r"$\ge$")
+        return text.replace("|", "$|$").replace("<", "$<$").replace(">", "$>$").replace("^", r"\^{}")
+
     def steps(self, k):
         """One line a rule; the last step of the program is the result, which the page has already."""
         lines = []
@@ -122,7 +166,7 @@ class Sheet:
         return lines
 
     def checked(self, k):
-        c = self.checks[k]
+        c = self.of("check")[k]
         if not (c["exists"] and c["formula_agrees"]):
             return [rf"\crline{{Check}}{{\textbf{{disagrees}} at ${number(c['value'])}$}}"]
         difference = c["worst_entry"]["difference"]
@@ -150,7 +194,7 @@ def fill(sheet, template):
     def line(text):
         if text.strip() == "%%macros":
             return [MACROS]
-        m = re.fullmatch(r"\\(result|where|steps|checked|verdict)\{(\d+)\}(?:\{(.*)\})?", text.strip())
+        m = re.fullmatch(r"\\(result|where|steps|checked|verdict|assumes|network|table)\{(\d+)\}(?:\{(.*)\})?", text.strip())
         if not m:
             return [text.replace("@version@", sheet.version)]
         rest = [] if m[3] is None else [m[3]]

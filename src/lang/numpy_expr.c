@@ -272,7 +272,7 @@ py_text py_expression(py *w, cr_ref r, uint64_t scope)
     }
     case CR_OP_BIND: return bind(w, r, scope);
     default:
-        pr_fail(&w->p, CR_EINTERNAL, "an operator that the NumPy printer does not know");
+        pr_fail(&w->p, CR_EUNSUPPORTED, "an operator that the NumPy printer does not know");
         return (py_text){0};
     }
 }

@@ -186,6 +186,20 @@ static void add_cone(collector *c, unsigned n_roots, const cr_ref *roots, cr_ref
     mem_free(cone);
 }
 
+/* An integer in the indices of a recurrence is taken to be at least 1, as a size is (calculus/depth_cells.c). */
+static void add_integer(void *user, dim_sym s)
+{
+    collector *c = user;
+    dim_table *t = c->p->g->dims;
+    prog_needs *n = c->n;
+    if (needs_is_bound(c->p->g, s)) return;
+    for (size_t i = 0; i < c->st->n_free; i++)
+        if (c->st->free_index[i].name == s) return;
+    for (size_t i = 0; i < n->n_symbols; i++)
+        if (n->symbol[i] == s && n->is_size[i]) return;
+    add_fact(c, dim_sub(t, dim_symbol(t, s), dim_const(t, 1)));
+}
+
 /* What the recurrences need that the roots rest on. */
 static void add_families(collector *c, unsigned n_roots, const cr_ref *roots)
 {
@@ -203,6 +217,9 @@ static void add_families(collector *c, unsigned n_roots, const cr_ref *roots)
             add_cone(c, 1, &p.body, CR_NONE);
         }
     }
+    for (size_t i = 0; i < n && !c->failed; i++) /* now it is known which symbols are sizes */
+        for (size_t k = 0; k < g->family[list[i]].n_assume; k++)
+            dim_symbols(g->dims, g->family[list[i]].assume[k], add_integer, c);
     mem_free(list);
 }
 
@@ -268,11 +285,24 @@ static bool provable(prover *q, cr_dim d, size_t from)
     return dim_lower_bound(t, d, least, q, &low) && low >= 0;
 }
 
+/* Does d >= 0 follow from one of the facts, its own (number `self`) and equal later ones aside? */
+static bool follows(prover *q, cr_dim d, size_t self)
+{
+    dim_table *t = q->p->g->dims;
+    for (size_t i = 0; i < q->n->n_facts; i++) {
+        cr_dim f = q->n->fact[i];
+        if (i == self || (f == d && i > self)) continue;
+        if (f == d || provable(q, dim_sub(t, d, f), 0)) return true;
+    }
+    return false;
+}
+
 static void entry_sentence(prover *q, const need_entry *e, strbuf *b)
 {
     dim_table *t = q->p->g->dims;
-    bool low = provable(q, dim_sub(t, e->index, dim_const(t, 1)), 0),
-         high = provable(q, dim_sub(t, e->size, e->index), 0);
+    cr_dim above = dim_sub(t, e->index, dim_const(t, 1)), below = dim_sub(t, e->size, e->index);
+    bool low = provable(q, above, 0) || follows(q, above, SIZE_MAX), high = provable(q, below, 0) ||
+               follows(q, below, SIZE_MAX);
     int64_t v;
     if (low && high) return;
     if (low && dim_value(t, e->index, &v)) { /* n >= 5 reads better than 5 <= n */
@@ -290,10 +320,19 @@ static void entry_sentence(prover *q, const need_entry *e, strbuf *b)
     }
 }
 
-/* N - 2 >= 0 is N >= 2. */
+/* N - 2 >= 0 is N >= 2, N - j - 1 >= 0 is j <= N-1. */
 void needs_fact_text(cr_program *p, const lang_statement *st, const prog_needs *n, cr_dim d, strbuf *b)
 {
     dim_table *t = p->g->dims;
+    for (size_t i = 0; i < n->n_symbols; i++) {
+        int64_t a;
+        cr_dim more;
+        if (n->is_size[i] || !dim_linear_in(t, d, n->symbol[i], &a, &more) || a != -1) continue;
+        dim_print(t, dim_symbol(t, n->symbol[i]), b, NULL, NULL);
+        sb_puts(b, " <= ");
+        dim_print(t, more, b, NULL, NULL);
+        return;
+    }
     int64_t at_zero;
     cr_dim zero = dim_const(t, 0), rest = d;
     for (size_t i = 0; i < n->n_symbols + st->n_free; i++) {
@@ -311,15 +350,11 @@ void needs_fact_text(cr_program *p, const lang_statement *st, const prog_needs *
     }
 }
 
-/* What follows from the sizes and the ranges of the indices is not said. */
-static void fact_sentence(prover *q, cr_dim d, strbuf *b)
+/* What follows from the sizes, the ranges of the indices and the other facts is not said. */
+static void fact_sentence(prover *q, size_t number, strbuf *b)
 {
-    for (size_t i = 0; i < q->n->n_facts; i++) { /* nor what follows from another one */
-        int64_t gap;
-        if (q->n->fact[i] != d && dim_value(q->p->g->dims, dim_sub(q->p->g->dims, d, q->n->fact[i]), &gap) && gap > 0)
-            return;
-    }
-    if (!provable(q, d, 0)) needs_fact_text(q->p, q->st, q->n, d, b);
+    cr_dim d = q->n->fact[number];
+    if (!provable(q, d, 0) && !follows(q, d, number)) needs_fact_text(q->p, q->st, q->n, d, b);
 }
 
 static void function_sentence(const prover *q, size_t i, strbuf *b)
@@ -348,7 +383,7 @@ cr_status needs_assumptions(cr_program *p, const lang_statement *st, const prog_
         strbuf b;
         sb_init(&b);
         if (i < n->n_facts)
-            fact_sentence(&q, n->fact[i], &b);
+            fact_sentence(&q, i, &b);
         else if (i < n_sizes)
             entry_sentence(&q, &n->entry[i - n->n_facts], &b);
         else
