@@ -53,10 +53,14 @@ const exec_array *exec_parameter(exec_env *env, cr_ref r);
 /* Nodes that are evaluated together, in ascending order: those of the expression itself, or those of the body of a
  * binder that depend on its symbol. The rest of a body belongs to an enclosing block, so it is computed once. */
 typedef struct exec_block exec_block;
+/* A sum or product over a range of which one end depends on enclosing binders (and the index of a definition) while the
+ * other, the anchor, and the body do not: its values for all places of the other end build on each other. */
+typedef enum exec_anchor { EXEC_ANCHOR_NONE, EXEC_ANCHOR_LO, EXEC_ANCHOR_HI } exec_anchor;
 typedef struct exec_item {
     uint32_t node;     /* position in the cone */
     uint32_t uses;     /* by items of the same block; the value dies with the last */
     exec_block *child; /* of a BIND */
+    exec_anchor anchor;
 } exec_item;
 struct exec_block {
     exec_item *item;

@@ -178,7 +178,7 @@ static int by_value(const void *x, const void *y)
 
 static exec_item *find_item(const exec_block *k, uint32_t position)
 {
-    exec_item key = {position, 0, NULL};
+    exec_item key = {.node = position};
     return k->n ? bsearch(&key, k->item, k->n, sizeof key, by_node) : NULL;
 }
 
@@ -199,8 +199,23 @@ static bool want(builder *b, exec_block *k, uint32_t id, uint64_t mask, uint32_t
     if (!VEC_RESERVE(k->item, k->cap, k->n + 1)) {
         return no_memory(b->g);
     }
-    k->item[k->n++] = (exec_item){position, 0, NULL};
+    k->item[k->n++] = (exec_item){.node = position};
     return true;
+}
+
+/* See exec_anchor. */
+static exec_anchor anchor_of(const builder *b, cr_ref r)
+{
+    const cr_graph *g = b->g;
+    cr_bind_kind kind = (cr_bind_kind)attr_of(g, r, 0);
+    unsigned bit = b->bit[bound_symbol(g, r)] - 1u;
+    if ((kind != CR_BIND_SUM && kind != CR_BIND_PROD && kind != CR_BIND_CHAIN) || bit == SHARED_BIT ||
+        b->depends[exec_position(b->s, in_of(g, r, 0))] & ~((uint64_t)1 << bit)) {
+        return EXEC_ANCHOR_NONE;
+    }
+    cr_dim lo = attr_of(g, r, 2), hi = attr_of(g, r, 3);
+    bool lo_moves = dims_depend(b, &lo, 1) != 0, hi_moves = dims_depend(b, &hi, 1) != 0;
+    return lo_moves == hi_moves ? EXEC_ANCHOR_NONE : lo_moves ? EXEC_ANCHOR_HI : EXEC_ANCHOR_LO;
 }
 
 /* The block for the values `result`, restricted to what depends on a symbol of mask (0: everything). */
@@ -228,6 +243,7 @@ static exec_block *build(builder *b, const uint32_t *result, size_t n_result, ui
             uint32_t body = exec_position(b->s, in_of(g, r, 0));
             exec_block *child = build(b, &body, 1, (uint64_t)1 << bit, nesting + 1);
             k->item[at].child = child;
+            k->item[at].anchor = anchor_of(b, r);
             ok = child != NULL;
             for (size_t i = 0; ok && i < child->n_outer; i++) {
                 ok = want(b, k, id, mask, child->outer[i]);
