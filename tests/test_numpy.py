@@ -89,7 +89,8 @@ CASES = [
 # Recurrences: text, and the shapes of members, for the numbers of `chainrule eval`. SIGMA: an unknown function, which
 # is tanh for eval.
 SIGMA = "fun sigma : R -> R"
-VALUES = {"x": (), "v": (), "u": (), "h0": (), "q": "d", "z": "d", "w": ["N"], "b": ["N"], "c": ["N+1"], "p": ["N"], "W": ["N", "d", "d"],
+VALUES = {"x": (), "v": (), "u": (), "h0": (), "q": "d", "z": "d", "w": ["N"], "b": ["N"], "c": ["N+1"], "p": ["N"],
+          "W": ["N", "d", "d"],
           "B": ["N", "d"], "y": ["N"]}
 CHAIN = """
 let x : R, w[1..N] : R, b[1..N] : R
@@ -275,7 +276,8 @@ def member_values(text, depth):
     sizes = {"N": depth, "N+1": depth + 1, "d": 2}
     names = text.split("let ")[1].split("\n")[0]
     shapes = {**VALUES, "_i": (), "_o": (), "t1": ()}
-    return {k: rng.uniform(-1, 1, [sizes[s] for s in shapes[k]]) for k in shapes if f"{k}[" in names or f"{k} :" in names}
+    return {k: rng.uniform(-1, 1, [sizes[s] for s in shapes[k]]) for k in shapes
+            if f"{k}[" in names or f"{k} :" in names}
 
 
 def as_text(values):

@@ -191,8 +191,10 @@ typedef struct tally {
 /* The program of this seed, at a few depths. */
 static void check(uint64_t seed, tally *t)
 {
-    static const char *const numbers[] = {"w[k]", "w", "x", "a", "b[k]", "w[1]", "w[N]", "w[2]", "u", "g[k]", "w[m]", "w[N-1]"};
-    static const char *const vectors[] = {"W[k]", "x", "a", "c[k]", "W[1]", "U", "W[N]", "W", "c", "W[k][1,2]", "u", "c[m]"};
+    static const char *const numbers[] = {"w[k]", "w", "x", "a", "b[k]", "w[1]", "w[N]", "w[2]", "u",
+                                          "g[k]", "w[m]", "w[N-1]"};
+    static const char *const vectors[] = {"W[k]", "x", "a", "c[k]", "W[1]", "U", "W[N]", "W", "c", "W[k][1,2]",
+                                          "u", "c[m]"};
     static maker k;
     static depth_case c;
     memset(&k, 0, sizeof k);
@@ -201,7 +203,7 @@ static void check(uint64_t seed, tally *t)
     make(&k);
     t->cases++;
     bool ok = depth_open(&c, k.text, k.y, seed);
-    if (!ok && (cr_graph_status(c.g) == CR_EARG || getenv("DEPTH_TOLERANT"))) { /* its definitions do not fit together */
+    if (!ok && (cr_graph_status(c.g) == CR_EARG || getenv("DEPTH_TOLERANT"))) { /* its definitions do not fit */
         if (getenv("DEPTH_VERBOSE")) print_message("%s\n", c.fault);
         t->refused++;
         depth_close(&c);

@@ -194,7 +194,8 @@ def fill(sheet, template):
     def line(text):
         if text.strip() == "%%macros":
             return [MACROS]
-        m = re.fullmatch(r"\\(result|where|steps|checked|verdict|assumes|network|table)\{(\d+)\}(?:\{(.*)\})?", text.strip())
+        m = re.fullmatch(r"\\(result|where|steps|checked|verdict|assumes|network|table)\{(\d+)\}(?:\{(.*)\})?",
+                         text.strip())
         if not m:
             return [text.replace("@version@", sheet.version)]
         rest = [] if m[3] is None else [m[3]]

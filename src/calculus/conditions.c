@@ -65,7 +65,8 @@ bool calc_condition_add(cr_graph *g, calc_result *out, cr_ref cond, calc_kind ki
     if (!cond) return false;
     if (op_of(g, cond) == CR_OP_CONST && attr_double(g, cond, 0) != 0) return true; /* holds everywhere */
     if (op_of(g, cond) == CR_OP_AND) /* read one by one */
-        return calc_condition_add(g, out, in_of(g, cond, 0), kind) && calc_condition_add(g, out, in_of(g, cond, 1), kind);
+        return calc_condition_add(g, out, in_of(g, cond, 0), kind) &&
+               calc_condition_add(g, out, in_of(g, cond, 1), kind);
     for (size_t i = 0; i < out->n_conditions; i++) {
         calc_condition *c = &out->condition[i];
         if (c->cond == cond ||
@@ -89,7 +90,10 @@ bool calc_condition_add(cr_graph *g, calc_result *out, cr_ref cond, calc_kind ki
     return true;
 }
 
-static bool add_condition(scope *s, cr_ref cond, calc_kind kind) { return calc_condition_add(s->g, s->out, cond, kind); }
+static bool add_condition(scope *s, cr_ref cond, calc_kind kind)
+{
+    return calc_condition_add(s->g, s->out, cond, kind);
+}
 
 /* ---- one kink --------------------------------------------------------------------------------------- */
 

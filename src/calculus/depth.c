@@ -450,7 +450,7 @@ static cr_ref choose(depth_solver *s, cr_dim k, unsigned n, const by_case *c, cr
 {
     cr_graph *g = s->g;
     cr_ref out = zero_like(g, c[0].value);
-    unsigned in_a_row = 0; /* cases that begin with `first` and follow each other: the earlier ones take what is below */
+    unsigned in_a_row = 0; /* cases that begin with `first` and follow each other: these take what is below */
     while (in_a_row < n && (in_a_row ? before(s, c[in_a_row].lo, 1) == c[in_a_row - 1].hi
                                      : depth_le(s, c[0].lo, first)))
         in_a_row++;
@@ -502,8 +502,10 @@ static bool by_stride(query *q, unsigned c, const depth_local *l, cr_dim k, int6
     cr_ref here = dim_value(t, from, &v)
                       ? cr_bool(g, v % a == 0)
                       : cr_map2(g, CR_OP_EQ, cr_map2(g, CR_OP_MOD, cr_int(g, from), cr_const(g, (double)a)), zero);
-    if (!depth_lt(s, below, family_first(g, s->var))) here = cr_map2(g, CR_OP_AND, here, compare(s, CR_OP_LT, below, k));
-    if (!depth_lt(s, family_last(g, s->var), above)) here = cr_map2(g, CR_OP_AND, here, compare(s, CR_OP_LT, k, above));
+    if (!depth_lt(s, below, family_first(g, s->var)))
+        here = cr_map2(g, CR_OP_AND, here, compare(s, CR_OP_LT, below, k));
+    if (!depth_lt(s, family_last(g, s->var), above))
+        here = cr_map2(g, CR_OP_AND, here, compare(s, CR_OP_LT, k, above));
     *out = sum_of(g, *out, only_if(g, here, value));
     return *out != CR_NONE;
 }

@@ -1,6 +1,6 @@
-/* Room exec: numbers. The reference interpreter in plain C: doubles, doubles with an exponent of their own (for products
- * over many layers), complex numbers (for complex-step checks) and
- * truncated power series t -> f(x + t v), t > 0 (for one-sided derivatives). */
+/* Room exec: numbers. The reference interpreter in plain C: doubles, doubles with an exponent of their own (for
+ * products over many layers), complex numbers (for complex-step checks) and truncated power series t -> f(x + t v),
+ * t > 0 (for one-sided derivatives). */
 #ifndef CR_EXEC_H
 #define CR_EXEC_H
 

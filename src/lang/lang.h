@@ -68,8 +68,8 @@ typedef enum lang_form { LANG_AUTO, LANG_COMPONENT, LANG_MATRIX } lang_form;
  * CR_ELIMIT. */
 cr_status lang_print(cr_graph *g, cr_ref a, lang_format format, lang_form form, strbuf *b);
 
-/* A definition of a family: `o[i] = sigma(s[i]) for i in 1..N`, `o[0] = x`; in LaTeX `o_{i} = ..., \quad i = 1, \dots, N`.
- * Text is what follows `def`. */
+/* A definition of a family: `o[i] = sigma(s[i]) for i in 1..N`, `o[0] = x`; in LaTeX
+ * `o_{i} = ..., \quad i = 1, \dots, N`. Text is what follows `def`. */
 cr_status lang_print_rule(cr_graph *g, cr_family f, const family_piece *p, lang_format format, strbuf *b);
 
 /* Source of a Python function derivative(...) as the contract in interface.md says. `vars`: the declared variables in

@@ -41,7 +41,8 @@ cr_status check_unrolled(check_work *w, exec_env *env, cr_ref d)
     bool ok = y != CR_NONE;
     for (size_t i = 0; ok && i < st->n_wrt; i++) ok = wrt_with_values(w, env, &st->wrt[i], &wrt[i]);
     calc_result r = {0};
-    if (ok) ok = calc_derive(g, y, (unsigned)st->n_wrt, wrt, w->flags & CR_GRADIENT ? CALC_FORM_GRADIENT : 0, &r) == CR_OK;
+    unsigned form = w->flags & CR_GRADIENT ? CALC_FORM_GRADIENT : 0;
+    if (ok) ok = calc_derive(g, y, (unsigned)st->n_wrt, wrt, form, &r) == CR_OK;
     if (!ok && (cr_graph_status(g) == CR_EUNSUPPORTED || cr_graph_status(g) == CR_ELIMIT)) {
         cr_graph_clear_error(g); /* cannot be written out, or is too large for it: the other numbers must do */
         mem_free(wrt);

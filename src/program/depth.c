@@ -50,8 +50,8 @@ cr_status cr_program_depth(cr_program *p, int64_t n)
     if (!d.s || d.several) {
         graph_fail(g, CR_EVALUE, d.several ? "the recurrences have several symbols in their ranges; give each a value "
                                              "with --set \"N = 5\""
-                                           : "there is no recurrence here, so no symbolic depth to give a value to (sizes "
-                                             "take theirs from --set)");
+                                           : "there is no recurrence here, so no symbolic depth to give a value to "
+                                             "(sizes take theirs from --set)");
         return CR_EVALUE;
     }
     char text[160];

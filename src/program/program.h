@@ -157,7 +157,7 @@ typedef struct check_work {
     size_t n_entries;
     double keep_above; /* the arrays of a case are kept if its ratio is larger */
     bool used[3];      /* methods: complex step, differences, series */
-    bool recurrent;    /* the statement goes through recurrences: reverse mode on the unrolled expression is asked too */
+    bool recurrent;    /* the statement goes through recurrences: reverse mode on them written out is asked too */
     const prog_needs *needs;
     size_t n_unrolled; /* points at which it was, the largest difference, and whether all were small enough */
     double unrolled_difference;
