@@ -329,43 +329,35 @@ static bool add_leaf(depth_solver *s, leaves *l, cr_ref r)
     return true;
 }
 
-/* What a body rests on directly: members, picks of the variable, the variable, and sums over an index of their own in
- * which some of these use that index. */
+/* Does the binder's index occur in one of the leaves under it? Then it is a leaf as a whole. */
+static bool binds_leaf(cr_graph *g, cr_ref bind, const leaves *l)
+{
+    dim_sym b;
+    bool found = false;
+    if (!dim_is_symbol(g->dims, attr_of(g, bind, 1), &b)) return false;
+    for (unsigned i = 0; i < l->n && !found; i++)
+        found = calc_depends_on(g, in_of(g, bind, 0), l->node[i]) && depends_on_symbol(g, l->node[i], b);
+    return found;
+}
+
+/* What a body rests on directly: members, picks of the variable, the variable, and sums over an index that some of these
+ * use. */
 static bool find_leaves(expansion *x, cr_ref body, leaves *l)
 {
     depth_solver *s = x->s;
     cr_graph *g = s->g;
     size_t n;
     cr_ref *cone = graph_cone(g, 1, &body, &n);
-    bool ok = cone != NULL;
-    bool *whole = ok ? mem_zalloc((size_t)body + 1, sizeof *whole) : NULL; /* inputs of picks only */
-    ok = whole != NULL;
-    for (size_t i = 0; ok && i < n; i++) {
+    bool ok = cone != NULL, whole = body == s->var; /* whole: not by its members only */
+    for (size_t i = 0; ok && i < n; i++) { /* inner binders come before those around them */
         cr_op op = op_of(g, cone[i]);
-        bool member = op == CR_OP_MEMBER, pick = op == CR_OP_PICK && in_of(g, cone[i], 0) == s->var;
-        for (uint32_t k = 0; k < node(g, cone[i])->n_in && !pick; k++)
-            if (in_of(g, cone[i], k) == s->var) whole[s->var] = true;
-        if (cone[i] == s->var && body == s->var) whole[s->var] = true;
-        if (!member && !pick) continue;
-        cr_dim index = attr_of(g, cone[i], member);
-        cr_ref bound = CR_NONE;
-        for (size_t k = 0; k < n && !bound; k++) {
-            dim_sym b;
-            if (op_of(g, cone[k]) == CR_OP_BIND && dim_is_symbol(g->dims, attr_of(g, cone[k], 1), &b) &&
-                dim_uses(g->dims, index, b))
-                bound = cone[k];
-        }
-        bool known = false;
-        for (unsigned k = 0; k < l->n && !known; k++) known = l->node[k] == (bound ? bound : cone[i]);
-        if (!known) ok = add_leaf(s, l, bound ? bound : cone[i]);
+        bool pick = op == CR_OP_PICK && in_of(g, cone[i], 0) == s->var;
+        for (uint32_t k = 0; k < node(g, cone[i])->n_in && !pick; k++) whole |= in_of(g, cone[i], k) == s->var;
+        if (op == CR_OP_MEMBER || pick || (op == CR_OP_BIND && binds_leaf(g, cone[i], l))) ok = add_leaf(s, l, cone[i]);
     }
-    if (ok && s->var <= body && whole[s->var]) {
-        if (s->family_var) ok = give_up(s);
-        else ok = add_leaf(s, l, s->var);
-    }
-    mem_free(whole);
+    if (ok && whole) ok = s->family_var ? give_up(s) : add_leaf(s, l, s->var);
     mem_free(cone);
-    return ok;
+    return ok && g->err.status == CR_OK;
 }
 
 /* Follows the cotangent of a body to what it rests on. bare: no cotangent, the body itself is what is derived. */
@@ -384,8 +376,8 @@ static bool expand(expansion *x, cr_ref body, cr_ref cot, bool bare)
     cr_ref one = ok ? cr_full(g, cr_const(g, 1), rank, b->dim) : CR_NONE;
     cr_ref identity = ok && rank ? calc_identity(g, body) : one;
     /* members entry by entry, the variable with all of its axes */
-    ok = ok && l.n && cr_reverse(g, body, matrix ? identity : one, l.n, l.node, part) == CR_OK &&
-         (matrix || cr_reverse(g, body, identity, l.n, l.node, part + l.n) == CR_OK);
+    ok = ok && l.n && calc_reverse_apart(g, body, matrix ? identity : one, l.n, l.node, part) == CR_OK &&
+         (matrix || calc_reverse_apart(g, body, identity, l.n, l.node, part + l.n) == CR_OK);
     if (l.n == 0) ok = g->err.status == CR_OK && !s->stuck;
     for (unsigned i = 0; ok && i < l.n; i++) {
         cr_ref r = l.node[i];

@@ -203,8 +203,10 @@ static cr_ref weigh(cr_graph *g, cr_ref a, cr_ref w, unsigned k)
     return cr_einsum(g, 2, (cr_ref[]){a, w}, label, s->rank, s->dim);
 }
 
+static cr_status reverse(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, const cr_ref *wrt, bool apart, cr_ref *out);
+
 static bool binder_vjp(cr_graph *g, reverse_state *s, cr_ref y, cr_ref ybar, uint32_t place, unsigned n_wrt,
-                       const cr_ref *wrt)
+                       const cr_ref *wrt, bool apart)
 {
     calc_binder b;
     if (!open_binder(g, y, &b)) return false;
@@ -231,7 +233,7 @@ static bool binder_vjp(cr_graph *g, reverse_state *s, cr_ref y, cr_ref ybar, uin
     }
     cr_ref *part = mem_zalloc(n_wrt, sizeof *part);
     if (!part) graph_fail(g, CR_ENOMEM, "out of memory");
-    bool ok = part && seed && cr_reverse(g, b.body, seed, n_wrt, wrt, part) == CR_OK;
+    bool ok = part && seed && reverse(g, b.body, seed, n_wrt, wrt, apart, part) == CR_OK;
     for (unsigned i = 0; i < n_wrt && ok; i++) {
         if (!part[i]) continue;
         cr_ref sum = rebind(g, &b, CR_BIND_SUM, part[i]);
@@ -271,6 +273,23 @@ static cr_ref binder_jvp(cr_graph *g, cr_ref y, unsigned n_wrt, const cr_ref *wr
 
 cr_status cr_reverse(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, const cr_ref *wrt, cr_ref *out)
 {
+    return reverse(g, y, ybar, n_wrt, wrt, false, out);
+}
+
+cr_status calc_reverse_apart(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, const cr_ref *wrt, cr_ref *out)
+{
+    return reverse(g, y, ybar, n_wrt, wrt, true, out);
+}
+
+static bool is_one_of(cr_ref r, unsigned n, const cr_ref *list)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (list[i] == r) return true;
+    return false;
+}
+
+static cr_status reverse(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, const cr_ref *wrt, bool apart, cr_ref *out)
+{
     size_t n;
     if (!valid(g, y) || !valid(g, ybar)) return g->err.status != CR_OK ? g->err.status : CR_EARG;
     unsigned k = cr_rank(g, ybar) - cr_rank(g, y);
@@ -299,12 +318,12 @@ cr_status cr_reverse(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, const c
         cr_ref r = cone[j];
         if (!dep[r] || !s.first[r]) continue;
         const cr_node *nd = node(g, r);
-        if (nd->n_in == 0) continue;
+        if (nd->n_in == 0 || (apart && is_one_of(r, n_wrt, wrt))) continue;
         cr_ref bar = total(g, &s, r);
         const uint32_t *place = edge + s.place[r] - 1;
         ok = bar != CR_NONE;
         if (ok && nd->op == CR_OP_BIND) {
-            ok = binder_vjp(g, &s, r, bar, place[0], n_wrt, wrt);
+            ok = binder_vjp(g, &s, r, bar, place[0], n_wrt, wrt, apart);
             continue;
         }
         for (uint32_t i = 0; i < nd->n_in && ok; i++)

@@ -59,6 +59,19 @@ static cr_dim extreme(const checker *c, cr_dim d, bool greatest)
     return d;
 }
 
+/* Are all of low..high surely between two definitions, or behind the last one? */
+static bool in_a_gap(cr_graph *g, const family *f, cr_dim low, cr_dim high)
+{
+    dim_table *t = g->dims;
+    int64_t v;
+    for (size_t i = 0; i < f->n_pieces; i++) {
+        bool behind = dim_value(t, dim_sub(t, low, f->piece[i].hi), &v) && v > 0;
+        if (i + 1 == f->n_pieces) return behind;
+        if (behind && dim_value(t, dim_sub(t, f->piece[i + 1].lo, high), &v) && v > 0) return true;
+    }
+    return false;
+}
+
 /* Of members of equal index h is computed before the one that is looked at. */
 static void compute_before(const checker *c, cr_family h)
 {
@@ -101,10 +114,12 @@ static bool check_member(const checker *c, cr_ref member)
     low = dim_substitute(t, low, p->index, p->lo);
     gap = low ? dim_sub(t, low, to->piece[0].lo) : 0;
     if (!gap) return false;
-    if (dim_value(t, gap, &v) && v < 0) {
+    high = dim_substitute(t, high, p->index, p->hi);
+    bool gone = high && in_a_gap(g, to, low, high);
+    if (gone || (dim_value(t, gap, &v) && v < 0)) {
         strbuf b;
         sb_init(&b);
-        sb_puts(&b, "but there is no start value ");
+        sb_puts(&b, gone ? "but there is no definition of " : "but there is no start value ");
         sb_printf(&b, "`%s[", name_text(t, to->name));
         dim_print(t, low, &b, stem, g);
         sb_puts(&b, "]`");
