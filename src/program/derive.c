@@ -236,7 +236,8 @@ cr_status cr_program_derive(cr_program *p, size_t i, unsigned flags, cr_form for
     cr_status s = calc_derive(p->g, st->expr, (unsigned)st->n_wrt, st->wrt, how, &r);
     if (s == CR_OK && !(d->out.query = result_text(&d->mem, st->query))) s = prog_oom(p);
     bool ok = s == CR_OK && put_forms(p, d, st, &r, flags, form) && put_shape(p, d, st, r.exact) &&
-              put_conditions(p, d, &r, flags) && put_recursion(p, d, &r) && put_steps(p, d, &r, form) && put_assumptions(p, d, st, r.exact);
+              put_conditions(p, d, &r, flags) && put_recursion(p, d, &r) && put_steps(p, d, &r, form) &&
+              put_assumptions(p, d, st, r.exact);
     if (!ok && s == CR_OK) s = cr_graph_status(p->g);
     calc_result_free(&r);
     if (s == CR_OK)
