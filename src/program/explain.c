@@ -282,9 +282,9 @@ static bool say_gradient(explanation *x, explain_subject *s, cr_ref d, const cha
                    "no say.", var);
     if (skips || !index) return true;
     return say(x, CR_BLOCK_TEXT,
-               "By the chain rule: the derivative of layer %s by its own `%s[%s]`, times one factor for each layer behind "
-               "it. The number of factors grows with the depth, which is why the gradient can vanish and explode.",
-               index, var, index);
+               "By the chain rule: the derivative of layer %s by its own `%s[%s]`, times one factor for each layer "
+               "behind it. The number of factors grows with the depth, which is why the gradient can vanish and "
+               "explode.", index, var, index);
 }
 
 static bool describe_gradient(explanation *x, explain_subject *s)

@@ -192,14 +192,18 @@ static bool say_bound(explanation *x, explain_subject *s, const factor_form *f, 
                rest.text);
 }
 
+static bool say_sizes(explanation *x)
+{
+    return say(x, CR_BLOCK_TEXT, "Where every factor is at most q < 1 in size, a product of n factors is at most q^n: it "
+               "vanishes exponentially with the number of layers. Where every one is at least q > 1 it is at least q^n: "
+               "it explodes.");
+}
+
 /* The factors are matrices, or no affine function of the slope. */
 static bool say_norms(explanation *x, explain_subject *s, const calc_link *main, size_t n, const steepness *act)
 {
     if (!table_of_slopes(x, NULL, NULL, false, n, act)) return false;
-    if (s->net.elementwise)
-        return say(x, CR_BLOCK_TEXT, "A factor is bounded where the weights and the slope are. Where every factor is "
-                   "at most q < 1 in size a product of n factors vanishes like q^n; where every one is at least q > 1 "
-                   "it explodes.");
+    if (s->net.elementwise) return say_sizes(x);
     if (op_of(s->g, main->slope) == CR_OP_ADD)
         return say(x, CR_BLOCK_TEXT, "Each summand of a factor is bounded with its weights. A summand without any, "
                    "like I of a residual layer, keeps factors from tending to 0; with it the product can still "
@@ -259,7 +263,7 @@ bool describe_factor(explanation *x, explain_subject *s, factor_form *f)
     x->out.slope_min = act[0].min; /* of the sigmoid, where the activation is unknown: the numbers are for it */
     x->out.slope_max = act[0].max;
     x->out.slope_at = act[0].at;
-    if (!known(s) && s->op == CR_OP_NONE) return true; /* none, or several */
+    if (s->op == CR_OP_NONE) return say_sizes(x); /* no activation, or several */
     if (!known(s) &&
         !say(x, CR_BLOCK_TEXT, "What size a factor can have depends on the slope of the activation. `%s` is not given; "
                                "for three customary ones:", s->name))
@@ -459,7 +463,7 @@ bool describe_skips(explanation *x, explain_subject *s)
                    "1 to it changes nothing: a skip does not cure explosion.");
     ok = ok && say(x, CR_BLOCK_TEXT, "The sum can also cancel: where the product is -1, 1 + product is 0, and the "
                    "layer gets no gradient at all.%s", isnan(x->out.threshold) ? "" :
-                   " With all weights below 1/L in size that cannot happen, since the product is then smaller than 1 in size; "
-                   "with larger ones it can.");
+                   " With all weights below 1/L in size that cannot happen, since the product is then smaller than 1 in "
+                   "size; with larger ones it can.");
     return ok;
 }
