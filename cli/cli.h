@@ -97,6 +97,8 @@ void term_query(const char *query, bool first); /* heading of a result; an empty
 void term_label(const char *label);             /* start of an indented line */
 void term_lines(ink colour, const char *text,
                 unsigned indent); /* text whose further lines are indented, newline added */
+void term_cases(ink colour, const char *text, unsigned indent,
+                unsigned width); /* the same; if(...) that is longer than a line has one line for each case */
 void term_array(const cr_array *a, unsigned indent);
 void number_text(double v, char out[32]); /* shortest that reads back */
 

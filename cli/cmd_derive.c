@@ -46,8 +46,8 @@ static json_t *result_json(const options *o, const cr_derivation *d)
     if (d->n_recursion) {
         json_t *rules = json_array();
         for (size_t i = 0; i < d->n_recursion; i++)
-            json_array_append_new(rules, json_pack("{s:o, s:o, s:o}", "text", json_text(d->recursion[i].text), "unicode",
-                                                   json_text(d->recursion[i].unicode), "latex",
+            json_array_append_new(rules, json_pack("{s:o, s:o, s:o}", "text", json_text(d->recursion[i].text),
+                                                   "unicode", json_text(d->recursion[i].unicode), "latex",
                                                    json_text(d->recursion[i].latex)));
         json_object_set_new(r, "recursion", rules);
     }
@@ -146,7 +146,7 @@ static void print_report(const cr_derivation *d, unsigned bit, bool first)
 {
     term_query(d->query, first);
     fputs("    ", stdout);
-    term_lines(INK_RESULT, form_of(d, bit), 4);
+    term_cases(INK_RESULT, form_of(d, bit), 4, 120);
     print_recursion(d, bit);
     print_defined(d, bit);
     print_sides(d, bit);

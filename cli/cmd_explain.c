@@ -2,9 +2,16 @@
 #include "cli.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { WIDTH = 96, PLOT_ROWS = 12, PLOT_COLUMNS = 60 };
+
+/* What was explained so far. */
+typedef struct shown {
+    size_t n;
+    cr_explanation **before;
+} shown;
 
 /* ---- for people ------------------------------------------------------------------------------- */
 
@@ -13,9 +20,9 @@ static void fill(const char *text, const char *indent)
 {
     size_t column = 0;
     while (*text) {
-        size_t n = strcspn(text, " "), shown = 0;
-        for (size_t i = 0; i < n; i++) shown += text[i] != '`' && ((unsigned char)text[i] & 0xC0) != 0x80;
-        if (column && column + 1 + shown > WIDTH) {
+        size_t n = strcspn(text, " "), wide = 0;
+        for (size_t i = 0; i < n; i++) wide += text[i] != '`' && ((unsigned char)text[i] & 0xC0) != 0x80;
+        if (column && column + 1 + wide > WIDTH) {
             putchar('\n');
             column = 0;
         }
@@ -23,7 +30,7 @@ static void fill(const char *text, const char *indent)
         else fputs(indent, stdout);
         for (size_t i = 0; i < n; i++)
             if (text[i] != '`') putchar(text[i]);
-        column += shown;
+        column += wide;
         text += n;
         while (*text == ' ') text++;
     }
@@ -41,12 +48,13 @@ static void print_table(const cr_block *b)
     for (size_t r = 0; r < b->n_rows; r++) {
         fputs("    ", stdout);
         for (size_t c = 0; c < b->n_columns; c++)
-            term_printf(r ? INK_PLAIN : INK_LABEL, "  %*s", (int)(c < 64 ? width[c] : 0), b->cell[r * b->n_columns + c]);
+            term_printf(r ? INK_PLAIN : INK_LABEL, "  %*s", (int)(c < 64 ? width[c] : 0),
+                        b->cell[r * b->n_columns + c]);
         putchar('\n');
     }
 }
 
-/* Points on a grid of characters: `*` the first series, `o` the second. Time runs to the right, powers of ten upwards. */
+/* Points on a grid of characters: `*` the first series, `o` the second. Powers of ten upwards. */
 static void print_plot(const cr_block *b)
 {
     double left = INFINITY, right = -INFINITY, low = INFINITY, high = -INFINITY;
@@ -68,7 +76,8 @@ static void print_plot(const cr_block *b)
         for (size_t i = 0; i + 1 < b->series[s].n; i++) { /* the points, joined by dots */
             const cr_series *q = &b->series[s];
             for (int t = 0; t <= 40; t++) {
-                double f = t / 40.0, x = q->x[i] + f * (q->x[i + 1] - q->x[i]), y = q->y[i] + f * (q->y[i + 1] - q->y[i]);
+                double f = t / 40.0, x = q->x[i] + f * (q->x[i + 1] - q->x[i]);
+                double y = q->y[i] + f * (q->y[i + 1] - q->y[i]);
                 if (!isfinite(y)) continue;
                 int c = (int)((x - left) / (right - left) * (PLOT_COLUMNS - 1) + 0.5);
                 int r = (int)((high - y) / (high - low) * (PLOT_ROWS - 1) + 0.5);
@@ -95,22 +104,44 @@ static void print_plot(const cr_block *b)
 static void print_formula(const cr_block *b, bool unicode)
 {
     const char *f = unicode ? b->formula.unicode : b->formula.text;
-    if (*b->text) {
-        fill(b->text, "      ");
-        fputs("          ", stdout);
-        term_lines(INK_RESULT, f, 10);
-    } else {
-        fputs("      ", stdout);
-        term_lines(INK_RESULT, f, 6);
-    }
+    unsigned indent = *b->text ? 10 : 6;
+    if (*b->text) fill(b->text, "      ");
+    printf("%*s", (int)indent, "");
+    term_cases(INK_RESULT, f, indent, WIDTH);
 }
 
-static void print_text(const cr_explanation *e, bool unicode, bool first)
+static bool same(const cr_block *a, const cr_block *b)
 {
-    term_query(e->query, first);
+    if (a->kind != b->kind || strcmp(a->text, b->text)) return false;
+    if (a->kind == CR_BLOCK_TEXT) return true;
+    if (a->kind != CR_BLOCK_TABLE || a->n_rows != b->n_rows || a->n_columns != b->n_columns) return false;
+    for (size_t i = 0; i < a->n_rows * a->n_columns; i++)
+        if (strcmp(a->cell[i], b->cell[i])) return false;
+    return true;
+}
+
+/* Was the block there in an explanation before? Words that lead up to a formula are said again. */
+static bool said_before(const shown *s, const cr_explanation *e, size_t i)
+{
+    const cr_block *b = &e->block[i];
+    if (b->kind != CR_BLOCK_TEXT && b->kind != CR_BLOCK_TABLE) return false;
+    if (i + 1 < e->n_blocks && b[1].kind == CR_BLOCK_FORMULA) return false;
+    for (size_t k = 0; k < s->n; k++)
+        for (size_t j = 0; j < s->before[k]->n_blocks; j++)
+            if (same(b, &s->before[k]->block[j])) return true;
+    return false;
+}
+
+static void print_text(const shown *s, const cr_explanation *e, bool unicode)
+{
+    term_query(e->query, s->n == 0);
+    bool skipped = false;
     for (size_t i = 0; i < e->n_blocks; i++) {
         const cr_block *b = &e->block[i];
-        bool formula = b->kind == CR_BLOCK_FORMULA;
+        bool formula = b->kind == CR_BLOCK_FORMULA, said = said_before(s, e, i);
+        if (said && !skipped) puts("\n    As above.");
+        skipped = said;
+        if (said) continue;
         if (!(formula && i && e->block[i - 1].kind == CR_BLOCK_FORMULA)) putchar('\n');
         switch (b->kind) {
         case CR_BLOCK_TITLE: printf("  "); term_put(INK_QUERY, b->text); putchar('\n'); break;
@@ -124,11 +155,32 @@ static void print_text(const cr_explanation *e, bool unicode, bool first)
 
 /* ---- LaTeX ------------------------------------------------------------------------------------- */
 
+/* The length of a power of ten at t, like 10^-12.3; 0: there is none. */
+static size_t power_at(const char *t)
+{
+    if (strncmp(t, "10^", 3)) return 0;
+    size_t sign = 3 + (t[3] == '-'), n = sign + strspn(t + sign, "0123456789");
+    if (n == sign) return 0;
+    size_t point = t[n] == '.' ? strspn(t + n + 1, "0123456789") : 0;
+    return point ? n + 1 + point : n;
+}
+
 /* Text with what is special in LaTeX escaped; formulas between backquotes as code. */
 static void latex_text(const char *t)
 {
     bool code = false;
     for (; *t; t++) {
+        size_t n = code ? 0 : power_at(t);
+        if (n) {
+            printf("$10^{%.*s}$", (int)n - 3, t + 3);
+            t += n - 1;
+            continue;
+        }
+        if (!code && (*t == '<' || *t == '>')) {
+            fputs(t[1] == '=' ? *t == '<' ? "$\\le$" : "$\\ge$" : *t == '<' ? "$<$" : "$>$", stdout);
+            t += t[1] == '=';
+            continue;
+        }
         switch (*t) {
         case '`': fputs(code ? "}" : "\\texttt{", stdout); code = !code; break;
         case '_': case '%': case '&': case '#': case '$': case '{': case '}': putchar('\\'); putchar(*t); break;
@@ -137,16 +189,10 @@ static void latex_text(const char *t)
         case '~': fputs("\\~{}", stdout); break;
         case '<': fputs("\\textless{}", stdout); break;
         case '>': fputs("\\textgreater{}", stdout); break;
-        case '|': fputs("\\textbar{}", stdout); break;
+        case '|': fputs(code ? "\\textbar{}" : "$|$", stdout); break;
         default: putchar(*t);
         }
     }
-}
-
-static void latex_cell(const char *c)
-{
-    if (!strncmp(c, "10^", 3)) printf("$10^{%s}$", c + 3);
-    else latex_text(c);
 }
 
 static void latex_plot(const cr_block *b)
@@ -195,7 +241,7 @@ static void print_latex(const cr_explanation *e)
             for (size_t r = 0; r < b->n_rows; r++) {
                 for (size_t c = 0; c < b->n_columns; c++) {
                     if (c) fputs(" & ", stdout);
-                    latex_cell(b->cell[r * b->n_columns + c]);
+                    latex_text(b->cell[r * b->n_columns + c]);
                 }
                 puts(r ? " \\\\" : " \\\\ \\hline");
             }
@@ -283,8 +329,14 @@ int cmd_explain(session *s)
     json_t *results = json_array();
     if (s->doc) json_object_set(s->doc, "results", results);
     int status = EXIT_DONE;
-    bool any = false, first = true;
+    bool any = false;
+    shown done = {0};
     for (size_t i = 0; i < s->n; i++) any |= cr_program_network(s->p, s->statement[i]) != 0;
+    done.before = malloc((s->n + 1) * sizeof *done.before);
+    if (!done.before) {
+        fputs("chainrule: out of memory\n", stderr);
+        status = EXIT_FAULT;
+    }
     for (size_t i = 0; i < s->n && status == EXIT_DONE; i++) {
         cr_explanation *e = NULL;
         unsigned network = cr_program_network(s->p, s->statement[i]);
@@ -302,10 +354,11 @@ int cmd_explain(session *s)
         }
         if (s->doc) json_array_append_new(results, explanation_json(e));
         if (human && latex) print_latex(e);
-        else if (human) print_text(e, unicode, first);
-        first = false;
-        cr_explanation_free(e);
+        else if (human) print_text(&done, e, unicode);
+        done.before[done.n++] = e;
     }
+    for (size_t k = 0; k < done.n; k++) cr_explanation_free(done.before[k]);
+    free(done.before);
     json_decref(results);
     return status;
 }

@@ -77,6 +77,35 @@ void term_lines(ink colour, const char *text, unsigned indent)
     }
 }
 
+/* The end of what stands before the next comma of this level, or before the bracket that ends the level. */
+static size_t argument(const char *s)
+{
+    int level = 0;
+    size_t n = 0;
+    for (; s[n]; n++) {
+        if (strchr("([", s[n])) level++;
+        if (strchr(")]", s[n]) && level-- == 0) break;
+        if (s[n] == ',' && level == 0) break;
+    }
+    return n;
+}
+
+void term_cases(ink colour, const char *text, unsigned indent, unsigned width)
+{
+    if (strlen(text) + indent > width && !strchr(text, '\n'))
+        while (!strncmp(text, "if(", 3)) {
+            size_t n = 3 + argument(text + 3);
+            if (text[n] != ',') break;
+            n++;
+            n += argument(text + n);
+            if (text[n] != ',' || text[n + 1] != ' ') break;
+            term_printf(colour, "%.*s", (int)n + 1, text);
+            printf("\n%*s", (int)indent, "");
+            text += n + 2;
+        }
+    term_lines(colour, text, indent);
+}
+
 /* ---- numbers ---------------------------------------------------------------------------------- */
 
 void number_text(double v, char out[32])

@@ -22,6 +22,7 @@ import re
 import subprocess
 import sys
 
+COMMANDS = "result|where|steps|checked|verdict|assumes|network|table"
 PROGRAM = os.environ.get("CHAINRULE", "chainrule")
 
 # \crfit: a formula in the width it needs; one that is too wide for the line is made smaller. \crnote: words at the end
@@ -194,8 +195,7 @@ def fill(sheet, template):
     def line(text):
         if text.strip() == "%%macros":
             return [MACROS]
-        m = re.fullmatch(r"\\(result|where|steps|checked|verdict|assumes|network|table)\{(\d+)\}(?:\{(.*)\})?",
-                         text.strip())
+        m = re.fullmatch(rf"\\({COMMANDS})\{{(\d+)\}}(?:\{{(.*)\}})?", text.strip())
         if not m:
             return [text.replace("@version@", sheet.version)]
         rest = [] if m[3] is None else [m[3]]

@@ -25,6 +25,21 @@ typedef struct explain_subject {
     const char *name; /* of the activation */
 } explain_subject;
 
+/* A factor as constant + rest*f', if it is one. */
+typedef struct factor_form {
+    bool affine;
+    cr_ref constant, rest; /* factor = constant + rest * f' */
+    double shift;          /* the constant, where it is a number */
+    bool is_number;
+} factor_form;
+
+/* How steep an activation is: the least and the greatest value of its derivative, infinite where there is no bound, and
+ * where its size is largest: at, and all of from..to. */
+typedef struct steepness {
+    const char *name;
+    double min, max, at, from, to;
+} steepness;
+
 /* Appends a block. Text is printed with fmt; false: out of memory. */
 bool say(explanation *x, cr_block_kind kind, const char *fmt, ...) CR_PRINTF(3, 4);
 bool show(explanation *x, explain_subject *s, cr_ref formula, const char *fmt, ...) CR_PRINTF(4, 5);
@@ -32,15 +47,24 @@ bool put_formula(explanation *x, explain_subject *s, cr_ref a, cr_formula *out);
 /* A table whose cells are n_rows*n_columns texts of the arena. */
 bool tabulate(explanation *x, size_t n_rows, size_t n_columns, const char **cell, const char *fmt, ...)
     CR_PRINTF(5, 6);
+cr_block *new_block(explanation *x, cr_block_kind kind);
 const char *cell_text(explanation *x, const char *fmt, ...) CR_PRINTF(2, 3);
 const char *power_of_ten(explanation *x, double log10_value); /* 10^-12.3 */
 const char *plain_number(explanation *x, double v);           /* 1/4, 0.3, 2 */
 
+const char *dim_of(explanation *x, explain_subject *s, cr_dim d);
+
+/* ---- sections (explain_sections.c); false: an error is set, or out of memory -------------------- */
+
+bool describe_factor(explanation *x, explain_subject *s, factor_form *f);
+bool describe_depth(explanation *x, explain_subject *s);  /* of scalar subjects */
+bool describe_layers(explanation *x, explain_subject *s); /* the same */
+bool describe_skips(explanation *x, explain_subject *s);
+
 /* ---- numbers (explain_numbers.c) --------------------------------------------------------------- */
 
-/* Least and greatest value of the derivative of the activation over the real line, found by search, and where its size
- * is largest. max is infinite where it grows without bound. */
-cr_status slope_range(cr_graph *g, cr_op op, cr_fun fun, double *min, double *max, double *at);
+/* Found by search over the real line; the name is left as it is. */
+cr_status slope_range(cr_graph *g, cr_op op, cr_fun fun, steepness *out);
 
 /* Values for everything that a root needs: the family `var` is `weight` throughout, other families 0, single variables
  * 1/2, the depth `depth`; what the text gives for single variables stands. Unknown functions are sigmoid. */

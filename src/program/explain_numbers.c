@@ -74,13 +74,39 @@ static cr_status extreme_slope(cr_graph *g, cr_op op, cr_fun fun, int want, doub
     return CR_OK;
 }
 
-cr_status slope_range(cr_graph *g, cr_op op, cr_fun fun, double *min, double *max, double *at)
+/* The z around `at` at which the slope is as large: out->from..to. */
+static cr_status plateau(cr_graph *g, cr_op op, cr_fun fun, double value, steepness *out)
+{
+    double z[GRID];
+    exec_array slope = {0};
+    for (size_t i = 0; i < GRID; i++) z[i] = sinh(-8 + 16 * (double)i / (GRID - 1));
+    cr_status s = slopes_at(g, op, fun, z, GRID, &slope);
+    out->from = out->to = out->at;
+    for (size_t i = 0; s == CR_OK && i < GRID; i++) {
+        if (slope.value[i] != value) continue;
+        out->from = fmin(out->from, z[i]);
+        out->to = fmax(out->to, z[i]);
+    }
+    for (size_t i = 0; s == CR_OK && i < GRID; i++) /* one range without a gap, or nothing is said of it */
+        if (z[i] > out->from && z[i] < out->to && slope.value[i] != value && z[i] != 0) out->from = out->to = out->at;
+    exec_array_free(&slope);
+    if (s != CR_OK || !(out->to - out->from > 0.5)) return s;
+    double step = sinh(16.0 / (GRID - 1)); /* from the point of the grid to the kink before it */
+    if (fabs(out->from) < 2 * step) out->from = 0;
+    if (fabs(out->to) < 2 * step) out->to = 0;
+    out->at = out->to > 1000 ? fmax(out->from, 0) + 1 : out->from < -1000 ? fmin(out->to, 0) - 1
+                                                                           : (out->from + out->to) / 2;
+    return s;
+}
+
+cr_status slope_range(cr_graph *g, cr_op op, cr_fun fun, steepness *out)
 {
     double low_at;
-    cr_status s = extreme_slope(g, op, fun, 1, max, at);
-    if (s == CR_OK) s = extreme_slope(g, op, fun, -1, min, &low_at);
-    if (s == CR_OK && -*min > *max) *at = low_at;
-    return s;
+    cr_status s = extreme_slope(g, op, fun, 1, &out->max, &out->at);
+    if (s == CR_OK) s = extreme_slope(g, op, fun, -1, &out->min, &low_at);
+    bool low = s == CR_OK && -out->min > out->max;
+    if (low) out->at = low_at;
+    return s == CR_OK ? plateau(g, op, fun, low ? out->min : out->max, out) : s;
 }
 
 /* ---- magnitudes ---------------------------------------------------------------------------------- */

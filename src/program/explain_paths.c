@@ -31,7 +31,8 @@ static const design designs[] = {
      INPUT "def s[1] = w[1]*x + b[1]\ndef o[1] = f(s[1])\n"
            "def s[i] = w[i]*o[i-1] + b[i] for i in 2..N\ndef o[i] = o[i-2] + f(s[i]) for i in 2..N\n", false},
     {"dense: each layer sees the sum of all before it", "every layer reaches the output through one layer",
-     "def c[0] = x\ndef s[i] = w[i]*c[i-1] + b[i] for i in 1..N\n" OUTPUT "def c[i] = c[i-1] + o[i] for i in 1..N\n", false},
+     "def c[0] = x\ndef s[i] = w[i]*c[i-1] + b[i] for i in 1..N\n" OUTPUT
+     "def c[i] = c[i-1] + o[i] for i in 1..N\n", false},
 };
 enum { DESIGNS = sizeof designs / sizeof designs[0] };
 
@@ -93,7 +94,7 @@ static cr_status measure(explain_subject *s, explanation *x, const design *d, co
                                                                                        : cr_graph_status(p->g);
         dim_sym j = name_intern(p->g->dims, "j", 1);
         out->worst = INFINITY;
-        for (int64_t k = 1; status == CR_OK && k <= LAYERS - d->inner; k++) { /* for each j the design that favours it */
+        for (int64_t k = 1; status == CR_OK && k <= LAYERS - d->inner; k++) { /* the design that favours k */
             cr_ref root = graph_subst_symbol(p->g, one, j, dim_const(p->g->dims, k));
             status = root ? log_sizes(&own, root, (explain_point){weight, LAYERS}, 1, &size[k - 1])
                           : cr_graph_status(p->g);
@@ -130,8 +131,8 @@ cr_status compare_architectures(explain_subject *s, explanation *x)
     bool unknown = s->op == CR_OP_NONE || (s->op == CR_OP_CALL && !s->g->fun[s->fun].body);
     bool ok = say(x, CR_BLOCK_TITLE, "Short paths for every layer");
     ok = ok && say(x, CR_BLOCK_TEXT,
-                   "A layer j gets a useful gradient if it has a path to the output with few factors. Architectures that "
-                   "give it one, each with the gradient of layer j in closed form%s%s%s:",
+                   "A layer j gets a useful gradient if it has a path to the output with few factors. Architectures "
+                   "that give it one, each with the gradient of layer j in closed form%s%s%s:",
                    s->op == CR_OP_CALL || s->op == CR_OP_NONE ? "" : " (f is ",
                    s->op == CR_OP_CALL || s->op == CR_OP_NONE ? "" : s->name,
                    s->op == CR_OP_CALL || s->op == CR_OP_NONE ? "" : ")");
@@ -154,13 +155,13 @@ cr_status compare_architectures(explain_subject *s, explanation *x)
     sb_init(&legend);
     for (size_t d = 0; d < DESIGNS; d++) sb_printf(&legend, "%s(%zu) %s", d ? ", " : "", d + 1, designs[d].name);
     ok = tabulate(x, LAYERS + 2, DESIGNS + 1, cell,
-                  "|d o[N] / d w[j]| for every layer j at N = %d, all w = 1, b = 0, x = 1/2%s; in (3) each j has a network of "
-                  "its own. %s:", LAYERS,
+                  "|d o[N] / d w[j]| for every layer j at N = %d, all w = 1, b = 0, x = 1/2%s; in (3) each j has a "
+                  "network of its own. %s:", LAYERS,
                   unknown ? ", with the sigmoid for the activation" : "", sb_str(&legend));
     sb_free(&legend);
     size_t best = 0;
     for (size_t d = 1; d < DESIGNS; d++)
-        if (a[d].worst > a[best].worst) best = d;
+        if (!designs[d].inner && a[d].worst > a[best].worst) best = d; /* of (3) there are as many as layers */
     ok = ok && say(x, CR_BLOCK_TEXT,
                    "The layer that gets least gets %s in the plain chain and %s with \"%s\". A path without factors "
                    "saves a gradient from vanishing; that it does not explode either, small weights (or a factor like "
