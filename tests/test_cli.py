@@ -147,8 +147,9 @@ class Explain(Case):
         self.assertEqual(self.table(r, "The slopes")[1], ["f", "-1/8 and 1", "0", "|w[i]|", "1"])
 
     def test_slopes(self):
-        for f, slope, at in [("relu", "0 and 1", "z > 0"), ("leaky_relu", "0.01 and 1", "z > 0"), ("tanh", "0 and 1", "0"),
-                             ("sin", "-1 and 1", "0"), ("exp", "0 and inf", "large z"), ("softplus", "0 and 1", "large z"),
+        for f, slope, at in [("relu", "0 and 1", "z > 0"), ("leaky_relu", "0.01 and 1", "z > 0"),
+                             ("tanh", "0 and 1", "0"), ("sin", "-1 and 1", "0"), ("exp", "0 and inf", "large z"),
+                             ("softplus", "0 and 1", "large z"),
                              ("selu", "0 and 1.758", "0"), ("gelu", "-0.1289 and 1.129", "1.414")]:
             r = self.results(CHAIN.replace("sigma", f) + "derive o[N] wrt w[1]\n")[0]
             self.assertEqual(self.table(r, "The slopes")[1][:3], [f, slope, at])
@@ -193,7 +194,8 @@ class Explain(Case):
         self.assertIn("The norm of a factor", self.explained("fun g : R -> R\n" + text.replace("FUN", "g")))
 
     def test_shared_weight(self):
-        text = "let u : R, y[1..T] : R\ndef g[0] = 0\ndef g[t] = tanh(u*g[t-1] + y[t]) for t in 1..T\nderive g[T] wrt u\n"
+        text = "let u : R, y[1..T] : R\ndef g[0] = 0\ndef g[t] = tanh(u*g[t-1] + y[t]) for t in 1..T\n"
+        text += "derive g[T] wrt u\n"
         words = self.explained(text)
         self.assertIn("u acts in every layer, so the gradient is a sum over the layers", words)
         self.assertIn("vanishes if all |u| <", words)
