@@ -6,11 +6,15 @@ _chainrule()
     local options
     COMPREPLY=()
     if [[ $COMP_CWORD -eq 1 ]]; then
-        COMPREPLY=($(compgen -W "derive eval check --help --version" -- "$cur"))
+        COMPREPLY=($(compgen -W "derive eval check explain --help --version" -- "$cur"))
         return
     fi
     case $prev in
-        --format) COMPREPLY=($(compgen -W "text unicode latex numpy" -- "$cur")); return ;;
+        --format)
+            local formats="text unicode latex numpy"
+            [[ $command == explain ]] && formats="text unicode latex"
+            COMPREPLY=($(compgen -W "$formats" -- "$cur"))
+            return ;;
         --form) COMPREPLY=($(compgen -W "auto component matrix gradient" -- "$cur")); return ;;
         --precision) COMPREPLY=($(compgen -W "f32 f64" -- "$cur")); return ;;
         --json) COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -21,6 +25,7 @@ _chainrule()
         derive) options="$common --format --form --steps --depth" ;;
         eval) options="$common --at" ;;
         check) options="$common --at --form --points" ;;
+        explain) options="$common --format" ;;
         *) return ;;
     esac
     if [[ $cur == -* ]]; then

@@ -80,12 +80,178 @@ class Case(unittest.TestCase):
         return r
 
 
+CHAIN = """\
+let x : R, w[1..N] : R, b[1..N] : R
+def o[0] = x
+def s[i] = w[i]*o[i-1] + b[i] for i in 1..N
+def o[i] = sigma(s[i]) for i in 1..N
+"""
+UNKNOWN = "fun sigma : R -> R\n" + CHAIN
+
+
+class Explain(Case):
+    def explained(self, text, *args):
+        r = run("explain", "-", *args, stdin=text)
+        self.assertEqual(r.returncode, 0, r.stderr)
+        return " ".join(r.stdout.split())  # sentences are filled
+
+    def results(self, text):
+        return document("explain", "-", stdin=text)["results"]
+
+    def sections(self, result):
+        return [b["text"] for b in result["blocks"] if b["kind"] == "title"]
+
+    def table(self, result, start):
+        return next(b["rows"] for b in result["blocks"] if b["kind"] == "table" and b["text"].startswith(start))
+
+    def test_usage(self):
+        self.fails(2, "explain")
+        self.fails(2, "explain", "--steps", "t.cr", says="not an option of explain")
+        self.fails(2, "explain", "--depth", "3", "t.cr", says="not an option of explain")
+        self.fails(2, "explain", "--at", "x=1", "t.cr", says="not an option of explain")
+        self.fails(2, "explain", "--format", "pdf", "t.cr", says="pdf")
+        self.fails(2, "explain", "--format", "numpy", "t.cr", says="one format")
+        self.fails(2, "expain", "t.cr", says="did you mean explain?")
+        self.fails(3, "explain", self.file("let x : R\n"), says="no `derive` statement")
+
+    def test_no_recurrence(self):
+        self.fails(3, "explain", self.file("let x : R\nderive x^2 wrt x\n"), says="no derivative through a recurrence")
+        d = document("explain", "-", status=3, stdin="let x : R\nderive x^2 wrt x\n")
+        self.assertIn("recurrence", d["error"]["message"])
+        # beside a network, statements without one are passed over
+        text = UNKNOWN + "derive x^2 wrt x\nderive o[N] wrt w[1]\nderive o[N] wrt w\n"
+        self.assertEqual([r["query"] for r in self.results(text)], ["derive o[N] wrt w[1]"])
+
+    def test_unknown_activation(self):
+        r = self.results(UNKNOWN + "derive o[N] wrt w[1]\n")[0]
+        self.assertEqual(r["activation"], "sigma")
+        self.assertEqual((r["slope"]["min"], r["slope"]["max"], r["slope"]["at"]), (0, 0.25, 0))  # of the sigmoid
+        self.assertEqual(r["threshold"], 4)
+        slopes = self.table(r, "The slopes")
+        self.assertEqual(slopes[1], ["sigmoid", "0 and 1/4", "0", "1/4*|w[i]|", "4"])
+        self.assertEqual(slopes[3], ["relu", "0 and 1", "z > 0", "|w[i]|", "1"])
+        self.assertEqual([d["N"] for d in r["magnitudes"]], [10, 20, 50, 100])
+        sizes = [d["log10_gradient"] for d in r["magnitudes"]]
+        self.assertEqual(sizes, sorted(sizes, reverse=True))
+        for d in r["magnitudes"]:
+            self.assertLess(d["log10_gradient"], d["N"] * math.log10(1 / 4) + math.log10(0.5) + 1e-9)
+        self.assertEqual(len(r["architectures"]), 7)
+        residual = r["architectures"][4]
+        self.assertEqual(residual["gradient"]["text"], "o[j-1]*sigma'(s[j])*prod(i=j+1..N, 1 + w[i]*sigma'(s[i]))")
+
+    def test_user_function(self):
+        r = self.results("fun f(z) = z/(1 + z^2)\n" + CHAIN.replace("sigma", "f") + "derive o[N] wrt w[1]\n")[0]
+        self.assertEqual(r["activation"], "f")
+        self.assertAlmostEqual(r["slope"]["min"], -1 / 8, places=12)
+        self.assertEqual((r["slope"]["max"], r["slope"]["at"], r["threshold"]), (1, 0, 1))
+        self.assertEqual(self.table(r, "The slopes")[1], ["f", "-1/8 and 1", "0", "|w[i]|", "1"])
+
+    def test_slopes(self):
+        for f, slope, at in [("relu", "0 and 1", "z > 0"), ("leaky_relu", "0.01 and 1", "z > 0"),
+                             ("tanh", "0 and 1", "0"), ("sin", "-1 and 1", "0"), ("exp", "0 and inf", "large z"),
+                             ("softplus", "0 and 1", "large z"),
+                             ("selu", "0 and 1.758", "0"), ("gelu", "-0.1289 and 1.129", "1.414")]:
+            r = self.results(CHAIN.replace("sigma", f) + "derive o[N] wrt w[1]\n")[0]
+            self.assertEqual(self.table(r, "The slopes")[1][:3], [f, slope, at])
+            if f == "exp":
+                self.assertIsNone(r["threshold"])
+            else:
+                self.assertAlmostEqual(r["threshold"], 1 / max(abs(r["slope"]["min"]), abs(r["slope"]["max"])))
+
+    def test_skip(self):
+        text = UNKNOWN + "def s[N] = w[N]*(o[N-1] + o[1]) + b[N]\nderive o[N] wrt w[1]\n"
+        r = self.results(text)[0]
+        self.assertIn("What the skip connection does", self.sections(r))
+        sizes = [d["log10_gradient"] for d in r["magnitudes"]]
+        self.assertAlmostEqual(sizes[0], sizes[-1], places=3)  # layer 1 no longer feels the depth
+        self.assertLess(r["log10_layers"][1], r["log10_layers"][0] - 3)  # layer 2 does
+        for words in ("no second path", "does not cure explosion", "The sum can also cancel"):
+            self.assertIn(words, self.explained(text))
+        every = UNKNOWN + "def s[N] = w[N]*sum(i=1..N-1, o[i]) + b[N]\nderive o[N] wrt w[1]\n"
+        self.assertNotIn("no second path", self.explained(every))
+        self.assertIn("Every layer that a skip starts from", self.explained(every))
+
+    def test_two_networks(self):
+        text = UNKNOWN + "derive o[N] wrt w[1]\ndef s[N] = w[N]*(o[N-1] + o[1]) + b[N]\nderive o[N] wrt w[1]\n"
+        first, second = self.results(text)
+        self.assertNotIn("Short paths for every layer", self.sections(first))
+        self.assertIn("Short paths for every layer", self.sections(second))
+        self.assertEqual(self.explained(text).count("let L be the largest size"), 1)  # then: as above
+        self.assertIn("As above.", self.explained(text))
+
+    def test_residual(self):
+        r = self.explained(CHAIN.replace("= sigma", "= o[i-1] + tanh") + "derive o[N] wrt w[1]\n")
+        self.assertIn("|factor - 1| <=", r)
+        self.assertIn("one summand without any factor of a layer, 1", r)
+
+    def test_vectors(self):
+        text = ("let W[1..N] : R^{n x n}, x : R^n, a : R^n\ndef h[0] = x\ndef h[i] = FUN(W[i]*h[i-1]) for i in 1..N\n"
+                "derive a'*h[N] wrt W[1]\n")
+        r = self.results(text.replace("FUN", "tanh"))[0]
+        self.assertEqual((r["activation"], r["magnitudes"], r["architectures"]), ("tanh", [], []))
+        words = self.explained(text.replace("FUN", "tanh"))
+        self.assertIn("The norm of a factor is at most L times", words)
+        self.assertIn("The norm of a factor", self.explained("fun g : R -> R\n" + text.replace("FUN", "g")))
+
+    def test_shared_weight(self):
+        text = "let u : R, y[1..T] : R\ndef g[0] = 0\ndef g[t] = tanh(u*g[t-1] + y[t]) for t in 1..T\n"
+        text += "derive g[T] wrt u\n"
+        words = self.explained(text)
+        self.assertIn("u acts in every layer, so the gradient is a sum over the layers", words)
+        self.assertIn("vanishes if all |u| <", words)
+
+    def test_two_lags(self):
+        text = ("fun f : R -> R\nlet x : R, w[1..N] : R, v[1..N] : R\ndef o[0] = x\ndef o[1] = f(w[1]*x)\n"
+                "def o[i] = f(w[i]*o[i-1] + v[i]*o[i-2]) for i in 2..N\nderive o[N] wrt w[1]\n")
+        words = self.explained(text)
+        self.assertIn("it falls at least like q^(n/2)", words)
+        self.assertNotIn("vanishes if all", words)
+        self.assertIsNone(self.results(text)[0]["threshold"])
+
+    def test_recursion_only(self):
+        text = ("fun f : R -> R\nlet x : R, w[1..N] : R\ndef q[0] = x\n"
+                "def q[i] = f(sum(k=0..i-1, w[k+1]*q[k])) for i in 1..N\nderive q[N] wrt w[1]\n")
+        r = self.results(text)[0]
+        self.assertEqual(self.sections(r), ["The network", "The gradient"])
+        rules = [b["formula"]["text"] for b in r["blocks"] if b["kind"] == "formula"]
+        self.assertTrue(any(x.startswith("dq_dw[i] = ") for x in rules), rules)
+        self.assertIn("its derivative is a recursion", self.explained(text))
+
+    def test_latex(self):
+        r = run("explain", "-", "--format", "latex", stdin=UNKNOWN + "derive o[N] wrt w[1]\n")
+        self.assertEqual(r.returncode, 0)
+        self.assertIn(r"\subsection*{The gradient}", r.stdout)
+        self.assertIn(r"\[ o_{k-1} \, \sigma'(s_{k}) \, \prod_{i=k+1}^{N} w_{i} \, \sigma'(s_{i}) \]", r.stdout)
+        self.assertIn(r"\begin{tabular}{rrrrr}", r.stdout)
+        self.assertEqual(r.stdout.count("{"), r.stdout.count("}"))
+        self.assertNotIn("`", r.stdout)
+
+    def test_json(self):
+        d = document("explain", "-", stdin=UNKNOWN + "derive o[N] wrt w[1]\n")
+        self.assertEqual((d["schema"], d["command"]), ("chainrule.explain/1", "explain"))
+        r = d["results"][0]
+        self.assertEqual(set(r), {"query", "activation", "slope", "threshold", "magnitudes", "log10_layers",
+                                  "architectures", "blocks"})
+        self.assertEqual({b["kind"] for b in r["blocks"]}, {"title", "text", "formula", "table", "plot"})
+        self.assertEqual(len(r["log10_layers"]), 10)
+        for a in r["architectures"]:
+            self.assertEqual(len(a["log10_layers"]), 10)
+            self.assertIn("def o[", a["rules"])
+
+    def test_unicode_and_cases(self):
+        text = UNKNOWN + "def s[N] = w[N]*(o[N-1] + o[1]) + b[N]\nderive o[N] wrt w[k]\n"
+        lines = run("explain", "-", stdin=text).stdout.split("\n")
+        at = next(i for i, x in enumerate(lines) if x.lstrip().startswith("if(k == 1"))
+        self.assertTrue(lines[at + 1].lstrip().startswith("if(k < N"))
+        self.assertIn("\u03c3", run("explain", "-", "--format", "unicode", stdin=text).stdout)
+
+
 class Usage(Case):
     def test_help_and_version(self):
         self.assertRegex(run("--version").stdout, r"^chainrule \d+\.\d+\.\d+\n$")
         top = run("--help")
         self.assertEqual(top.returncode, 0)
-        for command in ("derive", "eval", "check"):
+        for command in ("derive", "eval", "check", "explain"):
             self.assertIn(command, top.stdout)
             r = run(command, "--help")
             self.assertEqual(r.returncode, 0)

@@ -37,6 +37,13 @@ show check -e "relu(x)^2" --let "x : R" --wrt x --at "x = 0"
 show check -e "relu(x) - relu(-x)" --let "x : R" --wrt x --at "x = 0"
 show check -e "relu(x)" --let "x : R" --wrt x --at "x = 0"
 
-title "4. Second derivatives stay small" \
+title "4. A network of N layers, with N a symbol and an unknown activation" \
+    "The gradient of a chain, and with a skip over layers 2..N-1: 1 + product."
+show derive examples/sheet-11/task2.cr
+
+title "5. Why gradients vanish and explode" "What one layer does, and what the skip cures."
+show explain examples/depth/skip.cr
+
+title "6. Second derivatives stay small" \
     "Matrix factorisation: the Hessian by U has (m k)^2 entries, its formula two factors."
 show derive -e "tr((T - U*V')*(T - U*V')')" --let "T : R^{m x n}, U : R^{m x k}, V : R^{n x k}" --wrt "U, U"

@@ -194,9 +194,9 @@ static bool say_bound(explanation *x, explain_subject *s, const factor_form *f, 
 
 static bool say_sizes(explanation *x)
 {
-    return say(x, CR_BLOCK_TEXT, "Where every factor is at most q < 1 in size, a product of n factors is at most q^n: it "
-               "vanishes exponentially with the number of layers. Where every one is at least q > 1 it is at least q^n: "
-               "it explodes.");
+    return say(x, CR_BLOCK_TEXT, "Where every factor is at most q < 1 in size, a product of n factors is at most q^n: "
+               "it vanishes exponentially with the number of layers. Where every one is at least q > 1 it is at least "
+               "q^n: it explodes.");
 }
 
 /* The factors are matrices, or no affine function of the slope. */
@@ -463,7 +463,7 @@ bool describe_skips(explanation *x, explain_subject *s)
                    "1 to it changes nothing: a skip does not cure explosion.");
     ok = ok && say(x, CR_BLOCK_TEXT, "The sum can also cancel: where the product is -1, 1 + product is 0, and the "
                    "layer gets no gradient at all.%s", isnan(x->out.threshold) ? "" :
-                   " With all weights below 1/L in size that cannot happen, since the product is then smaller than 1 in "
-                   "size; with larger ones it can.");
+                   " With all weights below 1/L in size that cannot happen, since the product is then smaller than 1 "
+                   "in size; with larger ones it can.");
     return ok;
 }
