@@ -679,7 +679,8 @@ cr_status lang_print_numpy(cr_graph *g, cr_ref a, size_t n_free, const lang_free
     sb_init(&w.lines);
     bool ok = py_families_find(&families, g, a, n_free, free_index) && pr_begin(&w.p, g, a, LANG_AUTO);
     ok = ok && pr_reserve(&w.p, families.reserved.n, families.reserved.s) &&
-         py_families_write(&w, n_free, free_index) && py_analyse(&w, a) && py_block(&w, a, 0) && write_function(&w, a, n_free, free_index, &out);
+         py_families_write(&w, n_free, free_index) && py_analyse(&w, a) && py_block(&w, a, 0) &&
+         write_function(&w, a, n_free, free_index, &out);
     if (ok) {
         sb_write(b, sb_str(&out), out.n);
         if (b->status != CR_OK) graph_fail(g, b->status, "out of memory");
