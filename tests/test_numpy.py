@@ -89,9 +89,8 @@ CASES = [
 # Recurrences: text, and the shapes of members, for the numbers of `chainrule eval`. SIGMA: an unknown function, which
 # is tanh for eval.
 SIGMA = "fun sigma : R -> R"
-VALUES = {"x": (), "v": (), "u": (), "h0": (), "q": "d", "z": "d", "w": ["N"], "b": ["N"], "c": ["N+1"], "p": ["N"],
-          "W": ["N", "d", "d"],
-          "B": ["N", "d"], "y": ["N"]}
+VALUES = {"x": (), "v": (), "u": (), "h0": (), "q": ["d"], "w": ["N"], "b": ["N"], "c": ["N+1"], "p": ["N"], "y": ["N"],
+          "r": ["2*N"], "W": ["N", "d", "d"], "B": ["N", "d"], "_i": (), "_o": (), "t1": ()}
 CHAIN = """
 let x : R, w[1..N] : R, b[1..N] : R
 fun sigma : R -> R
@@ -147,6 +146,29 @@ let x : R, p[0..N-1] : R
 def o[0] = x
 def o[i] = sin(p[i-1]*o[i-1]) for i in 1..N
 """
+BLOCKS = """
+let x : R, r[1..2*N] : R
+def o[0] = x
+def o[i] = o[i-1] + r[2*i]*tanh(r[2*i-1]*o[i-1]) for i in 1..N
+"""
+GUARDED = """
+let q : R^d, W[1..N] : R^{d x d}, v : R
+def o[0] = q
+def o[i] = if(i >= 3, W[i]*o[i-1] + v*o[i-3], tanh(W[i]*o[i-1])) for i in 1..N
+"""
+GATES = """
+let x : R, w[1..N] : R, b[1..N] : R
+def c[0] = x
+def h[0] = 0
+def f[i] = sigmoid(w[i]*h[i-1] + b[i]) for i in 1..N
+def c[i] = f[i]*c[i-1] + (1-f[i])*tanh(w[i]*h[i-1]) for i in 1..N
+def h[i] = f[i]*tanh(c[i]) for i in 1..N
+"""
+KINKS = """
+let x : R, w[1..N] : R, b[1..N] : R
+def o[0] = x
+def o[i] = relu(w[i]*o[i-1] + b[i]) for i in 1..N
+"""
 NO_FAMILY = """
 let x : R, v : R
 def o[0] = x
@@ -176,6 +198,11 @@ RECURRENCES = [
     (RUNNING_SUM, ["o[N] wrt w[k]", "o[N] wrt x", "o[N] wrt w", "sum(i=1..N, o[i]^2) wrt w"], (1, 2, 5)),
     (FROM_ZERO, ["o[N] wrt c[0]", "o[N] wrt c[k]", "o[N-1] wrt c[N-1]"], (2, 3, 4)),
     (SHIFTED, ["o[N] wrt p[0]", "o[N] wrt p[k-1]", "o[N] wrt p", "o[N] wrt p, p"], (1, 2, 4)),
+    (BLOCKS, ["o[N] wrt r[k]", "o[N] wrt r", "o[N] wrt x"], (1, 2, 4)),
+    (GUARDED, ["sum(o[N]) wrt W[k]", "o[N] wrt v", "o[N] wrt q", "o[N] wrt W"], (1, 3, 5)),
+    (GATES, ["h[N] wrt w[k]", "h[N] wrt x", "sum(i=1..N, h[i]*i) wrt b", "h[N] wrt b[k], b[l]"], (1, 2, 4)),
+    (KINKS, ["o[N] wrt w[k]", "max(i=1..N, o[i]) wrt b[k]", "prod(i=1..N, 1+o[i]) wrt w", "[i=1..N : o[i]*i] wrt w[k]",
+             "if(o[N] > 0, o[N]^2, o[N-1]) wrt b[k]"], (2, 3, 5)),
     (NO_FAMILY, ["o[N] wrt v", "o[N] wrt x", "o[3] wrt v"], (3, 5)),
     (NAMES, ["o[N] wrt w[k]", "o[N] wrt _i", "at[N] wrt _o", "o[N] wrt t1", "sum(j=2..N, o[j]) wrt w[k]"], (1, 3)),
 ]
@@ -273,11 +300,10 @@ def derived(text, command, *args):
 
 def member_values(text, depth):
     """Random values of what the text declares; d is 2."""
-    sizes = {"N": depth, "N+1": depth + 1, "d": 2}
+    sizes = {"N": depth, "N+1": depth + 1, "2*N": 2 * depth, "d": 2}
     names = text.split("let ")[1].split("\n")[0]
-    shapes = {**VALUES, "_i": (), "_o": (), "t1": ()}
-    return {k: rng.uniform(-1, 1, [sizes[s] for s in shapes[k]]) for k in shapes
-            if f"{k}[" in names or f"{k} :" in names}
+    return {k: rng.uniform(-1, 1, [sizes[s] for s in shape]) for k, shape in VALUES.items()
+            if re.search(rf"(^|\s){k}(\[| :)", names)}
 
 
 def as_text(values):
