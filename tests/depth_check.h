@@ -30,7 +30,7 @@ bool depth_supposed(depth_case *c);        /* do these sizes have what the defin
 /* The sizes for n, and new values; y in both ways the same. */
 bool depth_at(depth_case *c, int64_t n);
 /* The derivative by wrt, in which `k` is an index first..last, at every k (few: at some): as built, simplified, and
- * read back from its text. Against reverse mode on the unrolled expression, and complex steps (few: of some entries).
+ * read back from its text. Against reverse mode on the unrolled expression, and complex steps (few: by some entries).
  */
 bool depth_derivative(depth_case *c, const char *wrt, int64_t first, int64_t last, bool few);
 

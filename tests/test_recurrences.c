@@ -14,7 +14,7 @@ typedef struct maker {
     size_t n;
     bool vectors;
     unsigned lags, first; /* o[i] rests on up to o[i-lags]; its rule begins at `first` */
-    bool has_s, has_q;
+    bool has_s, has_q, odd;
 } maker;
 
 static unsigned below(maker *k, unsigned n) { return depth_below(&k->random, n); }
@@ -62,8 +62,32 @@ static void earlier(maker *k, const char *at, bool fixed)
     }
 }
 
+/* Sums of sums, choices, products, what goes another way. */
+static void odd_term(maker *k, const char *at)
+{
+    static const char *const number[] = {
+        "sum(j=0..%s-1, o[j]*x)", "sum(j=0..%s-1, o[j]*o[0])", "sum(j=1..N, w[j])*o[%s-1]", "if(%s > 2, o[%s-1], x)",
+        "w[N+1-%s]*o[%s-1]", "prod(j=0..%s-1, o[j])", "max(o[%s-1], 0.1)", "sum(j=1..%s, w[j])*o[%s-1]",
+        "sum(j=0..%s-1, o[j]*sum(l=1..N, w[l]*b[j+1]))", "%s*o[%s-1]", "sum(j=1..%s, w[j]*o[j-1])",
+        "sum(j=0..%s-1, sum(l=0..j, o[l]))", "min(o[%s-1], o[0])*w[1]", "if(a > 0, o[%s-1], w[%s])"};
+    static const char *const vector[] = {
+        "sum(j=0..%s-1, o[j] .* x)", "(x'*o[%s-1])*x", "W[%s]'*o[%s-1]", "o[%s-1] .* o[0]", "softmax(o[%s-1])",
+        "o[%s-1]/norm2(o[%s-1])", "sum(j=1..N, W[j])*o[%s-1]", "max(o[%s-1], x)", "if(%s > 2, o[%s-1], x)",
+        "sum(o[%s-1])*c[%s]", "W[N+1-%s]*o[%s-1]", "sum(j=1..%s, W[j]*o[j-1])", "w[%s]*b[%s]*o[0]",
+        "prod(j=%s..1, W[j])*x"};
+    const char *c = k->vectors ? vector[below(k, 14)] : number[below(k, 14)];
+    for (; *c; c++) {
+        if (*c == '%') put(k, "%s", at), c++;
+        else put(k, "%c", *c);
+    }
+}
+
 static void term(maker *k, const char *at, unsigned least, bool fixed)
 {
+    if (k->odd && below(k, 3) == 0) {
+        odd_term(k, at);
+        return;
+    }
     switch (below(k, 9)) {
     case 0: put(k, k->vectors ? "c[%s]" : "b[%s]", at); break;
     case 1: put(k, "a*x"); break;
@@ -145,11 +169,16 @@ static void query(maker *k)
 {
     static const char *const number[] = {
         "o[N]", "o[N]", "o[N]", "o[N]^2 + a*o[1]", "sum(i=1..N, o[i])", "sum(i=2..N, w[i]*o[i-1])", "o[m]", "o[N-1]",
-        "o[N]*o[m]", "sum(i=1..N, (o[i] - b[i])^2)", "w[N]*o[N-1] + w[1]", "sum(i=m..N, o[i]*w[1])"};
+        "o[N]*o[m]", "sum(i=1..N, (o[i] - b[i])^2)", "w[N]*o[N-1] + w[1]", "sum(i=m..N, o[i]*w[1])",
+        "sum(i=1..N, o[i]*o[1])", "sum(i=1..N, sum(j=1..i, o[j]))", "sum(i=1..N, o[i]*sum(j=1..i, w[j]))",
+        "prod(i=1..N, o[i])", "max(o[N], o[1])", "if(a > 0, o[N], o[m])", "[i=1..N : o[i]]", "sum(i=0..N, o[i]*x)",
+        "sum(i=1..N, o[i])*sum(i=1..N, o[i]*w[i])", "o[N]*sum(i=1..N, w[i])"};
     static const char *const vector[] = {
         "o[N]", "o[N]", "sum(o[N])", "x'*o[N]", "sum(i=1..N, o[i]'*o[i])", "o[m]", "W[N]*o[N-1]", "o[N][1] + o[1][2]",
-        "sum(i=2..N, W[i]*o[i-1])", "o[N]*o[1]'"};
-    snprintf(k->y, sizeof k->y, "%s", k->vectors ? vector[below(k, 10)] : number[below(k, 12)]);
+        "sum(i=2..N, W[i]*o[i-1])", "o[N]*o[1]'",
+        "sum(i=1..N, o[i]'*o[1])", "prod(j=N..1, W[j])*o[N]", "norm2(o[N] - x)", "sum(i=1..N, o[i]*x')",
+        "sum(i=1..N, sum(j=1..i, o[j]))", "sum(i=1..N, o[i] .* sum(j=1..i, c[j]))"};
+    snprintf(k->y, sizeof k->y, "%s", k->vectors ? vector[below(k, 16)] : number[below(k, 22)]);
 }
 
 static void make(maker *k)
@@ -157,6 +186,7 @@ static void make(maker *k)
     k->vectors = below(k, 4) == 0;
     k->lags = below(k, 3) ? 1 : 2 + below(k, 2);
     k->has_s = below(k, 2);
+    k->odd = below(k, 2);
     k->has_q = below(k, 5) == 0;
     bool late = below(k, 3) == 0; /* starts at 0, 1, ..., instead of 0, -1, ... */
     k->first = late ? k->lags + below(k, 2) : 1;
@@ -191,10 +221,10 @@ typedef struct tally {
 /* The program of this seed, at a few depths. */
 static void check(uint64_t seed, tally *t)
 {
-    static const char *const numbers[] = {"w[k]", "w", "x", "a", "b[k]", "w[1]", "w[N]", "w[2]", "u",
-                                          "g[k]", "w[m]", "w[N-1]"};
-    static const char *const vectors[] = {"W[k]", "x", "a", "c[k]", "W[1]", "U", "W[N]", "W", "c", "W[k][1,2]",
-                                          "u", "c[m]"};
+    static const char *const numbers[] = {"w[k]", "w",    "x", "a",    "b[k]", "w[1]",
+                                          "w[N]", "w[2]", "u", "g[k]", "w[m]", "w[N-1]"};
+    static const char *const vectors[] = {"W[k]", "x", "a", "c[k]",      "W[1]", "U",
+                                          "W[N]", "W", "c", "W[k][1,2]", "u",    "c[m]"};
     static maker k;
     static depth_case c;
     memset(&k, 0, sizeof k);
@@ -203,7 +233,7 @@ static void check(uint64_t seed, tally *t)
     make(&k);
     t->cases++;
     bool ok = depth_open(&c, k.text, k.y, seed);
-    if (!ok && (cr_graph_status(c.g) == CR_EARG || getenv("DEPTH_TOLERANT"))) { /* its definitions do not fit */
+    if (!ok && cr_graph_status(c.g) == CR_EARG) { /* its definitions do not fit together */
         if (getenv("DEPTH_VERBOSE")) print_message("%s\n", c.fault);
         t->refused++;
         depth_close(&c);
@@ -225,7 +255,7 @@ static void check(uint64_t seed, tally *t)
     depth_close(&c);
 }
 
-enum { CASES = 3000, MAX_FAULTS = 10 };
+enum { CASES = 2000, MAX_FAULTS = 10 };
 
 static void derivatives_are_those_of_the_unrolled_recurrence(void **state)
 {

@@ -450,9 +450,9 @@ static cr_ref choose(depth_solver *s, cr_dim k, unsigned n, const by_case *c, cr
 {
     cr_graph *g = s->g;
     cr_ref out = zero_like(g, c[0].value);
-    unsigned in_a_row = 0; /* cases that begin with `first` and follow each other: these take what is below */
-    while (in_a_row < n && (in_a_row ? before(s, c[in_a_row].lo, 1) == c[in_a_row - 1].hi
-                                     : depth_le(s, c[0].lo, first)))
+    unsigned in_a_row = 0; /* cases from `first` on that follow each other: the earlier ones take what is below */
+    while (in_a_row < n &&
+           (in_a_row ? before(s, c[in_a_row].lo, 1) == c[in_a_row - 1].hi : depth_le(s, c[0].lo, first)))
         in_a_row++;
     for (unsigned i = n; i-- > 0 && out;) {
         bool follows = i < in_a_row;

@@ -340,8 +340,8 @@ static bool binds_leaf(cr_graph *g, cr_ref bind, const leaves *l)
     return found;
 }
 
-/* What a body rests on directly: members, picks of the variable, the variable, and sums over an index that some of these
- * use. */
+/* What a body rests on directly: members, picks of the variable, the variable, and sums over an index that some of
+ * these use. */
 static bool find_leaves(expansion *x, cr_ref body, leaves *l)
 {
     depth_solver *s = x->s;

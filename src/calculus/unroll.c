@@ -29,13 +29,15 @@ static cr_ref member_made(unroller *u, cr_ref m, bool guarded)
                       name_text(g->dims, g->family[attr_of(g, m, 0)].name), (long long)at);
 }
 
-static bool holds_members_of(cr_graph *g, cr_ref body, dim_sym s)
+/* Does an expression hold members whose index is not a number: that of a sum around them? */
+static bool holds_open_members(cr_graph *g, cr_ref body)
 {
     size_t n;
+    int64_t at;
     bool found = false;
     cr_ref *cone = graph_cone(g, 1, &body, &n);
     for (size_t i = 0; cone && i < n && !found; i++)
-        found = op_of(g, cone[i]) == CR_OP_MEMBER && dim_uses(g->dims, attr_of(g, cone[i], 1), s);
+        found = op_of(g, cone[i]) == CR_OP_MEMBER && !dim_value(g->dims, attr_of(g, cone[i], 1), &at);
     mem_free(cone);
     return found;
 }
@@ -62,7 +64,8 @@ static cr_ref neutral(cr_graph *g, cr_bind_kind kind, const cr_shape *shape)
     return cr_full(g, cr_const(g, kind == CR_BIND_PROD), shape->rank, shape->dim);
 }
 
-/* sum(i=1..3, f(i)) as f(1) + f(2) + f(3), if f(i) holds members of index i; CR_NONE without error: it does not. */
+/* sum(i=1..3, f(i)) as f(1) + f(2) + f(3), if f(i) holds members of open index; CR_NONE without error: it does not,
+ * or the range is open too: that of a sum in a sum, which the outer one writes out. */
 static cr_ref write_out(unroller *u, cr_ref r)
 {
     cr_graph *g = u->g;
@@ -70,9 +73,8 @@ static cr_ref write_out(unroller *u, cr_ref r)
     cr_bind_kind kind = (cr_bind_kind)attr_of(g, r, 0);
     int64_t lo, hi;
     dim_sym s;
-    if (!dim_is_symbol(g->dims, attr_of(g, r, 1), &s) || !holds_members_of(g, body, s)) return CR_NONE;
-    if (!dim_value(g->dims, attr_of(g, r, 2), &lo) || !dim_value(g->dims, attr_of(g, r, 3), &hi))
-        return graph_fail(g, CR_EVALUE, "the depth is not a number");
+    if (!dim_is_symbol(g->dims, attr_of(g, r, 1), &s) || !holds_open_members(g, body)) return CR_NONE;
+    if (!dim_value(g->dims, attr_of(g, r, 2), &lo) || !dim_value(g->dims, attr_of(g, r, 3), &hi)) return CR_NONE;
     const cr_shape *shape = shape_of(g, body);
     if (kind == CR_BIND_STACK) {
         if (shape->rank) return graph_fail(g, CR_EUNSUPPORTED, "a tensor of members cannot be unrolled");
@@ -162,6 +164,7 @@ cr_ref cr_unroll(cr_graph *g, cr_ref a)
             ok = u.made[t * u.n + i] != CR_NONE;
         }
     cr_ref out = ok ? rewrite(&u, a) : CR_NONE;
+    if (out && holds_open_members(g, out)) out = graph_fail(g, CR_EVALUE, "the depth is not a number");
     mem_free(u.made);
     mem_free(u.family);
     return out;

@@ -203,7 +203,8 @@ static cr_ref weigh(cr_graph *g, cr_ref a, cr_ref w, unsigned k)
     return cr_einsum(g, 2, (cr_ref[]){a, w}, label, s->rank, s->dim);
 }
 
-static cr_status reverse(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, const cr_ref *wrt, bool apart, cr_ref *out);
+static cr_status reverse(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, const cr_ref *wrt, bool apart,
+                         cr_ref *out);
 
 static bool binder_vjp(cr_graph *g, reverse_state *s, cr_ref y, cr_ref ybar, uint32_t place, unsigned n_wrt,
                        const cr_ref *wrt, bool apart)
@@ -288,7 +289,8 @@ static bool is_one_of(cr_ref r, unsigned n, const cr_ref *list)
     return false;
 }
 
-static cr_status reverse(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, const cr_ref *wrt, bool apart, cr_ref *out)
+static cr_status reverse(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, const cr_ref *wrt, bool apart,
+                         cr_ref *out)
 {
     size_t n;
     if (!valid(g, y) || !valid(g, ybar)) return g->err.status != CR_OK ? g->err.status : CR_EARG;

@@ -42,28 +42,12 @@ static bool fails(const checker *c, cr_ref member, const char *why)
     return false;
 }
 
-/* Greatest (least) value of an index over the ranges of the sums around it: each bound symbol at one of its ends. */
-static cr_dim extreme(const checker *c, cr_dim d, bool greatest)
-{
-    cr_graph *g = c->g;
-    for (size_t i = 0; d && i < c->n; i++) { /* inner binders come first, and their ranges may use outer indices */
-        dim_sym s;
-        int64_t a;
-        cr_dim rest;
-        cr_ref r = c->cone[i];
-        if (op_of(g, r) != CR_OP_BIND || !dim_is_symbol(g->dims, attr_of(g, r, 1), &s) || !dim_uses(g->dims, d, s))
-            continue;
-        if (!dim_linear_in(g->dims, d, s, &a, &rest)) return 0;
-        d = dim_substitute(g->dims, d, s, attr_of(g, r, (a > 0) == greatest ? 3 : 2));
-    }
-    return d;
-}
-
 /* Are all of low..high surely between two definitions, or behind the last one? */
 static bool in_a_gap(cr_graph *g, const family *f, cr_dim low, cr_dim high)
 {
     dim_table *t = g->dims;
     int64_t v;
+    if (dim_value(t, dim_sub(t, low, high), &v) && v > 0) return false; /* an empty sum */
     for (size_t i = 0; i < f->n_pieces; i++) {
         bool behind = dim_value(t, dim_sub(t, low, f->piece[i].hi), &v) && v > 0;
         if (i + 1 == f->n_pieces) return behind;
@@ -81,31 +65,39 @@ static void compute_before(const checker *c, cr_family h)
     *c->again = true;
 }
 
-static bool check_member(const checker *c, cr_ref member)
+/* high, low: the greatest and the least index over the ranges of the sums around it; 0: not known. */
+static bool check_index(const checker *c, cr_ref member, cr_dim high, cr_dim low)
 {
     cr_graph *g = c->g;
     dim_table *t = g->dims;
     cr_family h = attr_of(g, member, 0);
     family *to = &g->family[h], *own = &g->family[c->f];
     const family_piece *p = c->piece;
-    cr_dim high = extreme(c, attr_of(g, member, 1), true), low = extreme(c, attr_of(g, member, 1), false), rest, gap;
+    cr_dim rest, gap;
     int64_t a = 0, v;
     if (g->err.status != CR_OK) return false;
     if (to->n_pieces == 0) return fails(c, member, "which has no definition");
-    bool moves = high && dim_uses(t, high, p->index);
+    bool moves = high && dim_uses(t, high, p->index), point = p->lo == p->hi;
+    if (point && high && low) {
+        high = dim_substitute(t, high, p->index, p->lo);
+        low = dim_substitute(t, low, p->index, p->lo);
+        moves = false;
+    }
+    if (high && low && dim_value(t, dim_sub(t, low, high), &v) && v > 0) return true; /* of an empty sum */
     if (!high || !low || (moves && (!dim_linear_in(t, high, p->index, &a, &rest) || a != 1)))
         return fails(c, member, "which is not an earlier index: i-1, i-2, ..., a fixed one, or a sum over those");
     /* how far before the own index, for the first of them */
     gap = moves ? dim_sub(t, dim_const(t, 0), rest) : dim_sub(t, p->lo, high);
     if (!gap) return false;
-    if (dim_value(t, gap, &v) && v == 0 && h != c->f && (moves || p->lo == p->hi)) { /* at the same index */
+    if (dim_value(t, gap, &v) && v == 0 && h != c->f && (moves || point)) { /* at the same index */
         compute_before(c, h);
-    } else if (dim_value(t, gap, &v) && v < 1) {
-        return fails(c, member, moves || p->lo == p->hi ? "which is not an earlier index"
-                                                         : "which is not earlier than the first of its range");
-    } else if (c->guarded[member]) { /* the choice says when it is earlier, and whether it has a start */
-        if (h != c->f && c->soft && !dim_value(t, gap, &v)) compute_before(c, h);
+    } else if (c->guarded[member] && !moves && !(dim_value(t, gap, &v) && v >= 1)) {
+        /* the choice says when it is earlier, and whether it has a start */
+        if (h != c->f && c->soft) compute_before(c, h);
         return true;
+    } else if (dim_value(t, gap, &v) && v < 1) {
+        return fails(c, member, moves || point ? "which is not an earlier index"
+                                               : "which is not earlier than the first of its range");
     } else if (!family_suppose(g, own, dim_sub(t, gap, dim_const(t, 1)))) {
         return false;
     }
@@ -128,6 +120,46 @@ static bool check_member(const checker *c, cr_ref member)
         return false;
     }
     return family_suppose(g, own, gap);
+}
+
+static bool is_under(cr_graph *g, cr_ref bind, cr_ref member)
+{
+    size_t n;
+    bool found = false;
+    cr_ref *cone = graph_cone(g, 1, &bind, &n);
+    for (size_t i = 0; cone && i < n && !found; i++) found = cone[i] == member;
+    mem_free(cone);
+    return found;
+}
+
+/* Each bound symbol in high and low at an end of its range, inner ones first: those of binders from cone[at] on are
+ * left. Binders may share a symbol, and what is under them: each of their ranges counts. */
+static bool check_under(const checker *c, cr_ref member, size_t at, cr_dim high, cr_dim low)
+{
+    cr_graph *g = c->g;
+    dim_table *t = g->dims;
+    dim_sym s, first = 0;
+    int64_t a, b;
+    cr_dim rest;
+    for (size_t i = at; high && low && i < c->n; i++) {
+        cr_ref r = c->cone[i];
+        if (op_of(g, r) != CR_OP_BIND || !dim_is_symbol(t, attr_of(g, r, 1), &s) || (first && s != first)) continue;
+        bool uses[2] = {dim_uses(t, high, s), dim_uses(t, low, s)};
+        if ((!uses[0] && !uses[1]) || !is_under(g, r, member)) continue;
+        first = s;
+        if ((uses[0] && !dim_linear_in(t, high, s, &a, &rest)) || (uses[1] && !dim_linear_in(t, low, s, &b, &rest)))
+            return check_index(c, member, 0, 0);
+        cr_dim top = uses[0] ? dim_substitute(t, high, s, attr_of(g, r, a > 0 ? 3 : 2)) : high;
+        cr_dim bottom = uses[1] ? dim_substitute(t, low, s, attr_of(g, r, b > 0 ? 2 : 3)) : low;
+        if (!top || !bottom || !check_under(c, member, i + 1, top, bottom)) return false;
+    }
+    return first || check_index(c, member, high, low);
+}
+
+static bool check_member(const checker *c, cr_ref member)
+{
+    cr_dim d = attr_of(c->g, member, 1);
+    return check_under(c, member, 0, d, d);
 }
 
 cr_status cr_family_check(cr_graph *g, cr_family f)

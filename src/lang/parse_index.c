@@ -258,6 +258,8 @@ cr_ref build_delta(parser *ps, cr_dim i, cr_dim j)
         open->indexed = open->first;
     }
     bool onehots = n && !(ni && nj && ni != nj);
+    for (size_t k = 0; k < ps->n_local && onehots && !(ni && nj); k++) /* 1..j need not have what is in 1..n */
+        onehots = !ps->local[k].symbol || !dim_uses(g->dims, n, ps->local[k].symbol);
     cr_dim other = ni ? j : i;
     if (onehots && dim_value(g->dims, other, &v)) onehots = v >= 1 && !(dim_value(g->dims, n, &size) && v > size);
     if (onehots) return contract_onehots(ps, i, j, n);
