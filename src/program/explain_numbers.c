@@ -114,8 +114,8 @@ cr_status slope_range(cr_graph *g, cr_op op, cr_fun fun, steepness *out)
 static double sigmoid_order(void *user, unsigned order, double z)
 {
     (void)user;
-    double v = 1 / (1 + exp(-z));
-    return order == 0 ? v : order == 1 ? v * (1 - v) : v * (1 - v) * (1 - 2 * v);
+    double e = exp(-fabs(z)), v = (z > 0 ? 1 : e) / (1 + e), slope = e / ((1 + e) * (1 + e));
+    return order == 0 ? v : order == 1 ? slope : slope * (1 - 2 * v);
 }
 
 static cr_status bind_uniform(cr_graph *g, exec_env *env, cr_ref param, double v)
