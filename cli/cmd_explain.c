@@ -235,7 +235,7 @@ static void print_latex(const cr_explanation *e)
             break;
         case CR_BLOCK_TABLE:
             latex_text(b->text);
-            fputs("\n\n\\begin{tabular}{", stdout);
+            fputs("\n\n{\\renewcommand{\\arraystretch}{1.2}\\begin{tabular}{", stdout);
             for (size_t c = 0; c < b->n_columns; c++) putchar('r');
             puts("}");
             for (size_t r = 0; r < b->n_rows; r++) {
@@ -245,7 +245,7 @@ static void print_latex(const cr_explanation *e)
                 }
                 puts(r ? " \\\\" : " \\\\ \\hline");
             }
-            puts("\\end{tabular}\n");
+            puts("\\end{tabular}}\n");
             break;
         case CR_BLOCK_PLOT: latex_plot(b); break;
         }
