@@ -1,5 +1,5 @@
 /* lang_print_numpy: the function derivative(...), its parameters, the sizes that it takes from its arguments, its
- * helpers. numpy_expr.c and numpy_einsum.c write the operators. */
+ * helpers. numpy_expr.c and numpy_einsum.c write the operators, numpy_family.c recurrences. */
 #include "lang/numpy.h"
 
 #include <math.h>

@@ -73,7 +73,7 @@ typedef struct py {
     bool in_function;  /* a body that works on arrays though it is written for scalars */
     cr_ref argument;   /* of that function */
     bool strict;       /* recurrences: what a choice guards is computed where it is chosen, nowhere else */
-    const py_families *families;
+    py_families *families;
     py_range *range;   /* of the indices that are bound at this place, outermost first */
     size_t n_range, range_cap;
     /* shared between the derivative and the functions that it calls */

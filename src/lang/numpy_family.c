@@ -290,7 +290,7 @@ static const char *outermost(py *w, bool lowest)
 static bool write_piece(py *w, const family_piece *p, const char *name, bool first, bool everywhere)
 {
     cr_graph *g = w->g;
-    const py_families *f = w->families;
+    py_families *f = w->families;
     const char *i = name_text(g->dims, f->index);
     unsigned prec;
     py u;
@@ -365,7 +365,7 @@ static const char *f_string(py *w, cr_dim d)
 bool py_families_write(py *w, size_t n_free, const lang_free_index *free_index)
 {
     cr_graph *g = w->g;
-    py_families *f = (py_families *)w->families;
+    py_families *f = w->families;
     size_t n;
     cr_ref *cone = graph_cone(g, f->n_roots, f->root, &n);
     if (!cone) return false;
