@@ -70,7 +70,9 @@ static bool format_word(options *o, const char *s, size_t n)
         o->format[o->n_formats++] = table[i].bit;
         return true;
     }
-    return usage(o, "--format knows text, unicode, latex, numpy and c, not '%.*s'", (int)n, s);
+    return usage(o, o->command == CMD_EXPLAIN ? "--format knows text, unicode and latex here, not '%.*s'"
+                                              : "--format knows text, unicode, latex, numpy and c, not '%.*s'",
+                 (int)n, s);
 }
 
 static bool form_word(options *o, const char *s, size_t n)

@@ -15,7 +15,9 @@ cr_status lang_print_rule(cr_graph *g, cr_family f, const family_piece *piece, l
         pr p;
         cr_ref all = cr_add(g, cr_int(g, symbol), cr_int(g, dim_add(g->dims, piece->lo, piece->hi)));
         all = cr_rank(g, body) ? all : cr_add(g, body, all);
-        if (!all || !pr_begin(&p, g, all, LANG_AUTO)) {
+        bool begun = all && pr_begin(&p, g, all, LANG_AUTO);
+        if (!begun) {
+            if (all) pr_end(&p);
             sb_free(&name);
             return g->err.status;
         }

@@ -113,6 +113,16 @@ static cr_status measure(explain_subject *s, explanation *x, const design *d, co
     return status;
 }
 
+static double most(const cr_architecture *a)
+{
+    double v = -INFINITY;
+    for (size_t k = 0; k < LAYERS; k++) v = fmax(v, a->log10_layer[k]);
+    return v;
+}
+
+/* How many powers of ten a gradient is away from 1, at most. */
+static double farthest(const cr_architecture *a) { return fmax(fabs(a->worst), fabs(most(a))); }
+
 cr_status compare_architectures(explain_subject *s, explanation *x)
 {
     const double weight = 1;
@@ -160,13 +170,19 @@ cr_status compare_architectures(explain_subject *s, explanation *x)
                   unknown ? ", with the sigmoid for the activation" : "", sb_str(&legend));
     sb_free(&legend);
     size_t best = 0;
-    for (size_t d = 1; d < DESIGNS; d++)
-        if (!designs[d].inner && a[d].worst > a[best].worst) best = d; /* of (3) there are as many as layers */
+    for (size_t d = 1; d < DESIGNS; d++) /* of (3) there are as many as layers */
+        if (!designs[d].inner && farthest(&a[d]) < farthest(&a[best])) best = d;
+    if (best)
+        ok = ok && say(x, CR_BLOCK_TEXT, "In the plain chain the layers get from %s to %s, with \"%s\" from %s to %s.",
+                       power_of_ten(x, a[0].worst), power_of_ten(x, most(&a[0])), designs[best].name,
+                       power_of_ten(x, a[best].worst), power_of_ten(x, most(&a[best])));
+    else
+        ok = ok && say(x, CR_BLOCK_TEXT, "At these values the plain chain does no worse than the others.");
     ok = ok && say(x, CR_BLOCK_TEXT,
-                   "The layer that gets least gets %s in the plain chain and %s with \"%s\". A path without factors "
-                   "saves a gradient from vanishing; that it does not explode either, small weights (or a factor like "
-                   "1/sqrt(N) on each branch) must see to.",
-                   power_of_ten(x, a[0].worst), power_of_ten(x, a[best].worst), designs[best].name);
+                   "A path with few factors saves a gradient from vanishing on the way. What is small all the same is "
+                   "so because of the last factors: where outputs add up arguments grow, and a saturated activation "
+                   "has a small slope. That gradients do not explode either, small weights, or a factor like 1/sqrt(N) "
+                   "on each branch, must see to.");
     x->out.n_architectures = DESIGNS;
     x->out.architecture = a;
     return ok ? CR_OK : prog_oom(s->p);

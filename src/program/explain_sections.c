@@ -122,7 +122,7 @@ static bool table_of_slopes(explanation *x, const factor_form *f, const char *re
     if (rest)
         cell[at++] = plain ? "|factor| <="
                            : cell_text(x, "|factor - %s| <=", f->is_number ? plain_number(x, f->shift) : "...");
-    if (chain) cell[at++] = cell_text(x, "vanishes if all |%s| <", rest);
+    if (chain) cell[at++] = cell_text(x, "the product vanishes if |%s| <= c <", rest);
     for (size_t i = 0; i < n; i++) {
         cell[at++] = act[i].name;
         cell[at++] = between(x, &act[i]);
@@ -206,8 +206,8 @@ static bool say_norms(explanation *x, explain_subject *s, const calc_link *main,
     if (s->net.elementwise) return say_sizes(x);
     if (op_of(s->g, main->slope) == CR_OP_ADD)
         return say(x, CR_BLOCK_TEXT, "Each summand of a factor is bounded with its weights. A summand without any, "
-                   "like I of a residual layer, keeps factors from tending to 0; with it the product can still "
-                   "explode.");
+                   "like I of a residual layer, keeps factors away from 0 where the other one is small; with it the "
+                   "product can still explode.");
     return say(x, CR_BLOCK_TEXT,
                "Let L be the largest size of the slope. The norm of a factor is at most L times the product of the "
                "norms of its weight matrices. Where that is at most q < 1 in every layer, a product of n factors "
@@ -260,10 +260,10 @@ bool describe_factor(explanation *x, explain_subject *s, factor_form *f)
         act[i].name = known(s) ? s->name : op_get(op)->spelling;
         if (slope_range(g, op, known(s) ? s->fun : 0, &act[i]) != CR_OK) return false;
     }
+    if (s->op == CR_OP_NONE) return say_sizes(x); /* no activation, or several */
     x->out.slope_min = act[0].min; /* of the sigmoid, where the activation is unknown: the numbers are for it */
     x->out.slope_max = act[0].max;
     x->out.slope_at = act[0].at;
-    if (s->op == CR_OP_NONE) return say_sizes(x); /* no activation, or several */
     if (!known(s) &&
         !say(x, CR_BLOCK_TEXT, "What size a factor can have depends on the slope of the activation. `%s` is not given; "
                                "for three customary ones:", s->name))
@@ -290,7 +290,7 @@ static cr_ref whole_gradient(explain_subject *s)
 
 static const char *setting(const explain_subject *s)
 {
-    return known(s) ? "" : ", with the sigmoid for the activation";
+    return known(s) || s->op == CR_OP_NONE ? "" : ", with the sigmoid for the activation";
 }
 
 static bool has_skip(const explain_subject *s)
@@ -386,11 +386,18 @@ bool describe_layers(explanation *x, explain_subject *s)
     }
     x->out.n_layers = LAYERS_SHOWN;
     x->out.log10_layer = size;
-    return say(x, CR_BLOCK_TITLE, "Which layers get how much") &&
-           tabulate(x, LAYERS_SHOWN + 1, 2, cell, "The gradient of each layer at %s = %d, under the same values",
-                    name_text(s->g->dims, s->depth), LAYERS_SHOWN) &&
-           say(x, CR_BLOCK_TEXT, "Layer %zu gets most, layer %zu least: a ratio of %s. One step size cannot suit both: "
-               "a layer with a gradient near 0 does not learn, and one with a very large gradient overshoots.%s", most_at,
+    if (!say(x, CR_BLOCK_TITLE, "Which layers get how much") ||
+        !tabulate(x, LAYERS_SHOWN + 1, 2, cell, "The gradient of each layer at %s = %d, under the same values",
+                  name_text(s->g->dims, s->depth), LAYERS_SHOWN))
+        return false;
+    if (!isfinite(most)) return say(x, CR_BLOCK_TEXT, "At these values no layer gets a finite gradient other than 0.");
+    if (!isfinite(least))
+        return say(x, CR_BLOCK_TEXT, "Layer %zu gets most; layer %zu gets none at all at these values.", most_at,
+                   least_at);
+    if (most - least < 0.3) return say(x, CR_BLOCK_TEXT, "All layers get about the same.");
+    return say(x, CR_BLOCK_TEXT, "Layer %zu gets most, layer %zu least: a ratio of %s. One step size cannot suit both: "
+               "a layer with a gradient near 0 does not learn, and one with a very large gradient overshoots.%s",
+               most_at,
                least_at, power_of_ten(x, most - least), least_at < LAYERS_SHOWN ? "" :
                " The last layer has no factor behind it, so that its small gradient is not the work of the depth: f is "
                "flat at its argument, or its input is near 0.");
@@ -441,11 +448,24 @@ static bool show_skip(explanation *x, explain_subject *s, const calc_link *l)
            show(x, s, slope, "`d %s[%s] / d %s[%s]`, by the skip", core, to, core, from) && describe_rest(x, s, l);
 }
 
+/* Does the skip end in the same factor as the path through the layers, so that they add up to 1 + product? */
+static bool joins_product(const explain_subject *s, const calc_link *skip)
+{
+    for (size_t i = 0; i < s->net.n; i++) {
+        const calc_link *l = &s->net.link[i];
+        if (l->kind == CALC_LAYER && l->lo == skip->lo && l->hi == skip->hi && l->slope == skip->slope) return true;
+    }
+    return false;
+}
+
 bool describe_skips(explanation *x, explain_subject *s)
 {
-    bool any = false, many = false, ok = true;
+    bool any = false, many = false, same = true, ok = true;
+    unsigned skips = 0;
     for (size_t i = 0; i < s->net.n; i++) {
         any |= s->net.link[i].kind == CALC_SKIP;
+        skips += s->net.link[i].kind == CALC_SKIP;
+        if (s->net.link[i].kind == CALC_SKIP) same = same && joins_product(s, &s->net.link[i]);
         many |= s->net.link[i].kind == CALC_SKIP && s->net.link[i].from != s->net.link[i].from_hi;
     }
     if (!any) return true;
@@ -458,11 +478,16 @@ bool describe_skips(explanation *x, explain_subject *s)
     ok = ok && say(x, CR_BLOCK_TEXT, "Vanishing: the skip's term does not contain the factors of the layers it skips. "
                    "When their product tends to 0 with the depth, the sum tends to the skip's term, which does not "
                    "depend on the depth: the layer in front of the skip keeps the gradient of a short network.");
-    ok = ok && (many ? say(x, CR_BLOCK_TEXT, "Every layer that a skip starts from has such a path of its own.")
+    many |= skips > 1;
+    ok = ok && (many ? say(x, CR_BLOCK_TEXT, "Every layer that a skip starts from has such a path of its own; a layer "
+                           "that none starts from has not, and its gradient vanishes as before.")
                      : say(x, CR_BLOCK_TEXT, "But a layer inside the skipped stretch has no second path: its gradient "
                            "is still one product over all layers behind it, and vanishes as before."));
     ok = ok && say(x, CR_BLOCK_TEXT, "Exploding: the product is still a summand. When it grows with the depth, adding "
                    "1 to it changes nothing: a skip does not cure explosion.");
+    if (!same)
+        return ok && say(x, CR_BLOCK_TEXT, "The sum can also cancel: where the product through the layers is minus the "
+                         "skip's term, the layer gets no gradient at all.");
     ok = ok && say(x, CR_BLOCK_TEXT, "The sum can also cancel: where the product is -1, 1 + product is 0, and the "
                    "layer gets no gradient at all.%s", isnan(x->out.threshold) ? "" :
                    " With all weights below 1/L in size that cannot happen, since the product is then smaller than 1 "
