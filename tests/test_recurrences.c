@@ -243,6 +243,11 @@ static void check(uint64_t seed, tally *t)
         ok = depth_size(&c, n);
         if (!ok || !depth_supposed(&c)) continue;
         ok = depth_at(&c, n);
+        if (!ok && strstr(c.fault, "has no definition")) { /* a gap between two rules, found where sizes are known */
+            t->refused++;
+            depth_close(&c);
+            return;
+        }
         for (int i = 0; i < 3 && ok; i++)
             ok = depth_derivative(&c, k.vectors ? vectors[below(&k, 12)] : numbers[below(&k, 12)], 1, n, false);
     }

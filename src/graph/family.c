@@ -32,8 +32,12 @@ static bool follows(cr_graph *g, const family *f, cr_dim d)
 {
     int64_t least;
     if (family_least(g, d, &least) && least >= 0) return true;
-    for (size_t i = 0; d && i < f->n_assume; i++)
-        if (family_least(g, dim_sub(g->dims, d, f->assume[i]), &least) && least >= 0) return true;
+    for (size_t i = 0; d && i < f->n_assume; i++) {
+        cr_dim rest = dim_sub(g->dims, d, f->assume[i]);
+        if (family_least(g, rest, &least) && least >= 0) return true;
+        for (size_t k = i + 1; rest && k < f->n_assume; k++)
+            if (family_least(g, dim_sub(g->dims, rest, f->assume[k]), &least) && least >= 0) return true;
+    }
     return false;
 }
 
@@ -188,7 +192,9 @@ static bool overlap(cr_graph *g, family *f, const family_piece *old, const famil
     }
     out->below = !covers_lo;
     out->above = !covers_hi;
-    return true;
+    /* what is left ends where the new range begins, so that must not be further on */
+    return (covers_lo || is_lt(g, f, new->lo, dim_add(g->dims, old->hi, dim_const(g->dims, 2)))) &&
+           (covers_hi || is_lt(g, f, old->lo, dim_add(g->dims, new->hi, dim_const(g->dims, 2))));
 }
 
 /* A single index that may lie in more than one older range: it is taken to lie in the one that is more than a single
@@ -227,6 +233,8 @@ cr_status cr_family_define(cr_graph *g, cr_family fam, const char *symbol, cr_di
         return g->err.status;
     }
     cr_dim one = dim_const(g->dims, 1);
+    /* m..N-1 may be empty, but not end further before it begins: what is left of an older range would not be apart */
+    if (!family_suppose(g, f, dim_add(g->dims, dim_sub(g->dims, hi, lo), one))) return g->err.status;
     size_t n = 0;
     bool placed = false, told = lo != hi || place_point(g, f, lo);
     for (size_t i = 0; i < f->n_pieces; i++) {

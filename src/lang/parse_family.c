@@ -70,6 +70,8 @@ static bool skip_rule(parser *ps)
             if (nest && !at(ps, TOK_BAD)) return expect_close(ps, TOK_RPAREN, &open);
             return unexpected(ps, "an operator, `for` or the end of the statement");
         }
+        if (nest == 0 && (at(ps, TOK_RPAREN) || at(ps, TOK_RBRACKET)))
+            return unexpected(ps, "an operator, `for` or the end of the statement");
         if (nest == 0 && ps->lx.nest) open = ps->tok;
         nest = ps->lx.nest;
     }
