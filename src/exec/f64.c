@@ -1,49 +1,14 @@
 /* The interpreter over doubles. */
 #include "exec/internal.h"
+#include "exec/loop.h"
 
 #include <math.h>
 #include <string.h>
 
-typedef double T;
-
-static inline T t_from(double v) { return v; }
-static inline double t_re(T z) { return z; }
-static inline T t_add(T a, T b) { return a + b; }
-static inline T t_sub(T a, T b) { return a - b; }
-static inline T t_mul(T a, T b) { return a * b; }
-static inline T t_div(T a, T b) { return a / b; }
-static inline T t_neg(T a) { return -a; }
-static inline T t_undefined(void) { return NAN; }
-static inline T t_choose(T a, T b, T gt, T lt, T eq, T un) { return a > b ? gt : a < b ? lt : a == b ? eq : un; }
-static inline T t_select(T c, T a, T b) { return c != 0 ? a : b; }
-static inline T t_exp(T z) { return exp(z); }
-static inline T t_expm1(T z) { return expm1(z); }
-static inline T t_log(T z) { return log(z); }
-static inline T t_log1p(T z) { return log1p(z); }
-static inline T t_sqrt(T z) { return sqrt(z); }
-static inline T t_sin(T z) { return sin(z); }
-static inline T t_cos(T z) { return cos(z); }
-static inline T t_tan(T z) { return tan(z); }
-static inline T t_sinh(T z) { return sinh(z); }
-static inline T t_cosh(T z) { return cosh(z); }
-static inline T t_tanh(T z) { return tanh(z); }
-static inline T t_asin(T z) { return asin(z); }
-static inline T t_acos(T z) { return acos(z); }
-static inline T t_atan(T z) { return atan(z); }
-static inline T t_erf(T z) { return erf(z); }
-static inline T t_erfc(T z) { return erfc(z); }
-static inline T t_pow(T a, T b) { return pow(a, b); }
-
-/* a - b*floor(a/b), exact: the remainder with the sign of b */
-static T t_mod(T a, T b)
-{
-    double r = fmod(a, b);
-    return r != 0 && (r < 0) != (b < 0) ? r + b : r;
-}
+#include "exec/f64.inc"
 
 /* NaN is taken, so that it shows in the result. */
 static inline bool t_better_pivot(T a, T b) { return isnan(a) || fabs(a) > fabs(b); }
-static inline bool t_is_minus_infinity(T z) { return z == -INFINITY; }
 static inline bool t_is_zero(T a) { return a == 0; }
 
 static inline T t_call(exec_fun fn, void *user, unsigned order, T z) { return fn(user, order, z); }
@@ -132,7 +97,9 @@ static bool pseudo_inverse(const T *a, size_t m, size_t n, T *out)
 #define OWN_PSEUDO_INVERSE
 
 #include "exec/kernels.inc"
+#include "exec/reduce.inc"
 #include "exec/linalg.inc"
+#define T_LOOPS
 #include "exec/eval.inc"
 
 double exec_map1_f64(cr_op op, double z, const double *attr)
@@ -145,13 +112,24 @@ bool exec_linalg_f64(cr_op op, int64_t exponent, const double *a, size_t rows, s
     return linalg(op, exponent, a, rows, cols, out);
 }
 
+cr_status exec_eval_n(cr_graph *g, exec_env *env, unsigned flags, unsigned n, const cr_ref *a, exec_array *out)
+{
+    T **v = mem_zalloc(n + 1, sizeof *v);
+    if (!v) {
+        graph_fail(g, CR_ENOMEM, "out of memory");
+        memset(out, 0, n * sizeof *out);
+        return CR_ENOMEM;
+    }
+    interpreter it = {.g = g, .env = env, .no_loop = (flags & EXEC_INTERPRET) != 0};
+    cr_status status = evaluate_all(&it, n, a, out, v);
+    for (unsigned i = 0; i < n; i++) {
+        out[i].value = v[i];
+    }
+    mem_free(v);
+    return status;
+}
+
 cr_status exec_eval(cr_graph *g, exec_env *env, cr_ref a, exec_array *out)
 {
-    memset(out, 0, sizeof *out);
-    T *v;
-    cr_status status = evaluate(&(interpreter){.g = g, .env = env}, a, out, &v);
-    if (status == CR_OK) {
-        out->value = v;
-    }
-    return status;
+    return exec_eval_n(g, env, 0, 1, &a, out);
 }
