@@ -151,6 +151,7 @@ static void t_count_kinks(T *v, size_t n, size_t *on, size_t *near)
 }
 
 #include "exec/kernels.inc"
+#include "exec/reduce.inc"
 #include "exec/linalg.inc"
 #include "exec/eval.inc"
 
