@@ -15,7 +15,8 @@ typedef struct exec_array {
 bool exec_array_init(exec_array *a, unsigned rank, const int64_t *dim, error *e);
 void exec_array_free(exec_array *a);
 
-/* Values of parameters and integers for a graph. */
+/* Values of parameters and integers for a graph. It keeps the memory of large tables of members from one evaluation to
+ * the next. */
 typedef struct exec_env exec_env;
 exec_env *exec_env_new(cr_graph *g);
 void exec_env_free(exec_env *env);
