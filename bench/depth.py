@@ -54,8 +54,8 @@ def main():
               f" {row['seconds_hand_kept']:>9.4f} {row['seconds_first']:>9.4f}"
               f" {row['seconds_ours']:>9.4f} {row['ratio']:>7.2f}"
               f" {row['ratio_kept']:>10.2f} {row['difference']:>11.1e}")
-    print("  C allocates tables and results in the call; `kept` is handed tables that are in memory already. Ours keeps its"
-          "\n  tables from call to call and allocates its results; first: its first call, which allocates all."
+    print("  C allocates tables and results in the call; `kept` is handed tables that are in memory already. Ours keeps"
+          "\n  tables and results from call to call; first: its first call, which allocates all."
           "\n  difference: of value and derivatives, relative to the greatest. Medians.")
     for row in rows:
         s = row["seconds_derive"]
