@@ -39,6 +39,7 @@ struct exec_env {
     exec_callback *fun;
     size_t n_fun, fun_cap;
     exec_spare spare[EXEC_SPARES];
+    size_t member_loops, bind_loops; /* that have run (loop.h): for tests */
 };
 
 /* Memory for a table of an evaluation, at least `bytes`: of an earlier one if there is, since fresh memory costs more
