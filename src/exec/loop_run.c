@@ -114,7 +114,8 @@ static inline double sigmoids(double z, double *slope)
     return (z >= 0 ? 1 : e) / den;
 }
 
-/* A job over scalars: operands move by one number an index or stay, which a mask says. One cache line and a bit. */
+/* A job over scalars: operands move by one number an index or stay, which a mask says. The one that the job before has
+ * just computed does not come from memory (p is NULL): a recurrence would wait for it to get there and back. */
 typedef struct scalar_place {
     double *p;
     int64_t mask; /* -1 moves, 0 stays */
@@ -126,44 +127,58 @@ typedef struct scalar_job {
     const job *job;
 } scalar_job;
 
-static scalar_place scalar(const place *x)
-{
-    return (scalar_place){x->p, x->step ? -1 : 0};
-}
-
 #define AT(x) ((x).p[t & (x).mask])
+#define IN(x) ((x).p ? AT(x) : last)
 
-static void step_scalars(const runner *r, const scalar_job *first, int64_t n)
+static void step_scalars(const runner *r, const scalar_job *first, double last, int64_t n)
 {
     const scalar_job *end = first + r->n;
     for (int64_t t = 0; t < n; t++) {
         for (const scalar_job *j = first; j < end; j++) {
             switch (j->op) {
-            case LOOP_COPY: case LOOP_TOTAL: case LOOP_SCAN: AT(j->to) = AT(j->a); break;
-            case LOOP_ADD: AT(j->to) = AT(j->a) + AT(j->b); break;
-            case LOOP_MUL: case LOOP_DOT: AT(j->to) = AT(j->a) * AT(j->b); break;
-            case LOOP_MULADD: AT(j->to) = AT(j->a) * AT(j->b) + AT(j->c); break;
-            case LOOP_MAP1: AT(j->to) = j->job->f1(AT(j->a), &j->job->code->attr); break;
-            case LOOP_MAP2: AT(j->to) = j->job->f2(AT(j->a), AT(j->b)); break;
-            case LOOP_SELECT: AT(j->to) = t_select(AT(j->a), AT(j->b), AT(j->c)); break;
-            case LOOP_SIGMOIDS: AT(j->to) = sigmoids(AT(j->a), &AT(j->twin)); break;
+            case LOOP_COPY: case LOOP_TOTAL: case LOOP_SCAN: last = IN(j->a); break;
+            case LOOP_ADD: last = IN(j->a) + IN(j->b); break;
+            case LOOP_MUL: case LOOP_DOT: last = IN(j->a) * IN(j->b); break;
+            case LOOP_MULADD: last = IN(j->a) * IN(j->b) + IN(j->c); break;
+            case LOOP_MAP1: last = j->job->f1(IN(j->a), &j->job->code->attr); break;
+            case LOOP_MAP2: last = j->job->f2(IN(j->a), IN(j->b)); break;
+            case LOOP_SELECT: last = t_select(IN(j->a), IN(j->b), IN(j->c)); break;
+            case LOOP_SIGMOIDS: last = sigmoids(IN(j->a), &AT(j->twin)); break;
             case LOOP_INDEX:
-                AT(j->to) = (double)(j->job->code->scale * (r->p->lo + t) + j->job->code->offset);
+                last = (double)(j->job->code->scale * (r->p->lo + t) + j->job->code->offset);
                 break;
             }
+            AT(j->to) = last;
         }
     }
 }
 
+/* `o` as an operand of a job; `before` is what the job before has written, `back` indices ago. */
+static scalar_place scalar(const loop_operand *o, const place *x, const loop_operand *before, int64_t back)
+{
+    bool same = o->w && o->kind == before->kind && o->id == before->id && !o->still && o->shift == before->shift - back &&
+                (o->kind == LOOP_TABLE || (o->kind == LOOP_REGISTER && back == 0));
+    return same ? (scalar_place){NULL, 0} : (scalar_place){x->p, x->step ? -1 : 0};
+}
+
 static bool step_all_scalars(runner *r, int64_t n)
 {
+    double last = 0;
     scalar_job *j = arena_alloc(&r->mem, (r->n + 1) * sizeof *j);
     for (size_t i = 0; j && i < r->n; i++) {
         const job *k = &r->job[i];
-        j[i] = (scalar_job){k->op, scalar(&k->to), scalar(&k->a), scalar(&k->b), scalar(&k->c), scalar(&k->twin), k};
+        const loop_code *c = k->code;
+        const loop_operand *before = &r->job[i ? i - 1 : r->n - 1].code->to;
+        int64_t back = i == 0;
+        j[i] = (scalar_job){k->op, {k->to.p, k->to.step ? -1 : 0}, scalar(&c->a, &k->a, before, back),
+                            scalar(&c->b, &k->b, before, back), scalar(&c->c, &k->c, before, back),
+                            {k->twin.p, -1}, k};
+        last = i == 0 && c->a.w && !j[i].a.p ? *k->a.p : last;
+        last = i == 0 && c->b.w && !j[i].b.p ? *k->b.p : last;
+        last = i == 0 && c->c.w && !j[i].c.p ? *k->c.p : last;
     }
     if (j) {
-        step_scalars(r, j, n);
+        step_scalars(r, j, last, n);
     }
     return j != NULL;
 }
@@ -253,6 +268,25 @@ WIDE static void scan_values(cr_bind_kind join, double *restrict s, double *rest
     }
 }
 
+/* Scalars at[from], at[from + by], ... */
+static void scan_scalars(const job *j, double *to, const double *a, int64_t from, int64_t by, int64_t n)
+{
+    double v = *j->state;
+    int64_t inner = j->a.inner;
+    if (j->code->join == CR_BIND_PROD) {
+        for (int64_t i = 0, at = from; i < n; i++, at += by) {
+            to[at] = v;
+            v *= a[at * inner];
+        }
+    } else {
+        for (int64_t i = 0, at = from; i < n; i++, at += by) {
+            to[at] = v;
+            v += a[at * inner];
+        }
+    }
+    *j->state = v;
+}
+
 static void scan(const runner *r, const job *j, double *to, const double *a, int64_t t, int64_t n)
 {
     const loop_code *k = j->code;
@@ -260,15 +294,16 @@ static void scan(const runner *r, const job *j, double *to, const double *a, int
     int64_t inner = j->a.inner, lo = k->lo - r->p->lo - t, hi = k->hi - r->p->lo - t; /* within the block */
     bool down = r->p->direction < 0;
     double *s = j->state;
+    if (w == 1 && lo <= 0 && hi >= n - 1) {
+        scan_scalars(j, to, a, down ? n - 1 : 0, down ? -1 : 1, n);
+        return;
+    }
     for (int64_t i = 0; i < n; i++) {
         int64_t at = down ? n - 1 - i : i;
         const double *x = a + at * inner;
         double *y = to + (size_t)at * w;
         if (at < lo || at > hi) {
             memcpy(y, s, w * sizeof *y);
-        } else if (w == 1) {
-            *y = *s;
-            *s = k->join == CR_BIND_PROD ? *y * *x : *y + *x;
         } else if (j->a.w == w) {
             scan_values(k->join, s, y, x, w);
         } else {
