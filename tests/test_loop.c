@@ -39,7 +39,8 @@ static const sample samples[] = {
     {BATCH "def e[i] = sigmoid(w[i]*e[i-1]) for i in 1..N\nderive sum(e[N]) wrt w", 1, 5, true, true, NULL},
     {BATCH "def e[i] = sigmoid(w[i]*e[i-1]) for i in 1..N\nderive sum(e[N]) wrt w", 1, 1, true, true, "w"},
     {BATCH "def e[i] = sigmoid(w[i]*e[i-1]) for i in 1..N\nderive sum(e[N]) wrt u", 1, 1300, true, true, NULL},
-    {BATCH "def e[i] = tanh(w[i]*e[i-1]) + e[i-1]/2 for i in 1..N\nderive sum(e[N] .* e[N]) wrt w", 1, 300, true, true, "w"},
+    {BATCH "def e[i] = tanh(w[i]*e[i-1]) + e[i-1]/2 for i in 1..N\nderive sum(e[N] .* e[N]) wrt w", 1, 300, true, true,
+     "w"},
     {"let w[1..N] : R\neval [k=1..N : prod(j=k+1..N, 1 + w[j]/j)]", 1, 0, false, true, "w"},
     {"let w[1..N] : R\neval [k=1..N : prod(j=1..k-1, 1 + w[j]/j)*w[k]]", 1, 0, false, true, "w"},
     {"let w[1..N] : R\neval [k=1..N : sum(j=k..N, w[j]^2) - sum(j=k+2..N, w[j])]", 1, 0, false, true, NULL},
@@ -71,7 +72,8 @@ static void bind_all(cr_program *p, exec_env *env, const sample *s, int64_t n)
     }
 }
 
-static void near(const sample *s, int64_t n, const char *what, const exec_array *a, const exec_array *b, double tolerance)
+static void near(const sample *s, int64_t n, const char *what, const exec_array *a, const exec_array *b,
+                 double tolerance)
 {
     assert_int_equal(a->n, b->n);
     double scale = 0;
@@ -106,14 +108,16 @@ static void check_sample(const sample *s, int64_t n)
 {
     cr_program *p = cr_program_new();
     assert_non_null(p);
-    if (cr_program_parse(p, "sample", s->text, strlen(s->text)) != CR_OK) fail_msg("%s\n%s", s->text, cr_program_message(p));
+    if (cr_program_parse(p, "sample", s->text, strlen(s->text)) != CR_OK)
+        fail_msg("%s\n%s", s->text, cr_program_message(p));
     const lang_statement *st = prog_statement(p, 0);
     cr_ref root[2] = {st->expr, prog_exact(p, st, st->n_wrt, 0)};
     exec_env *env = exec_env_new(p->g);
     bind_all(p, env, s, n);
     exec_array loop[2] = {{0}}, plain[2], again;
     for (int round = 0; round < 2; round++)
-        if (exec_eval_n(p->g, env, EXEC_REUSE, 2, root, loop) != CR_OK) fail_msg("%s\n%s", s->text, cr_program_message(p));
+        if (exec_eval_n(p->g, env, EXEC_REUSE, 2, root, loop) != CR_OK)
+            fail_msg("%s\n%s", s->text, cr_program_message(p));
     if (n >= 20 && (!env->member_loops == s->members || !env->bind_loops == s->bind))
         fail_msg("%s\nN = %lld: %zu loops over members, %zu over binders", s->text, (long long)n, env->member_loops,
                  env->bind_loops);

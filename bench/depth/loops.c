@@ -5,10 +5,11 @@
  *
  *     depth_loops DEPTH BATCH ROUNDS     one JSON object on standard output; batch 1 is the first network
  *
- * Ours is one exec_eval_n of value and derivatives: making the code, the tables and the results is in its time. By hand
- * there are two: one that allocates its tables and results in the call, and one that is handed tables which have been
- * touched before. Ours keeps its tables in the environment and uses its results again; its first call is told apart. They take turns; seconds are medians. Deriving is timed at symbolic N, graph, parser
- * and environment made anew each time; only the derivation is in the time. */
+ * Ours is one exec_eval_n of value and derivatives: making the code is in its time. By hand there are two: one that
+ * allocates its tables and results in the call, and one that is handed tables which have been touched before. Ours
+ * keeps its tables in the environment and uses its results again; its first call is told apart. They take turns;
+ * seconds are medians. Deriving is timed at symbolic N, graph and parser made anew each time; only the derivation is
+ * in the time. */
 #include "program/program.h"
 
 #include <math.h>

@@ -156,8 +156,8 @@ static void step_scalars(const runner *r, const scalar_job *first, double last, 
 /* `o` as an operand of a job; `before` is what the job before has written, `back` indices ago. */
 static scalar_place scalar(const loop_operand *o, const place *x, const loop_operand *before, int64_t back)
 {
-    bool same = o->w && o->kind == before->kind && o->id == before->id && !o->still && o->shift == before->shift - back &&
-                (o->kind == LOOP_TABLE || (o->kind == LOOP_REGISTER && back == 0));
+    bool same = o->w && o->kind == before->kind && o->id == before->id && !o->still &&
+                o->shift == before->shift - back && (o->kind == LOOP_TABLE || (o->kind == LOOP_REGISTER && back == 0));
     return same ? (scalar_place){NULL, 0} : (scalar_place){x->p, x->step ? -1 : 0};
 }
 
@@ -259,7 +259,8 @@ WIDE static double dot(const double *a, const double *b, size_t n)
     return (s[0] + s[1]) + (s[2] + s[3]);
 }
 
-WIDE static void scan_values(cr_bind_kind join, double *restrict s, double *restrict y, const double *restrict x, size_t w)
+WIDE static void scan_values(cr_bind_kind join, double *restrict s, double *restrict y, const double *restrict x,
+                             size_t w)
 {
     for (size_t m = 0; m < w; m++) {
         double v = s[m];
