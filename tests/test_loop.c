@@ -191,12 +191,82 @@ static void depths_one_after_the_other(void **state)
     cr_program_free(p);
 }
 
+/* What does not fit is the interpreter's, whose messages do not depend on what was tried before. */
+static void errors_are_the_interpreters(void **state)
+{
+    (void)state;
+    static const char text[] = "let w[1..N] : R\ndef o[0] = 1\ndef o[i] = w[i]*o[i-1] for i in 1..N\neval o[N]*w[1]";
+    for (int kind = 0; kind < 4; kind++) { /* beyond the range, made by hand: the parser takes no such text */
+        char message[2][300] = {"", ""};
+        for (unsigned flags = 0; flags < 2; flags++) {
+            cr_program *p = cr_program_new();
+            assert_int_equal(cr_program_parse(p, "sample", text, strlen(text)), CR_OK);
+            cr_graph *g = p->g;
+            cr_dim n = cr_dim_symbol(g, "N"), k = cr_dim_symbol(g, "k"), j = cr_dim_symbol(g, "j");
+            cr_dim one = cr_dim_const(g, 1), three = cr_dim_const(g, 3), far = cr_dim_add(g, n, three);
+            cr_ref w = g->param_by_name[name_intern(g->dims, "w", 1)], root = CR_NONE;
+            cr_family o = (cr_family)g->n_family - 1;
+            cr_ref product = cr_bind(g, CR_BIND_PROD, "j", k, n, cr_pick(g, w, cr_dim_sub(g, j, three)));
+            if (kind == 0) root = cr_member(g, o, far);
+            if (kind == 1) root = cr_bind(g, CR_BIND_STACK, "k", one, far, cr_member(g, o, k));
+            if (kind == 2) root = cr_bind(g, CR_BIND_STACK, "k", one, n, cr_mul(g, product, cr_member(g, o, k)));
+            if (kind == 3) root = cr_bind(g, CR_BIND_SUM, "k", three, far, cr_pick(g, w, k));
+            exec_env *env = exec_env_new(g);
+            exec_array out = {0};
+            bind_all(p, env, &samples[0], 30);
+            assert_int_not_equal(exec_eval_n(g, env, flags ? EXEC_INTERPRET : 0, 1, &root, &out), CR_OK);
+            snprintf(message[flags], sizeof *message, "%s", cr_program_message(p));
+            exec_env_free(env);
+            cr_program_free(p);
+        }
+        assert_string_equal(message[0], message[1]);
+        if (!strstr(message[0], kind < 2 ? "has no definition" : "out of range")) fail_msg("%s", message[0]);
+    }
+}
+
+/* ---- memory --------------------------------------------------------------------------------------- */
+
+static cr_program *scarce;
+static cr_ref scarce_root[2];
+static exec_env *scarce_env;
+
+static void evaluate_scarcely(const bool *refused)
+{
+    exec_array out[2] = {{0}};
+    cr_status s = exec_eval_n(scarce->g, scarce_env, 0, 2, scarce_root, out);
+    assert_int_equal(s, *refused ? CR_ENOMEM : CR_OK);
+    exec_array_free(&out[0]);
+    exec_array_free(&out[1]);
+    cr_graph_clear_error(scarce->g);
+}
+
+static void every_allocation_may_fail(void **state)
+{
+    (void)state;
+    static const size_t which[] = {0, 7, 8, 9, 14}; /* samples */
+    for (size_t i = 0; i < sizeof which / sizeof *which; i++) {
+        const sample *s = &samples[which[i]];
+        scarce = cr_program_new();
+        assert_int_equal(cr_program_parse(scarce, "sample", s->text, strlen(s->text)), CR_OK);
+        const lang_statement *st = prog_statement(scarce, 0);
+        scarce_root[0] = st->expr;
+        scarce_root[1] = prog_exact(scarce, st, st->n_wrt, 0);
+        scarce_env = exec_env_new(scarce->g);
+        bind_all(scarce, scarce_env, s, 20);
+        each_allocation_fails(evaluate_scarcely);
+        exec_env_free(scarce_env);
+        cr_program_free(scarce);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loops_and_interpreter_agree),
         cmocka_unit_test(deep_products_are_cheap),
         cmocka_unit_test(depths_one_after_the_other),
+        cmocka_unit_test(errors_are_the_interpreters),
+        cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
