@@ -5,10 +5,11 @@
  *
  *     depth_loops DEPTH BATCH ROUNDS     one JSON object on standard output; batch 1 is the first network
  *
- * Ours is one exec_eval_n of value and derivatives: making the code, the tables and the results is in its time. By hand
- * there are two: one that allocates its tables and results in the call, as ours must, and one that is handed tables
- * which have been touched before. They take turns; seconds are medians. Deriving is timed at symbolic N, graph, parser
- * and environment made anew each time; only the derivation is in the time. */
+ * Ours is one exec_eval_n of value and derivatives: making the code is in its time. By hand there are two: one that
+ * allocates its tables and results in the call, and one that is handed tables which have been touched before. Ours
+ * keeps its tables in the environment and uses its results again; its first call is told apart. They take turns;
+ * seconds are medians. Deriving is timed at symbolic N, graph and parser made anew each time; only the derivation is
+ * in the time. */
 #include "program/program.h"
 
 #include <math.h>
@@ -194,7 +195,8 @@ int main(int argc, char **argv)
     if (m == 1) {
         bind(prog, env, "b", 1, n, p.b);
     }
-    double seconds[4][999], worst = 0, scale = 0;
+    exec_array out[2] = {{0}};
+    double seconds[4][999], first = 0, worst = 0, scale = 0;
     for (size_t k = 0; k < rounds; k++) {
         double t = now();
         double value = hand(&p, false, NULL);
@@ -202,10 +204,10 @@ int main(int argc, char **argv)
         t = now();
         value = hand(&p, true, NULL);
         seconds[1][k] = now() - t;
-        exec_array out[2];
         t = now();
-        cr_status s = exec_eval_n(prog->g, env, 0, 2, root, out);
+        cr_status s = exec_eval_n(prog->g, env, EXEC_REUSE, 2, root, out);
         seconds[2][k] = now() - t;
+        first = k ? first : seconds[2][k];
         if (s != CR_OK) {
             fail(cr_program_message(prog));
         }
@@ -216,8 +218,6 @@ int main(int argc, char **argv)
         for (size_t i = 0; i < n; i++) {
             worst = fmax(worst, fabs(out[1].value[i] - p.dw[i]) / scale);
         }
-        exec_array_free(&out[0]);
-        exec_array_free(&out[1]);
         seconds[3][k] = derive_once(m);
     }
     double s[4];
@@ -225,8 +225,10 @@ int main(int argc, char **argv)
         s[i] = median(seconds[i], rounds);
     }
     printf("{\"depth\": %zu, \"batch\": %zu, \"rounds\": %zu, \"seconds_hand\": %.9g, \"seconds_hand_kept\": %.9g, "
-           "\"seconds_ours\": %.9g, \"seconds_derive\": %.9g, \"difference\": %.3g}\n",
-           n, m, rounds, s[0], s[1], s[2], s[3], worst);
+           "\"seconds_ours\": %.9g, \"seconds_first\": %.9g, \"seconds_derive\": %.9g, \"difference\": %.3g}\n",
+           n, m, rounds, s[0], s[1], s[2], first, s[3], worst);
+    exec_array_free(&out[0]);
+    exec_array_free(&out[1]);
     exec_env_free(env);
     cr_program_free(prog);
     free(p.start), free(p.w), free(p.b), free(p.states), free(p.g), free(p.dw), free(want);

@@ -67,9 +67,52 @@ void exec_env_free(exec_env *env)
     for (size_t i = 0; i < env->n_fun; i++) {
         mem_free(env->fun[i].body);
     }
+    for (size_t i = 0; i < EXEC_SPARES; i++) {
+        mem_free(env->spare[i].p);
+    }
     mem_free(env->name);
     mem_free(env->fun);
     mem_free(env);
+}
+
+/* ---- memory of earlier evaluations --------------------------------------------------------------- */
+
+enum { SPARE_LEAST = 1 << 17 }; /* what is smaller the allocator keeps by itself */
+
+void *exec_take(exec_env *env, size_t bytes, size_t *have)
+{
+    exec_spare *best = NULL, *largest = NULL;
+    for (size_t i = 0; i < EXEC_SPARES && bytes >= SPARE_LEAST; i++) {
+        exec_spare *s = &env->spare[i];
+        if (s->p && s->bytes >= bytes && s->bytes / 2 <= bytes && (!best || s->bytes < best->bytes)) {
+            best = s;
+        }
+        largest = s->p && (!largest || s->bytes > largest->bytes) ? s : largest;
+    }
+    exec_spare *s = best ? best : largest;
+    void *p = best ? best->p : NULL;
+    *have = best ? best->bytes : bytes;
+    if (s) {
+        if (!best) {
+            mem_free(s->p); /* none fits: sizes have changed, or there are ever more */
+        }
+        *s = (exec_spare){NULL, 0};
+    }
+    return p ? p : mem_alloc(bytes);
+}
+
+void exec_give(exec_env *env, void *p, size_t bytes)
+{
+    exec_spare *least = &env->spare[0];
+    for (size_t i = 1; i < EXEC_SPARES; i++) {
+        least = env->spare[i].bytes < least->bytes ? &env->spare[i] : least;
+    }
+    if (p && bytes >= SPARE_LEAST && bytes > least->bytes) {
+        mem_free(least->p);
+        *least = (exec_spare){p, bytes};
+    } else {
+        mem_free(p);
+    }
 }
 
 exec_name *exec_name_of(exec_env *env, dim_sym s)

@@ -16,7 +16,8 @@ typedef struct exec_array {
 bool exec_array_init(exec_array *a, unsigned rank, const int64_t *dim, error *e);
 void exec_array_free(exec_array *a);
 
-/* Values of parameters and integers for a graph. */
+/* Values of parameters and integers for a graph. It keeps the memory of large tables of members from one evaluation to
+ * the next. */
 typedef struct exec_env exec_env;
 exec_env *exec_env_new(cr_graph *g);
 void exec_env_free(exec_env *env);
@@ -33,7 +34,10 @@ cr_status exec_bind_fun(exec_env *env, cr_fun f, exec_fun fn, void *user);
 /* Value of a. Missing values are named in the graph's error (CR_EVALUE). out is initialised by the call; free it. */
 cr_status exec_eval(cr_graph *g, exec_env *env, cr_ref a, exec_array *out);
 /* Values of n expressions: what families have in common is evaluated once. */
-enum { EXEC_INTERPRET = 1 /* no loops (loop.h): the reference in all things */ };
+enum {
+    EXEC_INTERPRET = 1, /* no loops (loop.h): the reference in all things */
+    EXEC_REUSE = 2      /* out holds results of an earlier call (or zeros), whose memory is used again */
+};
 cr_status exec_eval_n(cr_graph *g, exec_env *env, unsigned flags, unsigned n, const cr_ref *a, exec_array *out);
 /* Complex: parameter `param` gets imag[] added as imaginary part (n entries as in its value). re and im of the result.
  * Only for expressions without kinks and comparisons on their way (comparisons use the real part). */

@@ -120,6 +120,9 @@ cr_status exec_eval_n(cr_graph *g, exec_env *env, unsigned flags, unsigned n, co
         memset(out, 0, n * sizeof *out);
         return CR_ENOMEM;
     }
+    for (unsigned i = 0; i < n && flags & EXEC_REUSE; i++) {
+        exec_give(env, out[i].value, out[i].n * sizeof *out[i].value);
+    }
     interpreter it = {.g = g, .env = env, .no_loop = (flags & EXEC_INTERPRET) != 0};
     cr_status status = evaluate_all(&it, n, a, out, v);
     for (unsigned i = 0; i < n; i++) {

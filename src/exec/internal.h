@@ -26,13 +26,26 @@ typedef struct exec_callback { /* by cr_fun */
     size_t n_body;
 } exec_callback;
 
+#define EXEC_SPARES 16
+typedef struct exec_spare {
+    void *p;
+    size_t bytes;
+} exec_spare;
+
 struct exec_env {
     cr_graph *g;
     exec_name *name;
     size_t n_name, name_cap;
     exec_callback *fun;
     size_t n_fun, fun_cap;
+    exec_spare spare[EXEC_SPARES];
+    size_t member_loops, bind_loops; /* that have run (loop.h): for tests */
 };
+
+/* Memory for a table of an evaluation, at least `bytes`: of an earlier one if there is, since fresh memory costs more
+ * than what is then written to it. *have: how much it is. exec_give returns it. NULL: out of memory. */
+void *exec_take(exec_env *env, size_t bytes, size_t *have);
+void exec_give(exec_env *env, void *p, size_t bytes);
 
 /* Value of d; false with the graph's error set, naming the symbol that has none and `what` it was needed for. */
 bool exec_dim(exec_env *env, cr_dim d, const char *what, int64_t *v);

@@ -12,7 +12,8 @@ typedef struct loop_value {
     int64_t lo, hi; /* indices at which it is needed */
     loop_operand at;
     size_t code;    /* of a sum or product over other indices: its SCAN */
-    bool fixed, has_code;
+    bool fixed;
+    bool has_code; /* this time only its range is looked at */
 } loop_value;
 
 /* A twin that this run fills: sigmoid of argument gives sigmoid' besides. */
@@ -38,6 +39,9 @@ typedef struct loop_writer {
 /* Code for r, needed at indices lo..hi. false: does not fit, or failed. */
 bool loop_write(loop_writer *w, cr_ref r, int64_t lo, int64_t hi, loop_operand *at);
 loop_code *loop_emit(loop_writer *w, bool fixed, loop_code code, uint32_t width);
+/* The same over operands for v, unless it has code already. */
+bool loop_put(loop_writer *w, loop_value *v, loop_code code, uint32_t width);
+bool loop_write_einsum(loop_writer *w, cr_ref r, loop_value *v, uint32_t width);
 /* index d = s + shift? */
 bool loop_shift(loop_writer *w, cr_dim d, int64_t *shift);
 bool loop_table_covers(const loop_table *t, int64_t lo, int64_t hi);

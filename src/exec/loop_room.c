@@ -7,7 +7,8 @@
 void loop_room_free(loop_room *room)
 {
     for (size_t i = 0; i < room->n_twins; i++) {
-        mem_free(room->twin[i].v);
+        const loop_twin *t = &room->twin[i];
+        exec_give(room->env, t->v, t->cap * t->n * sizeof *t->v);
     }
     mem_free(room->twin);
     mem_free(room->table);
@@ -151,20 +152,23 @@ bool loop_find_twin(loop_writer *w, cr_ref r, int64_t lo, int64_t hi, loop_opera
     return false;
 }
 
-static bool reserve_twin(loop_twin *t, int64_t from, int64_t to)
+static bool reserve_twin(loop_room *room, loop_twin *t, int64_t from, int64_t to)
 {
     if (!t->v) {
         t->first = from;
     }
-    size_t want = (size_t)(to - t->first) + 1;
+    size_t want = (size_t)(to - t->first) + 1, have;
     if (want <= t->cap) {
         return true;
     }
-    want = t->v && want < 2 * t->cap ? 2 * t->cap : want;
-    double *v = want > SIZE_MAX / sizeof *v / t->n ? NULL : mem_realloc(t->v, want * t->n * sizeof *v);
+    double *v = want > SIZE_MAX / sizeof *v / (t->n + 1) ? NULL : exec_take(room->env, want * t->n * sizeof *v, &have);
     if (!v) {
         return false;
     }
+    if (t->v) {
+        memcpy(v, t->v, t->cap * t->n * sizeof *v);
+    }
+    exec_give(room->env, t->v, t->cap * t->n * sizeof *v);
     t->v = v;
     t->cap = want;
     return true;
@@ -192,7 +196,7 @@ static bool make_offers(loop_writer *w, size_t table, size_t piece, dim_sym own,
         }
         cr_ref argument = own == w->s ? t->argument
                                       : graph_subst_symbol(g, t->argument, own, dim_symbol(g->dims, w->s));
-        if (!argument || !reserve_twin(t, from, to)) {
+        if (!argument || !reserve_twin(w->room, t, from, to)) {
             return false;
         }
         w->offer[w->n_offers++] = (loop_offer){argument, i, false};

@@ -7,6 +7,13 @@
 #include "exec/f64.inc"
 #include "exec/kernels.inc"
 
+/* Loops over many numbers: several at a time where the compiler can. It changes no result. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define WIDE __attribute__((optimize("O3")))
+#else
+#define WIDE
+#endif
+
 /* Where an operand lies: for index t of the run (0 the first) at p + t*step, a block's indices `inner` apart. */
 typedef struct place {
     double *p;
@@ -107,28 +114,73 @@ static inline double sigmoids(double z, double *slope)
     return (z >= 0 ? 1 : e) / den;
 }
 
-static void step_scalars(const runner *r, int64_t n)
+/* A job over scalars: operands move by one number an index or stay, which a mask says. The one that the job before has
+ * just computed does not come from memory (p is NULL): a recurrence would wait for it to get there and back. */
+typedef struct scalar_place {
+    double *p;
+    int64_t mask; /* -1 moves, 0 stays */
+} scalar_place;
+
+typedef struct scalar_job {
+    loop_op op;
+    scalar_place to, a, b, c, twin;
+    const job *job;
+} scalar_job;
+
+#define AT(x) ((x).p[t & (x).mask])
+#define IN(x) ((x).p ? AT(x) : last)
+
+static void step_scalars(const runner *r, const scalar_job *first, double last, int64_t n)
 {
-    const job *end = r->job + r->n;
+    const scalar_job *end = first + r->n;
     for (int64_t t = 0; t < n; t++) {
-        for (const job *j = r->job; j < end; j++) {
-            double *to = j->to.p + t * j->to.step;
-            const double *a = j->a.p + t * j->a.step, *b = j->b.p + t * j->b.step;
+        for (const scalar_job *j = first; j < end; j++) {
             switch (j->op) {
-            case LOOP_COPY: case LOOP_DOT: case LOOP_TOTAL: case LOOP_SCAN:
-                *to = j->op == LOOP_DOT ? *a * *b : *a;
+            case LOOP_COPY: case LOOP_TOTAL: case LOOP_SCAN: last = IN(j->a); break;
+            case LOOP_ADD: last = IN(j->a) + IN(j->b); break;
+            case LOOP_MUL: case LOOP_DOT: last = IN(j->a) * IN(j->b); break;
+            case LOOP_MULADD: last = IN(j->a) * IN(j->b) + IN(j->c); break;
+            case LOOP_MAP1: last = j->job->f1(IN(j->a), &j->job->code->attr); break;
+            case LOOP_MAP2: last = j->job->f2(IN(j->a), IN(j->b)); break;
+            case LOOP_SELECT: last = t_select(IN(j->a), IN(j->b), IN(j->c)); break;
+            case LOOP_SIGMOIDS: last = sigmoids(IN(j->a), &AT(j->twin)); break;
+            case LOOP_INDEX:
+                last = (double)(j->job->code->scale * (r->p->lo + t) + j->job->code->offset);
                 break;
-            case LOOP_ADD: *to = *a + *b; break;
-            case LOOP_MUL: *to = *a * *b; break;
-            case LOOP_MULADD: *to = *a * *b + j->c.p[t * j->c.step]; break;
-            case LOOP_MAP1: *to = j->f1(*a, &j->code->attr); break;
-            case LOOP_MAP2: *to = j->f2(*a, *b); break;
-            case LOOP_SELECT: *to = t_select(*a, *b, j->c.p[t * j->c.step]); break;
-            case LOOP_SIGMOIDS: *to = sigmoids(*a, j->twin.p + t * j->twin.step); break;
-            case LOOP_INDEX: *to = (double)(j->code->scale * (r->p->lo + t) + j->code->offset); break;
             }
+            AT(j->to) = last;
         }
     }
+}
+
+/* `o` as an operand of a job; `before` is what the job before has written, `back` indices ago. */
+static scalar_place scalar(const loop_operand *o, const place *x, const loop_operand *before, int64_t back)
+{
+    bool same = o->w && o->kind == before->kind && o->id == before->id && !o->still &&
+                o->shift == before->shift - back && (o->kind == LOOP_TABLE || (o->kind == LOOP_REGISTER && back == 0));
+    return same ? (scalar_place){NULL, 0} : (scalar_place){x->p, x->step ? -1 : 0};
+}
+
+static bool step_all_scalars(runner *r, int64_t n)
+{
+    double last = 0;
+    scalar_job *j = arena_alloc(&r->mem, (r->n + 1) * sizeof *j);
+    for (size_t i = 0; j && i < r->n; i++) {
+        const job *k = &r->job[i];
+        const loop_code *c = k->code;
+        const loop_operand *before = &r->job[i ? i - 1 : r->n - 1].code->to;
+        int64_t back = i == 0;
+        j[i] = (scalar_job){k->op, {k->to.p, k->to.step ? -1 : 0}, scalar(&c->a, &k->a, before, back),
+                            scalar(&c->b, &k->b, before, back), scalar(&c->c, &k->c, before, back),
+                            {k->twin.p, -1}, k};
+        last = i == 0 && c->a.w && !j[i].a.p ? *k->a.p : last;
+        last = i == 0 && c->b.w && !j[i].b.p ? *k->b.p : last;
+        last = i == 0 && c->c.w && !j[i].c.p ? *k->c.p : last;
+    }
+    if (j) {
+        step_scalars(r, j, last, n);
+    }
+    return j != NULL;
 }
 
 /* ---- blocks ------------------------------------------------------------------------------------- */
@@ -150,13 +202,15 @@ static const double *entries(const place *x, int64_t t, int64_t n)
     return x->bounce;
 }
 
-/* n entries; an operand whose distance is 0 is one number. */
-static void flat(const job *j, double *to, double *twin, const double *a, size_t sa, const double *b, size_t sb,
-                 const double *c, size_t sc, size_t n)
+/* n entries; an operand whose distance is 0 is one number. What is written is nothing that is read: another index, or
+ * another register. */
+WIDE static void flat(const job *j, double *restrict to, double *restrict twin, const double *a, size_t sa,
+                      const double *b, size_t sb, const double *c, size_t sc, size_t n)
 {
     switch (j->op) {
     case LOOP_COPY:
-        for (size_t i = 0; i < n; i++) to[i] = a[i * sa];
+        if (sa) memcpy(to, a, n * sizeof *to);
+        else for (size_t i = 0; i < n; i++) to[i] = *a;
         break;
     case LOOP_ADD:
         if (sa && sb) for (size_t i = 0; i < n; i++) to[i] = a[i] + b[i];
@@ -181,15 +235,20 @@ static void flat(const job *j, double *to, double *twin, const double *a, size_t
     case LOOP_SELECT:
         for (size_t i = 0; i < n; i++) to[i] = t_select(a[i * sa], b[i * sb], c[i * sc]);
         break;
-    case LOOP_SIGMOIDS:
-        for (size_t i = 0; i < n; i++) to[i] = sigmoids(a[i * sa], &twin[i]);
+    case LOOP_SIGMOIDS: /* apart, so that all but the exponential are done several at a time */
+        for (size_t i = 0; i < n; i++) twin[i] = exp(-fabs(a[i * sa]));
+        for (size_t i = 0; i < n; i++) {
+            double e = twin[i], den = 1 + e;
+            to[i] = (a[i * sa] >= 0 ? 1 : e) / den;
+            twin[i] = e / (den * den);
+        }
         break;
     default: break;
     }
 }
 
 /* Four sums at a time: one would wait for each addition. */
-static double dot(const double *a, const double *b, size_t n)
+WIDE static double dot(const double *a, const double *b, size_t n)
 {
     double s[4] = {0, 0, 0, 0};
     size_t i = 0;
@@ -200,29 +259,58 @@ static double dot(const double *a, const double *b, size_t n)
     return (s[0] + s[1]) + (s[2] + s[3]);
 }
 
+WIDE static void scan_values(cr_bind_kind join, double *restrict s, double *restrict y, const double *restrict x,
+                             size_t w)
+{
+    for (size_t m = 0; m < w; m++) {
+        double v = s[m];
+        y[m] = v;
+        s[m] = join == CR_BIND_PROD ? v * x[m] : v + x[m];
+    }
+}
+
+/* Scalars at[from], at[from + by], ... */
+static void scan_scalars(const job *j, double *to, const double *a, int64_t from, int64_t by, int64_t n)
+{
+    double v = *j->state;
+    int64_t inner = j->a.inner;
+    if (j->code->join == CR_BIND_PROD) {
+        for (int64_t i = 0, at = from; i < n; i++, at += by) {
+            to[at] = v;
+            v *= a[at * inner];
+        }
+    } else {
+        for (int64_t i = 0, at = from; i < n; i++, at += by) {
+            to[at] = v;
+            v += a[at * inner];
+        }
+    }
+    *j->state = v;
+}
+
 static void scan(const runner *r, const job *j, double *to, const double *a, int64_t t, int64_t n)
 {
     const loop_code *k = j->code;
-    size_t w = j->to.w, inner = (size_t)j->a.inner;
-    int64_t down = r->p->direction < 0;
+    size_t w = j->to.w;
+    int64_t inner = j->a.inner, lo = k->lo - r->p->lo - t, hi = k->hi - r->p->lo - t; /* within the block */
+    bool down = r->p->direction < 0;
     double *s = j->state;
+    if (w == 1 && lo <= 0 && hi >= n - 1) {
+        scan_scalars(j, to, a, down ? n - 1 : 0, down ? -1 : 1, n);
+        return;
+    }
     for (int64_t i = 0; i < n; i++) {
-        int64_t at = down ? n - 1 - i : i, index = r->p->lo + t + at;
-        const double *x = a + (size_t)at * inner;
+        int64_t at = down ? n - 1 - i : i;
+        const double *x = a + at * inner;
         double *y = to + (size_t)at * w;
-        if (index < k->lo || index > k->hi) {
+        if (at < lo || at > hi) {
             memcpy(y, s, w * sizeof *y);
-        } else if (k->join == CR_BIND_PROD) {
-            for (size_t m = 0; m < w; m++) {
-                double v = s[m];
-                y[m] = v;
-                s[m] = v * x[j->a.w == 1 ? 0 : m];
-            }
+        } else if (j->a.w == w) {
+            scan_values(k->join, s, y, x, w);
         } else {
             for (size_t m = 0; m < w; m++) {
-                double v = s[m];
-                y[m] = v;
-                s[m] = v + x[j->a.w == 1 ? 0 : m];
+                y[m] = s[m];
+                s[m] = k->join == CR_BIND_PROD ? y[m] * *x : y[m] + *x;
             }
         }
     }
@@ -280,13 +368,26 @@ static void deliver(const runner *r, const place *from, const loop_result *to, i
     const double *x = entries(from, t, n);
     static kernel2 *const join[] = {[CR_BIND_SUM] = t_add, [CR_BIND_PROD] = t_mul, [CR_BIND_ALL] = k_and,
                                     [CR_BIND_ANY] = k_or,  [CR_BIND_MAX] = k_max,  [CR_BIND_MIN] = k_min};
+    if (!to->join) {
+        int64_t lo = to->lo - r->p->lo - t, hi = to->hi - r->p->lo - t; /* within the block */
+        lo = lo < 0 ? 0 : lo;
+        hi = hi > n - 1 ? n - 1 : hi;
+        double *out = to->out + (r->p->lo + t + lo - to->lo) * (int64_t)from->w;
+        if (from->inner && lo <= hi) {
+            memcpy(out, x + lo * from->inner, (size_t)(hi - lo + 1) * from->w * sizeof *out);
+        }
+        for (int64_t i = lo; i <= hi && !from->inner; i++, out += from->w) {
+            memcpy(out, x, from->w * sizeof *out);
+        }
+        return;
+    }
     for (int64_t i = 0; i < n; i++, x += from->inner) {
         int64_t index = r->p->lo + t + i;
         if (index < to->lo || index > to->hi) {
             continue;
         }
-        double *out = to->join ? to->out : to->out + (size_t)(index - to->lo) * from->w;
-        if (!to->join || index == to->lo) {
+        double *out = to->out;
+        if (index == to->lo) {
             memcpy(out, x, from->w * sizeof *out);
             continue;
         }
@@ -340,8 +441,7 @@ static bool run_all(runner *r, bool step, const loop_result *result)
         return false;
     }
     if (step && all_scalars(p)) {
-        step_scalars(r, n);
-        return true;
+        return step_all_scalars(r, n);
     }
     for (int64_t k = 0; k < (n + block - 1) / block; k++) {
         int64_t t = (p->direction < 0 ? (n + block - 1) / block - 1 - k : k) * block;
