@@ -188,7 +188,8 @@ CR_API cr_ref cr_call(cr_graph *g, cr_fun f, unsigned order, cr_ref a); /* f, f'
 /* Parameters name[lo..hi], each of the given shape: a parameter of shape (hi-lo+1) x shape. */
 CR_API cr_ref cr_param_family(cr_graph *g, const char *name, cr_dim lo, cr_dim hi, unsigned rank, const cr_dim *shape,
                               unsigned attributes);
-CR_API cr_ref cr_pick(cr_graph *g, cr_ref family, cr_dim index); /* its member */
+/* Its member. An index out of range is an error of evaluation, and none behind a choice that leaves it out. */
+CR_API cr_ref cr_pick(cr_graph *g, cr_ref family, cr_dim index);
 
 typedef uint32_t cr_family; /* expressions name[i]; 0 is none */
 /* A family without definitions yet; its members have the given shape. */

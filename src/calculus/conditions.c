@@ -39,22 +39,38 @@ static cr_ref any_axes(cr_graph *g, cr_op op, cr_ref c, unsigned keep)
 
 /* ---- collecting ----------------------------------------------------------------------------------- */
 
-/* A condition inside a binder must hold for all values of the index. */
-cr_ref calc_for_all(cr_graph *g, cr_ref cond, const cr_ref *cone, size_t n)
+/* Does `inside` stand in the body of `bind` with its index free there: under no other binder of the same symbol? */
+static bool is_bound_by(cr_graph *g, cr_ref bind, cr_ref inside, const cr_ref *cone, size_t n)
 {
-    for (size_t i = n; i-- > 0 && valid(g, cond);) {
-        dim_sym sym;
-        if (op_of(g, cone[i]) != CR_OP_BIND || !dim_is_symbol(g->dims, attr_of(g, cone[i], 1), &sym)) continue;
-        if (depends_on_symbol(g, cond, sym))
-            cond =
-                cr_bind(g, CR_BIND_ALL, name_text(g->dims, sym), attr_of(g, cone[i], 2), attr_of(g, cone[i], 3), cond);
-    }
-    return cond;
+    if (!calc_depends_on(g, in_of(g, bind, 0), inside)) return false;
+    for (size_t i = 0; i < n; i++)
+        if (cone[i] != bind && op_of(g, cone[i]) == CR_OP_BIND && attr_of(g, cone[i], 1) == attr_of(g, bind, 1) &&
+            calc_depends_on(g, in_of(g, bind, 0), cone[i]) && calc_depends_on(g, in_of(g, cone[i], 0), inside))
+            return false;
+    return true;
 }
 
-static cr_ref close_binders(scope *s, cr_ref cond, const cr_ref *cone, size_t n)
+/* A condition inside a binder must hold for all values of the index; inside several, for those of each. Inner binders
+ * first, as their ranges may use outer indices. */
+cr_ref calc_for_all(cr_graph *g, cr_ref cond, cr_ref r, const cr_ref *cone, size_t n)
 {
-    return calc_for_all(s->g, cond, cone, n);
+    cr_ref all = CR_NONE;
+    for (size_t i = 0; i < n && valid(g, cond); i++) {
+        dim_sym sym;
+        if (op_of(g, cone[i]) != CR_OP_BIND || !dim_is_symbol(g->dims, attr_of(g, cone[i], 1), &sym)) continue;
+        if (!depends_on_symbol(g, cond, sym) || !is_bound_by(g, cone[i], r, cone, n)) continue;
+        cr_ref one =
+            cr_bind(g, CR_BIND_ALL, name_text(g->dims, sym), attr_of(g, cone[i], 2), attr_of(g, cone[i], 3), cond);
+        one = one ? calc_for_all(g, one, cone[i], cone, n) : CR_NONE;
+        if (!one) return CR_NONE;
+        all = all ? cr_map2(g, CR_OP_AND, all, one) : one;
+    }
+    return all ? all : cond;
+}
+
+static cr_ref close_binders(scope *s, cr_ref cond, cr_ref r, const cr_ref *cone, size_t n)
+{
+    return calc_for_all(s->g, cond, r, cone, n);
 }
 
 static bool is_above_zero(const cr_graph *g, cr_ref c) { return op_of(g, c) == CR_OP_LT && is_zero(g, in_of(g, c, 0)); }
@@ -379,13 +395,13 @@ static bool kink_at_zero(scope *s, cr_ref r, cr_ref z, bool jumps, double slope_
     cr_ref c, t, strict = cr_map2(g, CR_OP_NE, z, cr_const(g, 0));
     if (s->kinks > MANY) {
         s->jump_fails = true;
-        return add_condition(s, close_binders(s, strict, cone, n), COND_SUFFICIENT);
+        return add_condition(s, close_binders(s, strict, r, cone, n), COND_SUFFICIENT);
     }
     if (!(t = calc_partial(g, z, s->w, false))) return false;
     cr_ref ts = cr_simplify(g, t);
     if (!ts) return false;
     if (is_zero(g, ts)) return true; /* z does not move */
-    strict = close_binders(s, strict, cone, n);
+    strict = close_binders(s, strict, r, cone, n);
     bool bound = strict && strict != cr_map2(g, CR_OP_NE, z, cr_const(g, 0));
     if (bound) { /* inside a binder: no cotangent of its own */
         s->jump_fails = true;
@@ -498,7 +514,7 @@ static bool operator_condition(scope *s, cr_ref r, const bool *dep, const cr_ref
         if (!c || vanishes_at_zero(g, c, z)) return g->err.status == CR_OK;
         if (!(t = cr_simplify(g, t))) return false;
         if (is_zero(g, t)) return true;
-        if (s->again) return add_condition(s, close_binders(s, info->regular(g, r), cone, n), COND_SUFFICIENT);
+        if (s->again) return add_condition(s, close_binders(s, info->regular(g, r), r, cone, n), COND_SUFFICIENT);
         s->jump_fails = true;
         reach a; /* takes the deltas out of t: an identity is not 0 */
         cr_ref rest = read_reach(s, in_of(g, r, 0), t, 0, &a) ? a.s : t;
@@ -507,7 +523,7 @@ static bool operator_condition(scope *s, cr_ref r, const bool *dep, const cr_ref
         if (!still || !(still = cr_simplify(g, still))) return false;
         bool never = op_of(g, still) == CR_OP_CONST && attr_double(g, still, 0) == 0;
         cr_ref cond = cr_map2(g, CR_OP_NE, r, cr_const(g, 0));
-        return add_condition(s, close_binders(s, cond, cone, n),
+        return add_condition(s, close_binders(s, cond, r, cone, n),
                              never && s->kinks == 1 && r == s->y ? COND_EXACT : COND_SUFFICIENT);
     }
     cr_ref regular = info->regular(g, r);
@@ -524,7 +540,7 @@ static bool operator_condition(scope *s, cr_ref r, const bool *dep, const cr_ref
     if (op == CR_OP_POW && op_of(g, regular) == CR_OP_NE && !is_const(g, in_of(g, r, 1), &e)) exact = false;
     if (info->kind == KIND_REDUCE && (s->w->n_index || r != s->y))
         exact = false; /* other entries may tie, or not count */
-    return add_condition(s, close_binders(s, used_entries(s, r, regular), cone, n),
+    return add_condition(s, close_binders(s, used_entries(s, r, regular), r, cone, n),
                          exact ? COND_EXACT : COND_SUFFICIENT);
 }
 
@@ -548,7 +564,7 @@ static bool value_condition(scope *s, cr_ref r, const cr_ref *cone, size_t n)
     default: return true;
     }
     if (!regular) return g->err.status == CR_OK;
-    return add_condition(s, close_binders(s, used_entries(s, r, regular), cone, n),
+    return add_condition(s, close_binders(s, used_entries(s, r, regular), r, cone, n),
                          s->choice || op_of(g, r) == CR_OP_POW ? COND_SUFFICIENT : COND_EXACT);
 }
 
@@ -627,8 +643,8 @@ cr_status calc_conditions(cr_graph *g, cr_ref y, const calc_wrt *w, bool again, 
         if (moves && (info->regular || info->slopes)) ok = operator_condition(&s, cone[i], dep, cone, n);
         else if (!moves && info->regular) ok = value_condition(&s, cone[i], cone, n);
     }
-    if (ok && depth_rests_on(g, s.y, w->var)) {
-        s.jump_fails = true;
+    if (ok && g->n_family > 1) {
+        s.jump_fails |= depth_rests_on(g, s.y, w->var);
         ok = depth_conditions(g, s.y, w, out) == CR_OK;
     }
     /* Several entries or several kinks: existence exactly, beside what is sufficient for the formula. */

@@ -4,19 +4,23 @@
 
 #include <string.h>
 
-/* What one operator of a definition asks for, scalar; CR_NONE: nothing. */
-static cr_ref asked_by(cr_graph *g, cr_ref r, const bool *moves)
+/* What one operator of a definition asks for, scalar; CR_NONE: nothing. *domain: so that it has a value at all, whether
+ * its argument moves or not; the others are about kinks, which matter where it moves. */
+static cr_ref asked_by(cr_graph *g, cr_ref r, const bool *moves, bool inner, bool *domain)
 {
     const cr_node *nd = node(g, r);
     const op_info *info = op_get((cr_op)nd->op);
     cr_ref cond = CR_NONE, zero = cr_const(g, 0);
     double left, right;
-    if (nd->op == CR_OP_SELECT && !moves[nd->word[0]]) return CR_NONE;
+    cr_op op = (cr_op)nd->op;
+    *domain = op == CR_OP_LOG || op == CR_OP_DIV || op == CR_OP_POW || op == CR_OP_INV || op == CR_OP_LOGDET ||
+              op == CR_OP_MATPOW || op == CR_OP_SQRT || op == CR_OP_ASIN || op == CR_OP_ACOS || op == CR_OP_TAN;
+    if ((!inner && !*domain) || (op == CR_OP_SELECT && !moves[nd->word[0]])) return CR_NONE;
     if (info->slopes) {
         if (info->slopes(g, r, &left, &right) && left != right) cond = cr_map2(g, CR_OP_NE, nd->word[0], zero);
-    } else if (nd->op == CR_OP_MAX2 || nd->op == CR_OP_MIN2) {
+    } else if (op == CR_OP_MAX2 || op == CR_OP_MIN2) {
         cond = cr_map2(g, CR_OP_NE, nd->word[0], nd->word[1]);
-    } else if (nd->op == CR_OP_STEP || nd->op == CR_OP_SIGN) {
+    } else if (op == CR_OP_STEP || op == CR_OP_SIGN) {
         cond = cr_map2(g, CR_OP_NE, nd->word[0], zero);
     } else if (info->regular) {
         cond = info->regular(g, r);
@@ -59,14 +63,15 @@ static void find_first(layers *l, const cr_family *list, size_t n)
 }
 
 /* cond, of the definition p, for all the layers of p that count. */
-static bool for_layers(layers *l, const family_piece *p, cr_ref cond)
+static bool for_layers(layers *l, const family_piece *p, cr_ref cond, bool domain)
 {
     cr_graph *g = l->s.g;
     cr_dim lo = p->lo, hi = p->hi;
-    if (l->first && depth_lt(&l->s, hi, l->first)) return true;
+    cr_dim first = domain ? 0 : l->first;
+    if (first && depth_lt(&l->s, hi, first)) return true;
     if (l->last && depth_lt(&l->s, l->last, lo)) return true;
     if (lo != hi) {
-        if (l->first && depth_le(&l->s, lo, l->first)) lo = l->first;
+        if (first && depth_le(&l->s, lo, first)) lo = first;
         if (l->last && depth_le(&l->s, l->last, hi)) hi = l->last;
         if (depends_on_symbol(g, cond, p->index))
             cond = cr_bind(g, CR_BIND_ALL, name_text(g->dims, p->index), lo, hi, cond);
@@ -90,13 +95,24 @@ static bool of_piece(layers *l, const family_piece *p, const bool *rests)
         bool inner = false;
         for (uint32_t k = 0; k < nd->n_in; k++) inner |= moves[nd->word[k]];
         moves[r] |= inner;
-        if (!inner) continue;
-        cr_ref cond = asked_by(g, r, moves);
-        ok = g->err.status == CR_OK && (!cond || for_layers(l, p, calc_for_all(g, cond, cone, n)));
+        bool domain;
+        cr_ref cond = asked_by(g, r, moves, inner, &domain);
+        ok = g->err.status == CR_OK && (!cond || for_layers(l, p, calc_for_all(g, cond, r, cone, n), domain));
     }
     mem_free(moves);
     mem_free(cone);
     return ok;
+}
+
+typedef struct index_search {
+    const cr_graph *g;
+    bool *found;
+} index_search;
+
+static void is_bound_index(void *user, dim_sym s)
+{
+    const index_search *q = user;
+    if (strchr(name_text(q->g->dims, s), '#')) *q->found = true;
 }
 
 cr_status depth_conditions(cr_graph *g, cr_ref y, const calc_wrt *w, calc_result *out)
@@ -113,6 +129,12 @@ cr_status depth_conditions(cr_graph *g, cr_ref y, const calc_wrt *w, calc_result
         if (op_of(g, cone[i]) != CR_OP_MEMBER) continue;
         const family *f = &g->family[attr_of(g, cone[i], 0)];
         cr_dim at = attr_of(g, cone[i], 1);
+        bool bound = false;
+        dim_symbols(g->dims, at, is_bound_index, &(index_search){g, &bound});
+        if (bound) { /* of a sum or product: any of its members */
+            one = false;
+            continue;
+        }
         one = one && (!l.last || l.last == at);
         l.last = at;
         depth_suppose(&l.s, dim_sub(g->dims, at, f->piece[0].lo));
@@ -128,7 +150,7 @@ cr_status depth_conditions(cr_graph *g, cr_ref y, const calc_wrt *w, calc_result
     }
     if (ok && w->n_index && family_first(g, w->var)) find_first(&l, list, n);
     for (size_t i = 0; ok && i < n; i++)
-        for (size_t k = 0; ok && rests[list[i]] && k < g->family[list[i]].n_pieces; k++) {
+        for (size_t k = 0; ok && k < g->family[list[i]].n_pieces; k++) {
             const family_piece p = g->family[list[i]].piece[k];
             ok = of_piece(&l, &p, rests);
         }

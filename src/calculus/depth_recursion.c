@@ -3,15 +3,20 @@
 
 #include <string.h>
 
-/* dS_dw */
-static dim_sym derivative_name(cr_graph *g, dim_sym of, dim_sym var)
+/* dS_dw; dS_dw2, ... if one of the families that the expression rests on, as by a second derivative, has that name. */
+static dim_sym derivative_name(cr_graph *g, dim_sym of, dim_sym var, const cr_family *list, size_t n)
 {
-    strbuf b;
-    sb_init(&b);
-    sb_printf(&b, "d%s_d%s", name_text(g->dims, of), name_text(g->dims, var));
-    dim_sym s = b.status == CR_OK ? name_intern(g->dims, sb_str(&b), b.n) : 0;
-    sb_free(&b);
-    return s;
+    for (unsigned number = 1;; number++) {
+        strbuf b;
+        sb_init(&b);
+        sb_printf(&b, "d%s_d%s", name_text(g->dims, of), name_text(g->dims, var));
+        if (number > 1) sb_printf(&b, "%u", number);
+        dim_sym s = b.status == CR_OK ? name_intern(g->dims, sb_str(&b), b.n) : 0;
+        sb_free(&b);
+        bool taken = s && s < g->param_cap && g->param_by_name[s];
+        for (size_t i = 0; i < n && !taken; i++) taken = g->family[list[i]].name == s;
+        if (!taken) return s;
+    }
 }
 
 typedef struct tangents {
@@ -58,7 +63,7 @@ cr_ref depth_recursion(cr_graph *g, cr_ref y, const calc_wrt *w)
         if (!like || !depth_rests_on(g, like, w->var)) continue;
         const cr_shape *s = shape_of(g, like);
         cr_dim shape[2 * CR_MAX_RANK];
-        dim_sym name = derivative_name(g, g->family[list[i]].name, attr_of(g, w->var, 0));
+        dim_sym name = derivative_name(g, g->family[list[i]].name, attr_of(g, w->var, 0), list, n);
         memcpy(shape, lead, v * sizeof *shape);
         memcpy(shape + v, s->dim, s->rank * sizeof *shape);
         if (v + s->rank > CR_MAX_RANK) graph_fail(g, CR_ELIMIT, "a derivative of more than %d axes", CR_MAX_RANK);
@@ -89,6 +94,13 @@ cr_ref depth_recursion(cr_graph *g, cr_ref y, const calc_wrt *w)
         if (t.of[list[i]]) ok = cr_family_check(g, t.of[list[i]]) == CR_OK;
     if (ok) {
         out = calc_forward(g, y, 1, &w->var, &direction, member_tangent, &t);
+        if (!out && g->err.status == CR_OK) { /* no tangent reaches it */
+            cr_dim shape[2 * CR_MAX_RANK];
+            const cr_shape *s = shape_of(g, y);
+            memcpy(shape, lead, v * sizeof *shape);
+            memcpy(shape + v, s->dim, s->rank * sizeof *shape);
+            out = cr_full(g, cr_const(g, 0), v + s->rank, shape);
+        }
         out = variable_last(g, out, v);
     }
     if (!out && g->err.status == CR_OK) graph_fail(g, CR_ENOMEM, "out of memory");

@@ -16,8 +16,8 @@ cr_ref calc_direction(cr_graph *g, const calc_wrt *w);
 cr_status calc_conditions(cr_graph *g, cr_ref y, const calc_wrt *w, bool again, calc_result *out);
 /* Appends one scalar condition, simplified, if it says something new. */
 bool calc_condition_add(cr_graph *g, calc_result *out, cr_ref cond, calc_kind kind);
-/* cond for all values of the indices that the binders of the cone bind. */
-cr_ref calc_for_all(cr_graph *g, cr_ref cond, const cr_ref *cone, size_t n);
+/* cond, said of node r, for all values of the indices that binders of the cone bind around it. */
+cr_ref calc_for_all(cr_graph *g, cr_ref cond, cr_ref r, const cr_ref *cone, size_t n);
 /* y with functions and norms written as what they are made of, so that kinks stand open. */
 cr_ref calc_opened(cr_graph *g, cr_ref y);
 /* Appends the derivation of d y / d w, rule by rule. */

@@ -7,13 +7,12 @@
 #include <string.h>
 
 typedef struct scaled {
-    double m;
-    int64_t e;
+    double m, e; /* e is whole; beyond 2^53 it is as good as its 53 bits */
 } T;
 
 static const double log_2 = 0.69314718055994530942;
 
-static T normal(double m, int64_t e)
+static T normal(double m, double e)
 {
     if (m == 0 || !isfinite(m)) return (T){m, 0};
     int k;
@@ -60,19 +59,19 @@ static T t_exp(T z)
     double x = t_re(z);
     if (!(fabs(x) < 1e15)) return t_from(exp(x));
     double k = floor(x / log_2);
-    return fabs(x) < 700 ? t_from(exp(x)) : normal(exp(x - k * log_2), (int64_t)k);
+    return fabs(x) < 700 ? t_from(exp(x)) : normal(exp(x - k * log_2), k);
 }
 static T t_expm1(T z) { return fabs(t_re(z)) < 1e-300 ? z : t_re(z) > 700 ? t_exp(z) : t_from(expm1(t_re(z))); }
 static T t_log(T z)
 {
     double v = t_re(z);
     return v > 1e-300 && v < 1e300 ? t_from(log(v)) : z.m > 0 && isfinite(z.m)
-        ? t_from(log(z.m) + (double)z.e * log_2) : t_from(log(z.m));
+        ? t_from(log(z.m) + z.e * log_2) : t_from(log(z.m));
 }
 static T t_log1p(T z) { return fabs(t_re(z)) < 1e-300 ? z : t_re(z) > 1e300 ? t_log(z) : t_from(log1p(t_re(z))); }
 static T t_sqrt(T z)
 {
-    return z.m == 0 || !isfinite(z.m) ? t_from(sqrt(z.m)) : z.e % 2 ? normal(sqrt(z.m * 2), (z.e - 1) / 2)
+    return z.m == 0 || !isfinite(z.m) ? t_from(sqrt(z.m)) : fmod(z.e, 2) != 0 ? normal(sqrt(z.m * 2), (z.e - 1) / 2)
                                                                     : normal(sqrt(z.m), z.e / 2);
 }
 /* f(z) = z to all digits for a tiny z, which as a double may be 0 already */
@@ -169,7 +168,7 @@ cr_status exec_eval_scaled(cr_graph *g, exec_env *env, cr_ref a, exec_scaled *ou
         for (size_t i = 0; i < shape.n; i++) {
             out->value.value[i] = t_re(v[i]);
             out->sign.value[i] = isnan(v[i].m) ? NAN : (v[i].m > 0) - (v[i].m < 0);
-            out->log10_abs.value[i] = log10(fabs(v[i].m)) + (double)v[i].e * 0.30102999566398119521;
+            out->log10_abs.value[i] = log10(fabs(v[i].m)) + v[i].e * 0.30102999566398119521;
         }
     } else {
         exec_scaled_free(out);

@@ -145,13 +145,15 @@ static void scan_symbol(void *user, dim_sym s)
 }
 
 /* Bound symbols are named #1, #2, ... by nesting, from the inside, so that renaming an index gives the same ref. A name
- * that the body uses for an enclosing binder is passed over, so that nothing is captured. */
-static unsigned binder_level(cr_graph *g, cr_ref body, dim_sym bound)
+ * that the body or the range uses for an enclosing binder is passed over, so that nothing is captured. */
+static unsigned binder_level(cr_graph *g, cr_ref body, dim_sym bound, cr_dim lo, cr_dim hi)
 {
     size_t n;
     level_scan scan = {.g = g, .but = bound};
     unsigned inner = 0;
     cr_ref *cone = graph_cone(g, 1, &body, &n);
+    dim_symbols(g->dims, lo, scan_symbol, &scan);
+    dim_symbols(g->dims, hi, scan_symbol, &scan);
     for (size_t i = 0; cone && i < n; i++) {
         dim_sym s;
         graph_node_dims(g, cone[i], scan_symbol, &scan);
@@ -249,6 +251,9 @@ cr_ref cr_bind(cr_graph *g, cr_bind_kind kind, const char *symbol, cr_dim lo, cr
         if (kind == CR_BIND_CHAIN) return cr_identity(g, sh->dim[0]);
         return graph_fail(g, CR_EARG, "an empty range");
     }
+    double truth; /* for all, and for any, of none at all too */
+    if (boolean && op_of(g, body) == CR_OP_CONST && ((truth = attr_double(g, body, 0)) != 0) == (kind == CR_BIND_ALL))
+        return body;
     if (lo == one && kind != CR_BIND_CHAIN) {
         bool depends;
         cr_ref t = lift(g, body, s, hi, &depends);
@@ -266,7 +271,7 @@ cr_ref cr_bind(cr_graph *g, cr_bind_kind kind, const char *symbol, cr_dim lo, cr
     }
     if (dim_value(g->dims, count, &n) && n == 1 && kind != CR_BIND_STACK) return graph_subst_symbol(g, body, s, lo);
     char name[16];
-    int len = snprintf(name, sizeof name, "#%u", binder_level(g, body, s));
+    int len = snprintf(name, sizeof name, "#%u", binder_level(g, body, s, lo, hi));
     dim_sym canonical = name_intern(g->dims, name, (size_t)len);
     cr_dim c = dim_symbol(g->dims, canonical);
     if (!c) return CR_NONE;

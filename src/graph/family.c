@@ -92,11 +92,6 @@ cr_ref cr_pick(cr_graph *g, cr_ref w, cr_dim index)
     cr_dim lo = family_first(g, w);
     if (!lo) return graph_fail(g, CR_EARG, "not a family of variables");
     const cr_shape *s = shape_of(g, w);
-    int64_t at, n;
-    cr_dim position = dim_sub(g->dims, index, lo);
-    if (dim_value(g->dims, position, &at) && (at < 0 || (dim_value(g->dims, s->dim[0], &n) && at >= n)))
-        return graph_fail(g, CR_EARG, "index out of range: `%s` has no such member",
-                          name_text(g->dims, attr_of(g, w, 0)));
     return graph_node(g, CR_OP_PICK, graph_type(g, CR_REAL, s->rank - 1u, s->dim + 1), 1, &w, 1, &index);
 }
 

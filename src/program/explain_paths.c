@@ -181,8 +181,8 @@ cr_status compare_architectures(explain_subject *s, explanation *x)
     ok = ok && say(x, CR_BLOCK_TEXT,
                    "A path with few factors saves a gradient from vanishing on the way. What is small all the same is "
                    "so because of the last factors: where outputs add up arguments grow, and a saturated activation "
-                   "has a small slope. That gradients do not explode either, small weights, or a factor like 1/sqrt(N) "
-                   "on each branch, must see to.");
+                   "has a small slope. That gradients do not explode either, small weights, or a factor like 1/N on "
+                   "each branch, must see to.");
     x->out.n_architectures = DESIGNS;
     x->out.architecture = a;
     return ok ? CR_OK : prog_oom(s->p);

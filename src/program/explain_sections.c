@@ -476,8 +476,9 @@ bool describe_skips(explanation *x, explain_subject *s)
                    "the product through all layers plus the skip's own term; that is 1 + product where both end in the "
                    "same factor. So:");
     ok = ok && say(x, CR_BLOCK_TEXT, "Vanishing: the skip's term does not contain the factors of the layers it skips. "
-                   "When their product tends to 0 with the depth, the sum tends to the skip's term, which does not "
-                   "depend on the depth: the layer in front of the skip keeps the gradient of a short network.");
+                   "When their product tends to 0 with the depth, only the skip's term is left, which has the "
+                   "same few factors at every depth: the layer in front of the skip keeps the gradient of a short "
+                   "network.");
     many |= skips > 1;
     ok = ok && (many ? say(x, CR_BLOCK_TEXT, "Every layer that a skip starts from has such a path of its own; a layer "
                            "that none starts from has not, and its gradient vanishes as before.")
