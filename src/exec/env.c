@@ -79,26 +79,26 @@ void exec_env_free(exec_env *env)
 
 enum { SPARE_LEAST = 1 << 17 }; /* what is smaller the allocator keeps by itself */
 
-void *exec_take(exec_env *env, size_t bytes, size_t *have)
+void *exec_take(exec_env *env, size_t bytes)
 {
-    exec_spare *best = NULL, *largest = NULL;
+    exec_spare *best = NULL, *small = NULL;
     for (size_t i = 0; i < EXEC_SPARES && bytes >= SPARE_LEAST; i++) {
         exec_spare *s = &env->spare[i];
         if (s->p && s->bytes >= bytes && s->bytes / 2 <= bytes && (!best || s->bytes < best->bytes)) {
             best = s;
         }
-        largest = s->p && (!largest || s->bytes > largest->bytes) ? s : largest;
+        small = s->p && s->bytes < bytes && (!small || s->bytes > small->bytes) ? s : small;
     }
-    exec_spare *s = best ? best : largest;
-    void *p = best ? best->p : NULL;
-    *have = best ? best->bytes : bytes;
-    if (s) {
-        if (!best) {
-            mem_free(s->p); /* none fits: sizes have changed, or there are ever more */
-        }
-        *s = (exec_spare){NULL, 0};
+    if (best) {
+        void *p = best->p;
+        *best = (exec_spare){NULL, 0};
+        return p;
     }
-    return p ? p : mem_alloc(bytes);
+    if (small) { /* what was large enough once: without this, growing depths would leave one behind each */
+        mem_free(small->p);
+        *small = (exec_spare){NULL, 0};
+    }
+    return mem_alloc(bytes);
 }
 
 void exec_give(exec_env *env, void *p, size_t bytes)

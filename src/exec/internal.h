@@ -43,8 +43,8 @@ struct exec_env {
 };
 
 /* Memory for a table of an evaluation, at least `bytes`: of an earlier one if there is, since fresh memory costs more
- * than what is then written to it. *have: how much it is. exec_give returns it. NULL: out of memory. */
-void *exec_take(exec_env *env, size_t bytes, size_t *have);
+ * than what is then written to it. exec_give returns it, mem_free ends it. NULL: out of memory. */
+void *exec_take(exec_env *env, size_t bytes);
 void exec_give(exec_env *env, void *p, size_t bytes);
 
 /* Value of d; false with the graph's error set, naming the symbol that has none and `what` it was needed for. */

@@ -157,11 +157,11 @@ static bool reserve_twin(loop_room *room, loop_twin *t, int64_t from, int64_t to
     if (!t->v) {
         t->first = from;
     }
-    size_t want = (size_t)(to - t->first) + 1, have;
+    size_t want = (size_t)(to - t->first) + 1;
     if (want <= t->cap) {
         return true;
     }
-    double *v = want > SIZE_MAX / sizeof *v / (t->n + 1) ? NULL : exec_take(room->env, want * t->n * sizeof *v, &have);
+    double *v = want > SIZE_MAX / sizeof *v / (t->n + 1) ? NULL : exec_take(room->env, want * t->n * sizeof *v);
     if (!v) {
         return false;
     }

@@ -9,7 +9,7 @@
 
 /* Loops over many numbers: several at a time where the compiler can. It changes no result. */
 #if defined(__GNUC__) && !defined(__clang__)
-#define WIDE __attribute__((optimize("O3")))
+#define WIDE __attribute__((optimize("O3", "fp-contract=off")))
 #else
 #define WIDE
 #endif
