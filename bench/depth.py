@@ -53,12 +53,12 @@ def main():
         print(f"  {depth:>9} {batch:>6} {8e-6 * depth * batch:>9.0f} MB {row['seconds_hand']:>9.4f}"
               f" {row['seconds_hand_kept']:>9.4f} {row['seconds_ours']:>9.4f} {row['ratio']:>7.2f}"
               f" {row['ratio_kept']:>10.2f} {row['difference']:>11.1e}")
-    print("  C allocates tables and results in the call, as ours does; `kept` is handed tables that are in memory already."
-          "\n  difference: of value and derivatives, relative to the greatest. Medians.")
+    print("  C allocates tables and results in the call, as ours does; `kept` is handed tables that are in memory"
+          " already.\n  difference: of value and derivatives, relative to the greatest. Medians.")
     for row in rows:
         s = row["seconds_derive"]
-        figure(f"derive at symbolic N, batch {row['batch']} (median of {row['rounds']})", s, f"{1e3 * s:.3f} ms", "< 1 ms",
-               s < 1e-3)
+        figure(f"derive at symbolic N, batch {row['batch']} (median of {row['rounds']})", s, f"{1e3 * s:.3f} ms",
+               "< 1 ms", s < 1e-3)
     for row in rows:
         figure(f"value and {row['depth']:,} derivatives over C, batch {row['batch']}", row["ratio"],
                f"{row['ratio']:.2f} x", "<= 1.5 x", row["ratio"] <= 1.5)

@@ -132,7 +132,8 @@ static bool width_of(loop_writer *w, cr_ref r, uint32_t *width)
 static bool write_param(loop_writer *w, cr_ref r, loop_value *v)
 {
     uint32_t width;
-    const exec_array *a = width_of(w, r, &width) && exec_value(w->room->env, r) ? exec_parameter(w->room->env, r) : NULL;
+    bool known = width_of(w, r, &width) && exec_value(w->room->env, r);
+    const exec_array *a = known ? exec_parameter(w->room->env, r) : NULL;
     if (!a || a->n != width) {
         return false;
     }
