@@ -1,4 +1,5 @@
-/* Any bytes as a program of the formula language: a result or a clean error, and nothing left over. */
+/* Any bytes as a program of the formula language: a result or a clean error, and nothing left over. What is read is
+ * differentiated and printed, within bounds. */
 #include "lang/lang.h"
 
 #include <stdint.h>
@@ -6,6 +7,22 @@
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { MAX_NODES = 3000 };
+
+static void derive(cr_graph *g, const lang_statement *st)
+{
+    calc_result r;
+    strbuf b;
+    sb_init(&b);
+    cr_graph_limit(g, g->n_nodes + MAX_NODES);
+    if (calc_derive(g, st->expr, (unsigned)st->n_wrt, st->wrt, CALC_CONDITIONS, &r) == CR_OK)
+        lang_print(g, r.simple, LANG_TEXT, LANG_AUTO, &b);
+    if (cr_graph_status(g) == CR_EINTERNAL) abort();
+    cr_graph_clear_error(g);
+    calc_result_free(&r);
+    sb_free(&b);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -23,6 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             if (!valid(g, st->expr) || !st->query) abort();
             for (size_t k = 0; k < st->n_free; k++)
                 if (!st->free_index[k].from || !st->free_index[k].to) abort();
+            if (s == CR_OK && i < 4 && st->n_wrt) derive(g, st);
         }
     }
     lang_free(p);

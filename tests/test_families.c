@@ -124,34 +124,34 @@ static void the_last_rule_counts(void **state)
 
 static const struct { const char *text; cr_status status; const char *message; } wrong[] = {
     {LAYERS "def o[0] = c\ndef o[i] = o[i+1] for i in 1..N\neval o[N]", CR_EARG,
-     "t.cr:4:6: the definition of `o[i]` refers to `o[i+1]`, which is not an earlier index; in \"o[N]\"\n"
-     "    eval o[N]\n"
-     "         ^~~~"},
+     "t.cr:3:12: the definition of `o[i]` refers to `o[i+1]`, which is not an earlier index; in \"o[i+1]\"\n"
+     "    def o[i] = o[i+1] for i in 1..N\n"
+     "               ^~~~~~"},
     {LAYERS "def o[0] = c\ndef o[i] = o[i]*w[i] for i in 1..N\neval o[N]", CR_EARG,
-     "t.cr:4:6: the definition of `o[i]` refers to `o[i]`, which is not an earlier index; in \"o[N]\"\n"
-     "    eval o[N]\n"
-     "         ^~~~"},
+     "t.cr:3:12: the definition of `o[i]` refers to `o[i]`, which is not an earlier index; in \"o[i]*w[i]\"\n"
+     "    def o[i] = o[i]*w[i] for i in 1..N\n"
+     "               ^~~~~~~~~"},
     {LAYERS "def o[0] = c\ndef o[i] = o[2*i] for i in 1..N\neval o[N]", CR_EARG,
-     "t.cr:4:6: the definition of `o[i]` refers to `o[2*i]`, which is not an earlier index: i-1, i-2, ..., a "
-     "fixed one, or a sum over those; in \"o[N]\"\n"
-     "    eval o[N]\n"
-     "         ^~~~"},
+     "t.cr:3:12: the definition of `o[i]` refers to `o[2*i]`, which is not an earlier index: i-1, i-2, ..., a "
+     "fixed one, or a sum over those; in \"o[2*i]\"\n"
+     "    def o[i] = o[2*i] for i in 1..N\n"
+     "               ^~~~~~"},
     {LAYERS "def o[i] = w[i]*o[i-1] for i in 1..N\neval o[N]", CR_EARG,
      "t.cr:2:17: `o` has no start value: each of its definitions refers to the family itself\n"
      "    def o[i] = w[i]*o[i-1] for i in 1..N\n"
      "                    ^"},
     {LAYERS "def o[1] = c\ndef o[i] = w[i]*o[i-2] for i in 2..N\neval o[N]", CR_EARG,
-     "t.cr:4:6: the definition of `o[i]` refers to `o[i-2]`, but there is no start value `o[0]`; in \"o[N]\"\n"
-     "    eval o[N]\n"
-     "         ^~~~"},
+     "t.cr:3:12: the definition of `o[i]` refers to `o[i-2]`, but there is no start value `o[0]`; in \"w[i]*o[i-2]\"\n"
+     "    def o[i] = w[i]*o[i-2] for i in 2..N\n"
+     "               ^~~~~~~~~~~"},
     {LAYERS "def o[0] = c\ndef o[i] = sum(j=0..i, o[j]) for i in 1..N\neval o[N]", CR_EARG,
-     "t.cr:4:6: the definition of `o[i]` refers to `o[j]`, which is not an earlier index; in \"o[N]\"\n"
-     "    eval o[N]\n"
-     "         ^~~~"},
+     "t.cr:3:12: the definition of `o[i]` refers to `o[j]`, which is not an earlier index; in \"sum(j=0..i, o[j])\"\n"
+     "    def o[i] = sum(j=0..i, o[j]) for i in 1..N\n"
+     "               ^~~~~~~~~~~~~~~~~"},
     {"def o[0] = c\ndef o[2] = c\ndef o[i] = o[i-1] + o[1] for i in 3..N\neval o[N]", CR_EARG,
-     "t.cr:4:6: the definition of `o[i]` refers to `o[1]`, but there is no definition of `o[1]`; in \"o[N]\"\n"
-     "    eval o[N]\n"
-     "         ^~~~"},
+     "t.cr:3:12: the definition of `o[i]` refers to `o[1]`, but there is no definition of `o[1]`; in \"o[i-1] + o[1]\"\n"
+     "    def o[i] = o[i-1] + o[1] for i in 3..N\n"
+     "               ^~~~~~~~~~~~~"},
     {"def p[0] = c\ndef o[0] = c\ndef p[i] = o[i] for i in 1..N\ndef o[i] = p[i] for i in 1..N\neval o[N]", CR_EARG,
      "t.cr:5:6: members of equal index rest on each other in the definition of `p`; in \"o[N]\"\n"
      "    eval o[N]\n"

@@ -60,6 +60,9 @@ static cr_dim equal_at(cr_graph *g, cr_ref x, cr_ref argument, dim_sym i)
                 dim_linear_in(g->dims, dy, i, &scale, &rest) && scale == 1) {
                 cr_dim at = dim_sub(g->dims, dx, rest);
                 found = at && graph_subst_symbol(g, argument, i, at) == x ? at : 0;
+                if (cr_graph_status(g) != CR_ENOMEM) { /* an index at which something else does not exist: not equal */
+                    cr_graph_clear_error(g);
+                }
             }
         }
         break; /* the first place that has an index decides */

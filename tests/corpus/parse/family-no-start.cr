@@ -1,0 +1,3 @@
+let x : R, w[1..N] : R
+def o[i] = w[i]*o[i-1] for i in 1..N
+eval o[N]
