@@ -390,8 +390,8 @@ bool describe_layers(explanation *x, explain_subject *s)
            tabulate(x, LAYERS_SHOWN + 1, 2, cell, "The gradient of each layer at %s = %d, under the same values",
                     name_text(s->g->dims, s->depth), LAYERS_SHOWN) &&
            say(x, CR_BLOCK_TEXT, "Layer %zu gets most, layer %zu least: a ratio of %s. One step size cannot suit both: "
-               "a layer with a gradient near 0 does not learn, and one with a very large gradient overshoots.%s", most_at,
-               least_at, power_of_ten(x, most - least), least_at < LAYERS_SHOWN ? "" :
+               "a layer with a gradient near 0 does not learn, and one with a very large gradient overshoots.%s",
+               most_at, least_at, power_of_ten(x, most - least), least_at < LAYERS_SHOWN ? "" :
                " The last layer has no factor behind it, so that its small gradient is not the work of the depth: f is "
                "flat at its argument, or its input is near 0.");
 }
