@@ -149,7 +149,8 @@ static const struct { const char *text; cr_status status; const char *message; }
      "    def o[i] = sum(j=0..i, o[j]) for i in 1..N\n"
      "               ^~~~~~~~~~~~~~~~~"},
     {"def o[0] = c\ndef o[2] = c\ndef o[i] = o[i-1] + o[1] for i in 3..N\neval o[N]", CR_EARG,
-     "t.cr:3:12: the definition of `o[i]` refers to `o[1]`, but there is no definition of `o[1]`; in \"o[i-1] + o[1]\"\n"
+     "t.cr:3:12: the definition of `o[i]` refers to `o[1]`, but there is no definition of `o[1]`; "
+     "in \"o[i-1] + o[1]\"\n"
      "    def o[i] = o[i-1] + o[1] for i in 3..N\n"
      "               ^~~~~~~~~~~~~"},
     {"def p[0] = c\ndef o[0] = c\ndef p[i] = o[i] for i in 1..N\ndef o[i] = p[i] for i in 1..N\neval o[N]", CR_EARG,
