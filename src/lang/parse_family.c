@@ -355,6 +355,21 @@ static void note_range(parser *ps, const lang_family *f, cr_dim d)
     i->family_hi = hi;
 }
 
+/* o[i-k] with `let k = 2` is o[i-2]: how far a recurrence looks back decides its form. Other integers stay symbols. */
+static cr_dim with_given_lag(parser *ps, cr_dim d)
+{
+    dim_table *t = ps->g->dims;
+    bool of_rule = false;
+    for (size_t i = 0; i < ps->n_local; i++) of_rule |= ps->local[i].symbol && dim_uses(t, d, ps->local[i].symbol);
+    for (size_t i = 0; i < ps->p->n_variables && of_rule && d; i++) {
+        const lang_variable *v = &ps->p->variable[i];
+        cr_dim value;
+        if (!v->param && v->has_value && dim_uses(t, d, v->name) && as_dim(ps->g, v->value, &value))
+            d = dim_substitute(t, d, v->name, value);
+    }
+    return d;
+}
+
 cr_ref parse_member(parser *ps, const token *name)
 {
     size_t number = global_of(ps->p, name->name)->index;
@@ -362,6 +377,7 @@ cr_ref parse_member(parser *ps, const token *name)
     if (!find_shape(ps, number, name)) return CR_NONE;
     advance(ps);
     cr_dim d = parse_one_index(ps, name_of(ps, name->name));
+    if (d) d = with_given_lag(ps, d);
     if (!d || !expect_close(ps, TOK_RBRACKET, &open)) return CR_NONE;
     note_range(ps, &ps->p->family[number], d);
     return built(ps, cr_member(ps->g, ps->p->family[number].made, d), name->start);

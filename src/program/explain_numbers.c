@@ -38,7 +38,7 @@ static cr_status slopes_at(cr_graph *g, cr_op op, cr_fun fun, const double *z, s
  */
 static cr_status extreme_slope(cr_graph *g, cr_op op, cr_fun fun, int want, double *value, double *at)
 {
-    double from = -8, to = 8, z[GRID];
+    double from = -8, to = 8, before = 0, z[GRID];
     *value = want > 0 ? -INFINITY : INFINITY;
     *at = 0;
     for (int zoom = 0; zoom < ZOOMS; zoom++) {
@@ -58,15 +58,19 @@ static cr_status extreme_slope(cr_graph *g, cr_op op, cr_fun fun, int want, doub
             *at = z[i];
             best = i;
         }
-        /* a slope that still grows at the end of the range has no bound */
-        double end = slope.value[want > 0 ? GRID - 1 : 0], inner = slope.value[want > 0 ? GRID - 400 : 400];
-        double other = slope.value[want > 0 ? 0 : GRID - 1], other_inner = slope.value[want > 0 ? 400 : GRID - 400];
+        double inner = 0, all = 0; /* a slope that still grows far out has no bound */
+        for (size_t i = 0; i < GRID; i++) {
+            if (!(want * slope.value[i] > 0)) continue;
+            all = fmax(all, fabs(slope.value[i]));
+            if (fabs(z[i]) < 550) inner = fmax(inner, fabs(slope.value[i]));
+        }
         exec_array_free(&slope);
-        if (zoom == 0 && ((fabs(end) > 1.4 * fabs(inner) && end * want > 10) ||
-                          (fabs(other) > 1.4 * fabs(other_inner) && other * want > 10))) {
+        bool singular = zoom == ZOOMS - 1 && fabs(*value) > 1.5 * before && fabs(*value) > 10; /* nor one that grows */
+        if ((zoom == 0 && all > 1.4 * inner && all > 10) || singular) {                     /* the closer one looks */
             *value = want * INFINITY;
             return CR_OK;
         }
+        before = fabs(*value);
         if (best == GRID) break;
         from = z[best ? best - 1 : 0];
         to = z[best + 1 < GRID ? best + 1 : best];

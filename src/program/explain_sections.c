@@ -94,7 +94,7 @@ static const char *times(explanation *x, double c, const char *a)
 /* Where the slope is largest: a point, or a whole range of z. */
 static const char *largest_at(explanation *x, const steepness *s)
 {
-    if (!(s->to - s->from > 0.5)) return isinf(largest(s)) ? "far out" : plain_number(x, s->at);
+    if (!(s->to - s->from > 0.5)) return isinf(largest(s)) ? "no largest" : plain_number(x, s->at);
     const char *low = plain_number(x, s->from), *high = plain_number(x, s->to);
     if (s->from < -1000 && s->to > 1000) return "any z";
     if (s->to > 1000) return s->from > 8 ? "large z" : cell_text(x, "z > %s", low);
@@ -128,9 +128,9 @@ static bool table_of_slopes(explanation *x, const factor_form *f, const char *re
         cell[at++] = between(x, &act[i]);
         cell[at++] = largest_at(x, &act[i]);
         if (rest) cell[at++] = times(x, largest(&act[i]), rest);
-        if (chain) cell[at++] = isinf(largest(&act[i])) ? "-" : plain_number(x, 1 / largest(&act[i]));
+        if (chain) cell[at++] = isinf(largest(&act[i])) || largest(&act[i]) == 0 ? "-" : plain_number(x, 1 / largest(&act[i]));
     }
-    return tabulate(x, n + 1, columns, cell, "The slopes, searched over the real line:");
+    return tabulate(x, n + 1, columns, cell, "The slopes, searched for |z| < 1500:");
 }
 
 static bool say_lags(explanation *x, const explain_subject *s)
@@ -269,8 +269,11 @@ bool describe_factor(explanation *x, explain_subject *s, factor_form *f)
                                "for three customary ones:", s->name))
         return false;
     if (!f->affine) return say_norms(x, s, main, n, act);
-    if (f->is_number && f->shift == 0 && !several_lags(s) && !isinf(largest(&act[0])))
+    if (f->is_number && f->shift == 0 && !several_lags(s) && !isinf(largest(&act[0])) && largest(&act[0]) > 0)
         x->out.threshold = 1 / largest(&act[0]);
+    if (largest(&act[0]) == 0)
+        return say(x, CR_BLOCK_TEXT, "No slope of `%s` other than 0 was found: there nothing passes, and no bound "
+                                     "follows.", act[0].name);
     return say_bound(x, s, f, n, act);
 }
 
