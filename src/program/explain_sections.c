@@ -128,7 +128,8 @@ static bool table_of_slopes(explanation *x, const factor_form *f, const char *re
         cell[at++] = between(x, &act[i]);
         cell[at++] = largest_at(x, &act[i]);
         if (rest) cell[at++] = times(x, largest(&act[i]), rest);
-        if (chain) cell[at++] = isinf(largest(&act[i])) || largest(&act[i]) == 0 ? "-" : plain_number(x, 1 / largest(&act[i]));
+        bool none = isinf(largest(&act[i])) || largest(&act[i]) == 0;
+        if (chain) cell[at++] = none ? "-" : plain_number(x, 1 / largest(&act[i]));
     }
     return tabulate(x, n + 1, columns, cell, "The slopes, searched for |z| < 1500:");
 }
