@@ -260,7 +260,11 @@ static void check(uint64_t seed, tally *t)
     depth_close(&c);
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+enum { CASES = 500, MAX_FAULTS = 10 }; /* each takes several times as long */
+#else
 enum { CASES = 2000, MAX_FAULTS = 10 };
+#endif
 
 static void derivatives_are_those_of_the_unrolled_recurrence(void **state)
 {
