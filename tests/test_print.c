@@ -165,6 +165,8 @@ static const struct { const char *in, *text, *unicode, *latex; } golden[] = {
     {"[1, 2; 3, 4]", "", NULL, "\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}"},
     {"[alpha, t, 3]", "", "[α, t, 3]", "\\begin{pmatrix} \\alpha \\\\ t \\\\ 3 \\end{pmatrix}"},
     {"[1, 2]'", "", NULL, NULL},
+    {"if(t > 0, f(t)*ones(n), zeros(n))", "if(t > 0, f(t)*ones(n), 0)", NULL, NULL},
+    {"if(t > 0, f(t)*ones(n), y)", "if(t > 0, f(t), y)", NULL, NULL},
     {"o[N]", "", NULL, "o_{N}"},
     {"w[1]*o[N-1]", "", NULL, "w_{1} o_{N-1}"},
     {"M[N][1,n]", "", NULL, NULL},

@@ -358,6 +358,17 @@ static tree *open_delta(pr *p, cr_ref r)
     return tree_call(p, "delta", 2, (tree *[]){tree_dim(p, i), tree_dim(p, j)});
 }
 
+/* Is the condition c of a tensor written without its axes? */
+static bool written_once(pr *p, cr_ref c)
+{
+    const cr_node *nd = node(p->g, c);
+    cr_op op = (cr_op)nd->op;
+    if (is_scalar(p->g, c)) return true;
+    if (op == CR_OP_AND || op == CR_OP_OR) return written_once(p, nd->word[0]) && written_once(p, nd->word[1]);
+    return op_get(op)->kind == KIND_CMP && nd->n_in == 2 && pr_is_broadcast(p, nd->word[0]) &&
+           pr_is_broadcast(p, nd->word[1]);
+}
+
 /* The condition of a choice. One that is the same for all entries is written once: if(k == 1, A, B). */
 static tree *choice(pr *p, cr_ref r, cr_ref c, const cr_dim *index)
 {
@@ -427,7 +438,11 @@ static tree *operator(pr *p, cr_ref r, const cr_dim *index, bool top)
     case CR_OP_SELECT:
         if ((a = open_delta(p, r)) || pr_failed(p)) return a;
         a = choice(p, r, in_of(g, r, 0), index);
-        b = argument(p, r, 1, index);
+        /* one of two numbers is a number: the axes must stand somewhere */
+        b = !scalar && written_once(p, in_of(g, r, 0)) && pr_is_broadcast(p, in_of(g, r, 1)) &&
+                    pr_is_broadcast(p, in_of(g, r, 2))
+                ? pr_whole(p, in_of(g, r, 1))
+                : argument(p, r, 1, index);
         return tree_new(p, T_IF, 3, (tree *[]){a, b, argument(p, r, 2, index)});
     case CR_OP_LT: case CR_OP_LE: case CR_OP_EQ: case CR_OP_NE:
         a = argument(p, r, 0, index);
