@@ -119,6 +119,14 @@ def o[i] = tanh(W[i]*o[i-1]) for i in 1..N
             self.assertRegex(r["worst"], r"^W\[\d\]\[\d,\d\]$")
             self.assertTrue(r["unrolled"]["agrees"])
 
+    def test_a_choice_of_vectors_leaves_members_out(self):
+        f = self.file("let x : R^d, v : R, W[1..N] : R^{d x d}\ndef o[0] = x\n"
+                      "def o[i] = tanh(W[i]*o[i-1] + if(i >= 3, v*o[i-3], zeros(d))) for i in 1..N\n"
+                      "derive sum(o[N]) wrt v\nderive sum(o[N]) wrt x\n")
+        for r in document("check", f)["results"]:
+            self.assertTrue(r["formula_agrees"])
+            self.assertTrue(r["unrolled"]["agrees"])
+
     def test_shapes(self):
         f = self.file(self.MATRICES + "derive sum(o[N]) wrt W[k]\nderive sum(o[N]) wrt W\nderive o[N] wrt W[0][1,2]\n")
         self.assertEqual([r["shape"] for r in document("derive", f)["results"]],

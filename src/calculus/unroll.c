@@ -1,7 +1,6 @@
 /* A recurrence of numeric depth as one plain expression, layer by layer: what an autodiff framework would see. */
 #include "calculus/derive.h"
 
-#include <math.h>
 
 typedef struct unroller {
     cr_graph *g;
@@ -24,7 +23,8 @@ static cr_ref member_made(unroller *u, cr_ref m, bool guarded)
         if (made) return made;
     }
     const cr_shape *s = shape_of(g, m);
-    if (guarded) return cr_full(g, cr_const(g, NAN), s->rank, s->dim);
+    /* any number, as the choice leaves it out; 0, as reverse mode multiplies it by the 0 that the choice passes on */
+    if (guarded) return cr_full(g, cr_const(g, 0), s->rank, s->dim);
     return graph_fail(g, CR_EVALUE, "`%s[%lld]` has no definition",
                       name_text(g->dims, g->family[attr_of(g, m, 0)].name), (long long)at);
 }
