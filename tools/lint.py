@@ -6,8 +6,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 # A room includes itself and what stands before it.
-ROOMS = ["base", "graph", "ops", "calculus", "lang", "exec", "program", "data", "onnx", "flow", "train", "repair",
-         "report"]
+ROOMS = ["base", "graph", "ops", "calculus", "lang", "kernel", "exec", "plan", "program", "data", "onnx", "flow",
+         "train", "repair", "report"]
 FOLDERS = ["include", "src", "cli", "python", "tests", "bench", "tools", "completions", "docs"]
 SUFFIXES = {".c", ".h", ".def", ".py", ".sh", ".bash", ".build", ".1", ".md"}
 MAX_LINES, MAX_COLUMNS = 700, 120
