@@ -229,6 +229,61 @@ CR_API cr_graph *cr_compact(const cr_graph *g, unsigned n_roots, const cr_ref *r
 /* CR_OK, or CR_EINTERNAL with a message in msg if an invariant of the graph is broken. */
 CR_API cr_status cr_verify(const cr_graph *g, char *msg, size_t msg_size);
 
+/* ---- plans: running at the speed of the machine ------------------------------------------------- */
+/* A plan is made once from expressions whose sizes are known, and run often: an order of steps, a place in one piece of
+ * memory (the slab) for every value, fused loops in between. It holds nothing of its graph, which may be freed. One plan
+ * may be run by several threads at a time, each with a slab of its own; a run allocates nothing. The same bits come out
+ * of every run. */
+
+typedef struct cr_plan cr_plan;
+typedef struct cr_slab cr_slab;
+typedef enum cr_precision { CR_F32, CR_F64 } cr_precision;
+typedef struct cr_size_value { const char *symbol; int64_t value; } cr_size_value;
+
+/* A function without a body: its order-th derivative at z. It is called from the threads of the run. */
+typedef struct cr_function_value {
+    cr_fun function;
+    double (*call)(void *user, unsigned order, double z);
+    void *user;
+} cr_function_value;
+
+/* All zero: the defaults. */
+typedef struct cr_plan_options {
+    cr_precision precision; /* of all arithmetic, of inputs and outputs */
+    unsigned threads;       /* 0: as many as the machine has cores */
+    bool deterministic;     /* the same bits for every number of threads, too */
+    size_t max_bytes;       /* of a slab; 0: the memory of the machine. More is CR_ELIMIT, which says how much */
+    unsigned level;         /* instructions: 0 the best of this machine, 1 plain C, 2 AVX2, 3 AVX-512 at most */
+    unsigned n_functions;
+    const cr_function_value *function;
+} cr_plan_options;
+
+/* The plan of out[0..n-1] for the sizes given; options may be NULL. Errors (CR_EVALUE names a size without a value) are
+ * the graph's. The graph may grow by what is built on the way. *plan is the caller's. */
+CR_API cr_status cr_plan_new(cr_graph *g, unsigned n, const cr_ref *out, unsigned n_sizes, const cr_size_value *size,
+                             const cr_plan_options *options, cr_plan **plan);
+CR_API void cr_plan_free(cr_plan *p); /* p may be NULL */
+
+/* Inputs are the parameters that the outputs depend on, in an order of the plan's; shapes as in the graph, row-major.
+ * cr_plan_input: the number of the one of this name, -1 if there is none. *_shape: the rank; dim has room for
+ * CR_MAX_RANK. */
+CR_API unsigned cr_plan_inputs(const cr_plan *p);
+CR_API unsigned cr_plan_outputs(const cr_plan *p);
+CR_API int cr_plan_input(const cr_plan *p, const char *name);
+CR_API const char *cr_plan_input_name(const cr_plan *p, unsigned i);
+CR_API size_t cr_plan_input_count(const cr_plan *p, unsigned i); /* entries */
+CR_API size_t cr_plan_output_count(const cr_plan *p, unsigned i);
+CR_API unsigned cr_plan_input_shape(const cr_plan *p, unsigned i, int64_t *dim);
+CR_API unsigned cr_plan_output_shape(const cr_plan *p, unsigned i, int64_t *dim);
+CR_API size_t cr_plan_bytes(const cr_plan *p); /* of a slab */
+CR_API size_t cr_plan_steps(const cr_plan *p);
+
+CR_API cr_slab *cr_slab_new(const cr_plan *p); /* for runs of p, one at a time; NULL: out of memory */
+CR_API void cr_slab_free(cr_slab *s);          /* s may be NULL */
+/* in[i] points to input i, out[i] to room for output i, as float or double by the precision. No output may overlap an
+ * input or another output. CR_EARG: the slab is too small for p. */
+CR_API cr_status cr_run(const cr_plan *p, cr_slab *s, const void *const *in, void *const *out);
+
 /* ---- programs ---------------------------------------------------------------------------------- */
 /* A text of the formula language, its statements turned into results. Results are the caller's (free them with the
  * function named beside each) and stay valid after the program; every string in them is UTF-8. A call that fails says

@@ -1,0 +1,185 @@
+/* Room plan: a graph, made into a program once, then run often.
+ *
+ *     graph ── lower ──► operations over strided views ── group ──► steps ── memory ──► one slab ── run
+ *
+ * Lowering (lower*.c) knows the sizes. An expression becomes a tensor: a number, an arithmetic progression, or a view of
+ * a value; so transposes, slices, broadcasts, diagonals and members of families cost nothing. A bound index is one more
+ * axis (`plan_axis`), not a loop: what depends on it has a stride along it. Operations are few: MAP (element by element),
+ * FOLD (along trailing or leading axes), PRODUCT (of matrices), SCAN, LINALG, LOOP.
+ * Grouping (group.c) puts MAPs and FOLDs over the same domain into one step, a region, which runs block by block in the
+ * L1 cache (region.c, region_run.c). Nothing after lowering is a cr_ref. */
+#ifndef CR_PLAN_H
+#define CR_PLAN_H
+
+#include "exec/exec.h"
+#include "kernel/gemm.h"
+
+#define PLAN_RANK 8 /* axes of a domain; axes of size 1 do not count, and more are merged where views allow it */
+#define PLAN_NONE UINT32_MAX
+
+/* ---- values ------------------------------------------------------------------------------------ */
+
+typedef enum plan_place { PLACE_SLAB, PLACE_INPUT, PLACE_OUTPUT, PLACE_CONSTANT } plan_place;
+
+/* An array in memory. Made by one operation, or, piece by piece, by several. */
+typedef struct plan_value {
+    size_t n;           /* entries */
+    plan_place place;
+    uint32_t index;     /* of an input or output */
+    size_t offset;      /* SLAB: bytes from its start; CONSTANT: entries into plan.constant */
+    uint32_t producer; /* group of the operation that made it last, PLAN_NONE: none; only while planning, as ... */
+    uint32_t first, last; /* ... the steps that write it first and use it last */
+    bool stored;        /* used outside of the step that makes it */
+    bool parts;         /* made piece by piece */
+    uint32_t same;      /* the value whose memory it takes over, PLAN_NONE: none */
+} plan_value;
+
+/* ---- operations -------------------------------------------------------------------------------- */
+
+typedef enum plan_source { SOURCE_VALUE, SOURCE_NUMBER, SOURCE_PROGRESSION } plan_source;
+
+/* What an operation reads at each place of its domain: entry offset + sum stride[k] i[k] of a value, a number, or
+ * number + sum stride[k] i[k] itself. */
+typedef struct plan_operand {
+    plan_source source;
+    uint32_t value;
+    double number;
+    int64_t offset;
+    int64_t stride[PLAN_RANK];
+    int64_t loop; /* stride along the index of the enclosing LOOP */
+} plan_operand;
+
+typedef enum plan_kind {
+    PLAN_MAP,     /* out = map(in...) over the domain */
+    PLAN_FOLD,    /* the last `axes` axes, or with `leading` the first ones, are reduced */
+    PLAN_PRODUCT, /* C = A B */
+    PLAN_SCAN,    /* along axis 0 of the domain: out[i] = out[i-1] join in[i], or from the end (backward) */
+    PLAN_GATHER,  /* out = in at a table of offsets; -1: NaN */
+    PLAN_LINALG,
+    PLAN_CHAIN,   /* products of matrices from one end of a range: as SCAN */
+    PLAN_CALL,    /* a function of the caller's, entry by entry */
+    PLAN_LOOP,    /* operations index by index */
+} plan_kind;
+
+typedef struct plan_linalg {
+    cr_op op;
+    size_t rows, columns, batch;
+    int64_t exponent; /* MATPOW */
+} plan_linalg;
+
+/* Offsets of entries, for all values of the bound indices that tell them. */
+typedef struct plan_gather {
+    const int64_t *table; /* the plan's */
+    int64_t stride[PLAN_RANK], loop;
+} plan_gather;
+
+struct plan_body;
+typedef struct plan_op {
+    plan_kind kind;
+    bool leading, backward;
+    uint8_t rank, axes;
+    uint8_t n_in;
+    uint32_t out;      /* value */
+    bool part;         /* writes a part of its value, as `to` says; otherwise all of it, row-major over what is kept */
+    uint32_t group;    /* the step that it belongs to, over the whole plan */
+    int64_t dim[PLAN_RANK]; /* domain */
+    plan_operand in[3];
+    plan_operand to;
+    union {
+        struct { kern_op op; double attr; } map;
+        kern_fold fold; /* FOLD and SCAN */
+        gemm_shape product;
+        plan_linalg linalg;
+        plan_gather gather;
+        size_t chain; /* CHAIN: rows of the matrices */
+        struct { exec_fun fn; void *user; unsigned order; } call;
+        struct plan_body *loop;
+    } u;
+} plan_op;
+
+/* ---- steps ------------------------------------------------------------------------------------- */
+
+typedef struct region region; /* region.h */
+typedef struct plan_step {
+    plan_kind kind;    /* MAP: a region */
+    const plan_op *op; /* of all others */
+    region *region;
+    gemm_plan product;
+    size_t scratch; /* bytes */
+} plan_step;
+
+typedef struct plan_body {
+    plan_op *op;
+    size_t n_op, op_cap;
+    plan_step *step;
+    size_t n_step, step_cap;
+    int64_t lo, hi;  /* of a LOOP: indices, both included */
+    bool split;      /* a LOOP whose regions do not look at each other's places: threads share them out */
+} plan_body;
+
+typedef struct plan_port { /* an input or output */
+    const char *name; /* of an input */
+    cr_ref ref;
+    uint32_t value;
+    unsigned rank;
+    int64_t dim[CR_MAX_RANK];
+    size_t n;
+} plan_port;
+
+struct cr_plan {
+    kern_dtype dtype;
+    kern_level level;
+    unsigned threads;
+    bool deterministic;
+    error err;
+    plan_value *value;
+    size_t n_value, value_cap;
+    plan_body body;
+    plan_port *input, *output;
+    size_t n_input, input_cap, n_output;
+    char *constant; /* entries of the dtype */
+    size_t n_constant, constant_cap; /* entries */
+    arena mem; /* tables, names, bodies of loops */
+    size_t slab, scratch; /* bytes of a slab; where its scratch begins */
+    uint32_t n_groups;
+};
+
+/* The value's entries hold the same place as long as it lives. */
+uint32_t plan_value_new(cr_plan *p, size_t n);
+plan_op *plan_op_new(cr_plan *p, plan_body *b); /* zeroed; NULL: out of memory, said in p->err */
+cr_status plan_fail(cr_plan *p, cr_status status, const char *fmt, ...) CR_PRINTF(3, 4);
+bool plan_no_memory(cr_plan *p); /* false, with that said */
+
+/* ---- passes ------------------------------------------------------------------------------------ */
+
+/* Fills p->body with the operations that compute the outputs, and p->input. */
+bool plan_lower(cr_plan *p, cr_graph *g, exec_env *env, unsigned n, const cr_ref *out);
+bool plan_group(cr_plan *p);        /* operations to steps */
+bool plan_place_values(cr_plan *p); /* offsets in the slab, its size */
+/* Every step reads what was written for it, and nothing else lies there: CR_EINTERNAL if not. */
+bool plan_verify(cr_plan *p);
+
+/* Does x read v at the place that it writes, everywhere? */
+bool plan_reads_in_place(const plan_op *x, const plan_operand *v);
+
+/* Pointers of one run. */
+typedef struct plan_run {
+    const cr_plan *plan;
+    char *slab;
+    const void *const *in;
+    void *const *out;
+} plan_run;
+static inline char *plan_pointer(const plan_run *r, uint32_t value)
+{
+    const plan_value *v = &r->plan->value[value];
+    switch (v->place) {
+    case PLACE_INPUT: return (char *)(uintptr_t)r->in[v->index];
+    case PLACE_OUTPUT: return r->out[v->index];
+    case PLACE_CONSTANT: return r->plan->constant + v->offset * kern_size(r->plan->dtype);
+    default: return r->slab + v->offset;
+    }
+}
+
+void plan_run_all(const plan_run *r);
+
+#endif

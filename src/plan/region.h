@@ -1,0 +1,91 @@
+/* A region: operations over one domain, run block by block in the L1 cache by vector kernels.
+ *
+ * The domain is seen as rows and columns: its first `split` axes are the rows. A value of the region is full (one entry
+ * a place) or one entry a row (what a FOLD along the columns gives). A block is either a piece of one row, or some whole
+ * rows. Blocks are dealt out in parts; how many there are depends on sizes only, and what parts have summed is joined in
+ * their order, so that the bits do not depend on the number of threads. */
+#ifndef CR_REGION_H
+#define CR_REGION_H
+
+#include "plan/plan.h"
+
+#define REGION_PARTS 16
+
+typedef enum slot_kind {
+    SLOT_REGISTER, /* of the thread's scratch; full or by row */
+    SLOT_CONSTANT, /* a number of the region */
+    SLOT_MEMORY    /* moves with the block */
+} slot_kind;
+
+/* Where an instruction finds an operand. */
+typedef struct region_slot {
+    slot_kind kind;
+    bool row;       /* one entry a row; the domain of a view is then that of the rows */
+    bool still;     /* MEMORY: points at the view's offset, whatever the block */
+    size_t offset;  /* REGISTER: bytes; CONSTANT: entries */
+    plan_operand view; /* MEMORY: over the axes of the domain, or of its rows; a progression has no memory */
+} region_slot;
+
+typedef enum region_code {
+    REGION_MAP,
+    REGION_LOAD,   /* memory or a progression, as its view says, to a register */
+    REGION_STORE,  /* a register to memory, as its view says */
+    REGION_STREAM, /* the same, contiguous, past the caches */
+    REGION_FILL,   /* one number for all of a register */
+    REGION_SPREAD, /* one entry a row to a full register */
+    REGION_FOLD,   /* along the columns: one entry a row */
+    REGION_GATHER, /* ... along columns that do not all lie in one block: to an accumulator by row */
+    REGION_COLLECT,/* along the first axes: to an accumulator */
+    REGION_CALL
+} region_code;
+
+typedef struct region_instruction {
+    region_code code;
+    bool row;      /* one entry a row */
+    uint32_t out, a, b, c; /* slots; of GATHER and COLLECT, out is an accumulator; of LOAD and STORE, one is a view */
+    kern_map_fn *map;
+    kern_fold_fn *fold;
+    kern_fold join;
+    double attr;
+    const plan_op *call;
+} region_instruction;
+
+/* What is reduced over more than a block: entries in the value itself if there is one part, else one copy a part. */
+typedef struct region_accumulator {
+    kern_fold join;
+    kern_map_fn *map;
+    uint32_t value;
+    bool by_row;      /* one entry a row; else entry `place in the domain modulo n` */
+    size_t n, offset; /* entries; bytes into a part's accumulators */
+} region_accumulator;
+
+struct region {
+    kern_dtype dtype;
+    const kern_table *kernels;
+    unsigned rank, split;
+    int64_t dim[PLAN_RANK];
+    size_t rows, columns, block_rows, block_columns;
+    size_t parts;
+    bool by_columns; /* parts are ranges of columns, so that no two add to the same entry; else of blocks */
+    uint32_t *moving; /* slots whose pointers change from block to block */
+    size_t n_moving;
+    region_slot *slot;
+    size_t n_slot, slot_cap;
+    region_instruction *code;
+    size_t n_code, code_cap;
+    region_accumulator *sum;
+    size_t n_sum, sum_cap;
+    char *constant;
+    size_t n_constant, constant_cap;
+    size_t registers;  /* bytes of a thread's registers */
+    size_t accumulators; /* bytes of a part's */
+    double cost; /* estimate, ns on one thread */
+};
+
+/* The operations `op`, all of one group, in order. NULL: out of memory, said in p->err. */
+region *region_new(cr_plan *p, size_t n, const plan_op *const *op);
+void region_free(region *r);
+size_t region_scratch(const region *r, unsigned threads); /* bytes */
+void region_run(const region *r, const plan_run *run, char *scratch, int64_t index);
+
+#endif

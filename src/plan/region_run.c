@@ -1,0 +1,309 @@
+/* Regions: running one. */
+#include "plan/region.h"
+
+#include <math.h>
+#include <string.h>
+
+/* A thread's part of a run. */
+typedef struct worker {
+    const region *r;
+    const plan_run *run;
+    char *registers;
+    void **at;      /* by slot */
+    char *sums;     /* accumulators of the part, or NULL: in the values themselves */
+    int64_t index;  /* of the enclosing loop */
+    size_t size;    /* bytes of an entry */
+} worker;
+
+/* ---- views -------------------------------------------------------------------------------------- */
+
+/* A walk over `n` places of a row-major domain from place `from` on, run by run along the last axis. */
+typedef struct walk {
+    unsigned rank;
+    const int64_t *dim, *stride;
+    int64_t at[PLAN_RANK], offset;
+    size_t left;
+} walk;
+
+static walk walk_from(unsigned rank, const int64_t *dim, const int64_t *stride, size_t from, size_t n)
+{
+    walk w = {.rank = rank, .dim = dim, .stride = stride, .left = n};
+    for (unsigned k = rank; k-- > 0;) {
+        w.at[k] = (int64_t)(from % (size_t)dim[k]);
+        from /= (size_t)dim[k];
+        w.offset += w.at[k] * stride[k];
+    }
+    return w;
+}
+
+/* Length of the run at w->offset; 0: done. */
+static size_t walk_run(const walk *w)
+{
+    if (w->rank == 0) return w->left;
+    size_t run = (size_t)(w->dim[w->rank - 1] - w->at[w->rank - 1]);
+    return run < w->left ? run : w->left;
+}
+
+static void walk_on(walk *w, size_t run)
+{
+    w->left -= run;
+    if (w->rank == 0 || w->left == 0) return;
+    unsigned k = w->rank - 1;
+    w->offset -= w->at[k] * w->stride[k];
+    w->at[k] = 0;
+    while (k-- > 0) {
+        w->offset += w->stride[k];
+        if (++w->at[k] < w->dim[k]) return;
+        w->offset -= w->at[k] * w->stride[k];
+        w->at[k] = 0;
+    }
+}
+
+static void load(const worker *w, const region_slot *s, char *to, size_t from, size_t n)
+{
+    const region *r = w->r;
+    const plan_operand *v = &s->view;
+    unsigned rank = s->row ? r->split : r->rank;
+    int64_t step = rank ? v->stride[rank - 1] : 0, base = v->loop * w->index;
+    const char *memory = v->source == SOURCE_VALUE ? plan_pointer(w->run, v->value) : NULL;
+    walk k = walk_from(rank, r->dim, v->stride, from, n);
+    for (size_t run; (run = walk_run(&k)) > 0; walk_on(&k, run), to += run * w->size) {
+        int64_t at = k.offset + base;
+        if (memory) r->kernels->load(run, to, memory + (v->offset + at) * (int64_t)w->size, step);
+        else r->kernels->iota(run, to, v->number + (double)at, (double)step);
+    }
+}
+
+static void store(const worker *w, const region_slot *s, const char *in, size_t from, size_t n)
+{
+    const region *r = w->r;
+    const plan_operand *v = &s->view;
+    unsigned rank = s->row ? r->split : r->rank;
+    int64_t step = rank ? v->stride[rank - 1] : 0, base = v->offset + v->loop * w->index;
+    char *memory = plan_pointer(w->run, v->value);
+    walk k = walk_from(rank, r->dim, v->stride, from, n);
+    for (size_t run; (run = walk_run(&k)) > 0; walk_on(&k, run), in += run * w->size) {
+        r->kernels->store(run, memory + (base + k.offset) * (int64_t)w->size, in, step);
+    }
+}
+
+/* ---- instructions ------------------------------------------------------------------------------- */
+
+static void call(const worker *w, const plan_op *x, size_t n, void *out, const void *in)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (w->r->dtype == KERN_F32) {
+            ((float *)out)[i] = (float)x->u.call.fn(x->u.call.user, x->u.call.order, ((const float *)in)[i]);
+        } else {
+            ((double *)out)[i] = x->u.call.fn(x->u.call.user, x->u.call.order, ((const double *)in)[i]);
+        }
+    }
+}
+
+/* A block: `n` places of the domain from `from` on, `rows` rows of `columns` columns, the first row being `row`. */
+typedef struct block {
+    size_t row, rows, column, columns, from, n;
+} block;
+
+static char *sum_at(const worker *w, const region_accumulator *s)
+{
+    return w->sums ? w->sums + s->offset : plan_pointer(w->run, s->value);
+}
+
+static void fold_rows(const worker *w, const region_instruction *x, const block *b, char *out, const char *in,
+                      bool neutral)
+{
+    for (size_t i = 0; i < b->rows; i++, out += w->size, in += b->columns * w->size) {
+        if (neutral) w->r->kernels->fill(1, out, kern_neutral(x->join));
+        x->fold(b->columns, out, in);
+    }
+}
+
+/* Entry p of the domain goes to entry p modulo the size of the accumulator. */
+static void collect(const worker *w, const region_instruction *x, const block *b, const char *in)
+{
+    const region_accumulator *s = &w->r->sum[x->out];
+    char *sum = sum_at(w, s);
+    size_t left = x->row ? b->rows : b->n, at = (x->row ? b->row : b->from) % s->n;
+    if (s->n == 1) { /* all of it */
+        x->fold(left, sum, in);
+        return;
+    }
+    while (left > 0) {
+        size_t run = s->n - at < left ? s->n - at : left;
+        char *to = sum + at * w->size;
+        s->map(run, to, to, in, NULL, 0);
+        in += run * w->size;
+        left -= run;
+        at = 0;
+    }
+}
+
+static void run_block(const worker *w, const block *b)
+{
+    const region *r = w->r;
+    void **at = w->at;
+    for (const region_instruction *x = r->code, *end = x + r->n_code; x < end; x++) {
+        size_t n = x->row ? b->rows : b->n;
+        switch (x->code) {
+        case REGION_MAP: x->map(n, at[x->out], at[x->a], at[x->b], at[x->c], x->attr); break;
+        case REGION_LOAD: load(w, &r->slot[x->a], at[x->out], x->row ? b->row : b->from, n); break;
+        case REGION_STORE: store(w, &r->slot[x->out], at[x->a], x->row ? b->row : b->from, n); break;
+        case REGION_STREAM: r->kernels->stream(n, at[x->out], at[x->a]); break;
+        case REGION_FILL: r->kernels->load(n, at[x->out], at[x->a], 0); break;
+        case REGION_SPREAD:
+            for (size_t i = 0; i < b->rows; i++) {
+                r->kernels->load(b->columns, (char *)at[x->out] + i * b->columns * w->size,
+                                 (char *)at[x->a] + i * w->size, 0);
+            }
+            break;
+        case REGION_FOLD: fold_rows(w, x, b, at[x->out], at[x->a], true); break;
+        case REGION_GATHER:
+            fold_rows(w, x, b, sum_at(w, &r->sum[x->out]) + b->row * w->size, at[x->a], false);
+            break;
+        case REGION_COLLECT: collect(w, x, b, at[x->a]); break;
+        case REGION_CALL: call(w, x->call, n, at[x->out], at[x->a]); break;
+        }
+    }
+}
+
+/* ---- blocks ------------------------------------------------------------------------------------- */
+
+/* Places of the axes of the rows at row number `row`. */
+static void row_place(const region *r, size_t row, int64_t *place)
+{
+    for (unsigned k = r->split; k-- > 0;) {
+        place[k] = (int64_t)(row % (size_t)r->dim[k]);
+        row /= (size_t)r->dim[k];
+    }
+}
+
+static void point(const worker *w, const block *b)
+{
+    const region *r = w->r;
+    int64_t place[PLAN_RANK];
+    row_place(r, b->row, place);
+    for (size_t i = 0; i < r->n_moving; i++) {
+        const region_slot *s = &r->slot[r->moving[i]];
+        const plan_operand *v = &s->view;
+        int64_t offset = v->offset + v->loop * w->index;
+        for (unsigned k = 0; k < r->split; k++) offset += place[k] * v->stride[k];
+        /* along the columns it is one run of memory, or one number */
+        if (!s->row && r->rank > r->split && b->column) {
+            bool runs = false;
+            for (unsigned k = r->split; k < r->rank; k++) runs |= v->stride[k] != 0;
+            offset += runs ? (int64_t)b->column : 0;
+        }
+        w->at[r->moving[i]] = plan_pointer(w->run, v->value) + offset * (int64_t)w->size;
+    }
+}
+
+/* Slots that stay where they are. */
+static void point_still(const worker *w)
+{
+    const region *r = w->r;
+    for (size_t i = 0; i < r->n_slot; i++) {
+        const region_slot *s = &r->slot[i];
+        if (s->kind == SLOT_REGISTER) {
+            w->at[i] = w->registers + s->offset;
+        } else if (s->kind == SLOT_CONSTANT) {
+            w->at[i] = r->constant + s->offset * w->size;
+        } else if (s->still && s->view.source == SOURCE_VALUE) {
+            w->at[i] = plan_pointer(w->run, s->view.value) +
+                       (s->view.offset + s->view.loop * w->index) * (int64_t)w->size;
+        }
+    }
+}
+
+static void run_rows(const worker *w, size_t row, size_t rows, size_t column, size_t columns)
+{
+    block b = {row, rows, column, columns, row * w->r->columns + column, rows * columns};
+    point(w, &b);
+    run_block(w, &b);
+}
+
+/* Part number `part`: a range of the blocks, or of the columns. */
+static void run_part(const worker *w, size_t part)
+{
+    const region *r = w->r;
+    size_t across = r->block_columns ? (r->columns + r->block_columns - 1) / r->block_columns : 0;
+    size_t down = (r->rows + r->block_rows - 1) / r->block_rows, units = r->by_columns ? across : across * down;
+    size_t from = units * part / r->parts, to = units * (part + 1) / r->parts;
+    for (size_t u = from; u < to; u++) {
+        size_t piece = r->by_columns ? u : u % across;
+        size_t column = piece * r->block_columns, columns = r->columns - column;
+        columns = columns > r->block_columns ? r->block_columns : columns;
+        size_t first = r->by_columns ? 0 : u / across, last = r->by_columns ? down : first + 1;
+        for (size_t k = first; k < last; k++) {
+            size_t row = k * r->block_rows, rows = r->rows - row;
+            run_rows(w, row, rows > r->block_rows ? r->block_rows : rows, column, columns);
+        }
+    }
+}
+
+/* ---- a run -------------------------------------------------------------------------------------- */
+
+static size_t thread_bytes(const region *r)
+{
+    return (r->registers + r->n_slot * sizeof(void *) + 63) / 64 * 64;
+}
+
+static bool sums_apart(const region *r) { return r->n_sum && r->parts > 1 && !r->by_columns; }
+
+size_t region_scratch(const region *r, unsigned threads)
+{
+    size_t workers = r->parts < threads ? r->parts : threads;
+    return workers * thread_bytes(r) + (sums_apart(r) ? r->parts * r->accumulators : 0);
+}
+
+static void neutral_sums(const region *r, const plan_run *run, char *sums)
+{
+    for (size_t i = 0; i < r->n_sum; i++) {
+        const region_accumulator *s = &r->sum[i];
+        r->kernels->fill(s->n, sums ? sums + s->offset : plan_pointer(run, s->value), kern_neutral(s->join));
+    }
+}
+
+/* What the parts have summed, in their order. */
+static void join_parts(const region *r, const plan_run *run, const char *sums)
+{
+    size_t size = kern_size(r->dtype);
+    for (size_t i = 0; i < r->n_sum; i++) {
+        const region_accumulator *s = &r->sum[i];
+        char *to = plan_pointer(run, s->value);
+        memcpy(to, sums + s->offset, s->n * size);
+        for (size_t p = 1; p < r->parts; p++) {
+            s->map(s->n, to, to, sums + p * r->accumulators + s->offset, NULL, 0);
+        }
+    }
+}
+
+static void run_worker(const region *r, const plan_run *run, char *scratch, char *sums, int64_t index, size_t number,
+                       size_t workers)
+{
+    char *mine = scratch + number * thread_bytes(r);
+    worker w = {.r = r, .run = run, .registers = mine, .at = (void **)(void *)(mine + r->registers), .index = index,
+                .size = kern_size(r->dtype)};
+    point_still(&w);
+    for (size_t p = r->parts * number / workers, end = r->parts * (number + 1) / workers; p < end; p++) {
+        if (sums) {
+            w.sums = sums + p * r->accumulators;
+            neutral_sums(r, run, w.sums);
+        }
+        run_part(&w, p);
+    }
+}
+
+void region_run(const region *r, const plan_run *run, char *scratch, int64_t index)
+{
+    size_t workers = r->parts < run->plan->threads ? r->parts : run->plan->threads;
+    char *sums = sums_apart(r) ? scratch + workers * thread_bytes(r) : NULL;
+    if (!sums) neutral_sums(r, run, NULL);
+    if (workers == 1) {
+        run_worker(r, run, scratch, sums, index, 0, 1);
+    } else {
+#pragma omp parallel for num_threads((int)workers) schedule(static, 1)
+        for (size_t k = 0; k < workers; k++) run_worker(r, run, scratch, sums, index, k, workers);
+    }
+    if (sums) join_parts(r, run, sums);
+}

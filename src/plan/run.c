@@ -1,0 +1,153 @@
+/* Running a plan: its steps one after the other. Nothing is allocated here. */
+#include "plan/region.h"
+
+#include <math.h>
+#include <string.h>
+
+static char *entry(const plan_run *r, const plan_operand *v, int64_t index)
+{
+    return plan_pointer(r, v->value) + (v->offset + v->loop * index) * (int64_t)kern_size(r->plan->dtype);
+}
+
+/* The batch axes that the product itself does not have. */
+static void run_product(const plan_run *r, const plan_step *s, char *scratch, int64_t index)
+{
+    const plan_op *x = s->op;
+    size_t size = kern_size(r->plan->dtype), n = 1;
+    char *base[3] = {entry(r, &x->in[0], index), entry(r, &x->in[1], index), entry(r, &x->to, index)};
+    const plan_operand *v[3] = {&x->in[0], &x->in[1], &x->to};
+    for (unsigned k = 0; k < x->rank; k++) n *= (size_t)x->dim[k];
+    for (size_t i = 0; i < n; i++) {
+        char *at[3] = {base[0], base[1], base[2]};
+        size_t rest = i;
+        for (unsigned k = x->rank; k-- > 0;) {
+            int64_t place = (int64_t)(rest % (size_t)x->dim[k]);
+            rest /= (size_t)x->dim[k];
+            for (unsigned j = 0; j < 3; j++) at[j] += place * v[j]->stride[k] * (int64_t)size;
+        }
+        gemm_run(&s->product, at[0], at[1], at[2], scratch, NULL, NULL);
+    }
+}
+
+static void run_scan(const plan_run *r, const plan_op *x, int64_t index)
+{
+    const cr_plan *p = r->plan;
+    const kern_table *t = kern_table_of(p->dtype, p->level);
+    static const kern_op join[KERN_FOLDS] = {
+        [KERN_FOLD_SUM] = KERN_ADD, [KERN_FOLD_PROD] = KERN_MUL, [KERN_FOLD_MAX] = KERN_MAX,
+        [KERN_FOLD_MIN] = KERN_MIN, [KERN_FOLD_ALL] = KERN_AND,  [KERN_FOLD_ANY] = KERN_OR,
+    };
+    size_t size = kern_size(p->dtype), n = (size_t)x->dim[0], rows = 1;
+    for (unsigned k = 1; k < x->rank; k++) rows *= (size_t)x->dim[k];
+    size_t run = x->rank > 1 ? (size_t)x->dim[x->rank - 1] : 1;
+    int64_t step = x->rank > 1 ? x->in[0].stride[x->rank - 1] : 0;
+    char *out = plan_pointer(r, x->out), *in = entry(r, &x->in[0], index);
+    t->fill(rows, out + (x->backward ? n * rows * size : 0), kern_neutral(x->u.fold));
+    for (size_t i = 0; i < n; i++) {
+        size_t at = x->backward ? n - 1 - i : i;
+        char *to = out + (x->backward ? at : at + 1) * rows * size;
+        char *from = out + (x->backward ? at + 1 : at) * rows * size;
+        for (size_t row = 0; row < rows; row += run) {
+            int64_t offset = (int64_t)at * x->in[0].stride[0];
+            size_t rest = row / run;
+            for (unsigned k = x->rank > 1 ? x->rank - 1 : 0; k-- > 1;) {
+                offset += (int64_t)(rest % (size_t)x->dim[k]) * x->in[0].stride[k];
+                rest /= (size_t)x->dim[k];
+            }
+            const char *piece = in + offset * (int64_t)size;
+            if (step > 1 || step < 0) { /* by way of the result */
+                t->load(run, to + row * size, piece, step);
+                piece = to + row * size;
+            }
+            t->map[join[x->u.fold]][step == 0 && run > 1 ? KERN_B_ONE : 0](run, to + row * size, from + row * size,
+                                                                           piece, NULL, 0);
+        }
+    }
+}
+
+static void run_gather(const plan_run *r, const plan_op *x, int64_t index)
+{
+    size_t size = kern_size(r->plan->dtype), n = 1;
+    const char *in = entry(r, &x->in[0], index);
+    char *out = plan_pointer(r, x->out);
+    const kern_table *t = kern_table_of(r->plan->dtype, KERN_PLAIN);
+    for (unsigned k = 0; k < x->rank; k++) n *= (size_t)x->dim[k];
+    for (size_t i = 0; i < n; i++, out += size) {
+        int64_t offset = 0, place = x->u.gather.loop * index;
+        size_t rest = i;
+        for (unsigned k = x->rank; k-- > 0;) {
+            int64_t at = (int64_t)(rest % (size_t)x->dim[k]);
+            rest /= (size_t)x->dim[k];
+            offset += at * x->in[0].stride[k];
+            place += at * x->u.gather.stride[k];
+        }
+        int64_t from = x->u.gather.table[place];
+        if (from < 0) t->fill(1, out, NAN);
+        else memcpy(out, in + (offset + from) * (int64_t)size, size);
+    }
+}
+
+/* Products of d x d matrices from one end on; the highest index is leftmost. */
+static void run_chain(const plan_run *r, const plan_op *x, int64_t index)
+{
+    const kern_table *t = kern_table_of(r->plan->dtype, r->plan->level);
+    size_t size = kern_size(r->plan->dtype), d = x->u.chain, n = (size_t)x->dim[0], one = d * d * size;
+    char *out = plan_pointer(r, x->out), *in = entry(r, &x->in[0], index);
+    char *start = out + (x->backward ? n * one : 0);
+    t->fill(d * d, start, 0);
+    for (size_t i = 0; i < d; i++) t->fill(1, start + i * (d + 1) * size, 1);
+    for (size_t i = 0; i < n; i++) {
+        size_t at = x->backward ? n - 1 - i : i;
+        char *to = out + (x->backward ? at : at + 1) * one, *from = out + (x->backward ? at + 1 : at) * one;
+        const char *left = x->backward ? from : in + at * one, *right = x->backward ? in + at * one : from;
+        t->fill(d * d, to, 0);
+        for (size_t row = 0; row < d; row++) {
+            for (size_t k = 0; k < d; k++) { /* row of the result += entry of the left one times row of the right one */
+                char *sum = to + row * d * size;
+                t->map[KERN_MULADD][KERN_A_ONE](d, sum, left + (row * d + k) * size, right + k * d * size, sum, 0);
+            }
+        }
+    }
+}
+
+static void run_linalg(const plan_run *r, const plan_op *x, char *scratch, int64_t index)
+{
+    const plan_linalg *la = &x->u.linalg;
+    size_t n = la->rows * la->columns, size = kern_size(r->plan->dtype);
+    size_t n_out = la->op == CR_OP_DET || la->op == CR_OP_LOGDET ? 1 : n;
+    double *a = (double *)(void *)scratch, *b = a + n;
+    char *in = entry(r, &x->in[0], index), *out = plan_pointer(r, x->out);
+    for (size_t i = 0; i < la->batch; i++, in += n * size, out += n_out * size) {
+        if (r->plan->dtype == KERN_F64) {
+            memcpy(a, in, n * size);
+        } else {
+            for (size_t k = 0; k < n; k++) a[k] = ((const float *)(const void *)in)[k];
+        }
+        exec_linalg_f64(la->op, la->exponent, a, la->rows, la->columns, b);
+        for (size_t k = 0; k < n_out; k++) {
+            if (r->plan->dtype == KERN_F64) ((double *)(void *)out)[k] = b[k];
+            else ((float *)(void *)out)[k] = (float)b[k];
+        }
+    }
+}
+
+static void run_body(const plan_run *r, const plan_body *b, int64_t index)
+{
+    char *scratch = r->slab + r->plan->scratch;
+    for (size_t i = 0; i < b->n_step; i++) {
+        const plan_step *s = &b->step[i];
+        switch (s->kind) {
+        case PLAN_MAP: case PLAN_FOLD: case PLAN_CALL: region_run(s->region, r, scratch, index); break;
+        case PLAN_PRODUCT: run_product(r, s, scratch, index); break;
+        case PLAN_SCAN: run_scan(r, s->op, index); break;
+        case PLAN_GATHER: run_gather(r, s->op, index); break;
+        case PLAN_LINALG: run_linalg(r, s->op, scratch, index); break;
+        case PLAN_CHAIN: run_chain(r, s->op, index); break;
+        case PLAN_LOOP:
+            for (int64_t k = 0; k <= s->op->u.loop->hi - s->op->u.loop->lo; k++) run_body(r, s->op->u.loop, k);
+            break;
+        }
+    }
+}
+
+void plan_run_all(const plan_run *r) { run_body(r, &r->plan->body, 0); }
