@@ -17,7 +17,7 @@ typedef struct gemm_tile {
     void *c; /* rows are contiguous */
     ptrdiff_t c_m;
     bool add;
-    /* Packed tiles only: what will be needed soon, two neighbouring cache lines every ahead_step bytes. Hints: any address
+    /* Packed tiles only: what is needed soon, two neighbouring cache lines every ahead_step bytes. Hints: any address
      * will do. */
     const char *ahead;
     ptrdiff_t ahead_step;
