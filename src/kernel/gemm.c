@@ -195,6 +195,9 @@ static void tiles(const part *w, const rectangle *r, size_t p, size_t k, gemm_ti
         size_t n0 = cut(n, kern->lanes, j, panels_n), n1 = cut(n, kern->lanes, j + 1, panels_n);
         const char *b = at(w, w->b, p, s->b_k, r->n0 + n0, s->b_n);
         gemm_tile_fn *const(*tile)[GEMM_VECTORS] = packed ? kern->packed : kern->direct;
+        const char *ahead = j + 1 < panels_n ? at(w, w->b, p, s->b_k, r->n0 + n1, s->b_n)
+                            : p + k < s->k   ? at(w, w->b, p + k, s->b_k, r->n0, s->b_n)
+                                             : NULL;
         t->n = n1 - n0;
         vectors = ratio_up(t->n, kern->lanes);
         t->b = b, t->b_k = s->b_k;
@@ -207,6 +210,12 @@ static void tiles(const part *w, const rectangle *r, size_t p, size_t k, gemm_ti
             t->a = packed ? w->packed_a + m0 * k * w->size : at(w, w->a, r->m0 + m0, s->a_m, p, s->a_k);
             t->c = c + ((ptrdiff_t)m0 * t->c_m + (ptrdiff_t)n0) * (ptrdiff_t)w->size;
             t->ahead = t->a;
+            t->ahead_step = 0;
+            if (ahead && s->b_n == 1 && panels_m > 1) {
+                size_t chunk = ratio_up(k, panels_m / 2);
+                t->ahead = ahead + (ptrdiff_t)(i / 2 * chunk) * s->b_k * (ptrdiff_t)w->size + 64 * (i % 2);
+                t->ahead_step = s->b_k * (ptrdiff_t)w->size;
+            }
             tile[m1 - m0 - 1][vectors - 1](t);
         }
     }
