@@ -1,13 +1,13 @@
-/* Products of matrices, planned once and run often: our own blocked kernels (AVX-512, AVX2, plain C; packing where it
- * pays, none where it does not), oneDNN and OpenBLAS where they were measured better for the shape. The libraries are
- * opened on first need. A run allocates nothing; what it needs beside the operands is `scratch`. */
+/* Products of matrices, planned once and run often: blocked kernels for AVX-512, AVX2 and plain C. Operands are packed
+ * panel by panel while they are in cache, and only where that pays. A run allocates nothing; what it needs beside the
+ * operands is `scratch`. */
 #ifndef CR_GEMM_H
 #define CR_GEMM_H
 
 #include "kernel/kernel.h"
 
 /* C[b] = A[b] B[b] (+ C[b]), b < batch: A is m x k, B k x n, C m x n. Strides in elements; of A and B any, 0 included
- * (one matrix for all of a batch, a vector repeated); the entries of C are distinct. */
+ * (one matrix for all of a batch, a vector repeated); the entries of C are distinct, and apart from A and B. */
 typedef struct gemm_shape {
     kern_dtype dtype;
     size_t batch, m, n, k;
@@ -18,27 +18,35 @@ typedef struct gemm_shape {
 } gemm_shape;
 
 /* Called by the thread that has just finished entries m0..m1-1 x n0..n1-1 of C[batch], while they are in its cache;
- * every entry is in one such call. */
+ * every entry is in one such call. thread < plan->threads; calls with the same number do not overlap. */
 typedef void gemm_finish(void *user, unsigned thread, size_t batch, size_t m0, size_t m1, size_t n0, size_t n1);
 
+/* The same plan gives the same bits in every run. */
 typedef struct gemm_options {
     kern_level level;
-    unsigned threads;   /* at least 1 */
-    bool deterministic; /* the same bits for every number of threads: no sum is split, no library that may split it */
+    unsigned threads;   /* at least 1; small products use fewer */
+    bool deterministic; /* the same bits for every number of threads: no sum is split among them */
 } gemm_options;
 
-typedef enum gemm_how { GEMM_OWN, GEMM_ONEDNN, GEMM_OPENBLAS } gemm_how;
+/* The ways to compute a block of C: rows of B scaled and added, or scalar products, if C is one row; else tiles of
+ * registers, which read A (and B if its rows are contiguous) as it lies, or read packed panels. */
+typedef enum gemm_way { GEMM_AXPY, GEMM_DOTS, GEMM_DIRECT, GEMM_PACKED } gemm_way;
+
 typedef struct gemm_plan {
-    gemm_shape shape;
-    gemm_options options;
-    gemm_how how;
-    size_t scratch; /* bytes, to be aligned to 64; 0: none */
-    size_t block[6]; /* of the way chosen */
+    size_t scratch;   /* bytes, to be aligned to 64; 0: none */
+    unsigned threads; /* that take part */
+    /* the rest is for gemm_run */
+    gemm_shape shape; /* C or its transpose: the one that has rows */
+    const struct gemm_kernels *kernels;
+    gemm_way way;
+    bool transposed, pack_a, pack_b, buffer_c;
+    size_t mc, nc, kc;                       /* block: mc x nc of C, summed kc at a time */
+    size_t parts_batch, parts_m, parts_n;    /* their product is `threads` */
+    size_t scratch_a, scratch_b, scratch_each; /* bytes of a thread: packed A, packed B, and all with its block of C */
 } gemm_plan;
 
 void gemm_plan_init(gemm_plan *p, const gemm_shape *shape, const gemm_options *options);
-/* Re-entrant: several threads may run one plan, each with its own scratch. finish may be NULL; a plan that was made
- * with how == GEMM_OWN calls it as said, others once per batch at the end. */
+/* Re-entrant: several threads may run one plan, each with its own scratch. finish may be NULL. */
 void gemm_run(const gemm_plan *p, const void *a, const void *b, void *c, void *scratch, gemm_finish *finish,
               void *user);
 

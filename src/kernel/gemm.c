@@ -1,0 +1,343 @@
+/* Planning and running: how C is cut into blocks, among threads and within one.
+ *
+ * A thread has a rectangle of C, of some of the batch. It takes blocks of mc x nc entries, and of each the sum kc
+ * terms at a time: mc x kc of A is packed once and stays in L2, panels of B (kc x a few vectors) are packed one by one
+ * and stay in L1 while all rows of A pass by. When the last kc terms are in, the block is finished.
+ *
+ * kc is a function of the shape, and an entry's sum does not depend on the tile it is in: cuts among threads change
+ * no bits. */
+#include "kernel/gemm.h"
+
+#include "kernel/gemm_kernel.h"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+static size_t min(size_t a, size_t b) { return a < b ? a : b; }
+static size_t max(size_t a, size_t b) { return a > b ? a : b; }
+static size_t up(size_t a, size_t unit) { return (a + unit - 1) / unit * unit; }
+static size_t ratio_up(size_t a, size_t b) { return (a + b - 1) / b; }
+/* Where part i of `parts` begins, of n things cut into parts as equal as units of them allow. */
+static size_t cut(size_t n, size_t unit, size_t i, size_t parts)
+{
+    size_t units = ratio_up(n, unit);
+    return min(n, (units / parts * i + min(i, units % parts)) * unit);
+}
+
+/* ---- planning ----------------------------------------------------------------------------------- */
+
+/* C' = B' A' */
+static void transpose(gemm_shape *s)
+{
+    gemm_shape t = *s;
+    s->m = t.n, s->n = t.m;
+    s->a_batch = t.b_batch, s->a_m = t.b_n, s->a_k = t.b_k;
+    s->b_batch = t.a_batch, s->b_n = t.a_m, s->b_k = t.a_k;
+    s->c_m = t.c_n, s->c_n = t.c_m;
+}
+
+static const gemm_kernels *kernels_of(kern_dtype t, kern_level level)
+{
+#ifdef CR_GEMM_X86
+    if (level == KERN_AVX512) return gemm_avx512[t];
+    if (level == KERN_AVX2) return gemm_avx2[t];
+#endif
+    (void)level;
+    return gemm_plain[t];
+}
+
+static void choose_way(gemm_plan *p)
+{
+    const gemm_shape *s = &p->shape;
+    const gemm_kernels *kern = p->kernels;
+    bool one_row = s->m == 1 && s->k > 0;
+    p->buffer_c = s->c_n != 1;
+    p->pack_a = p->pack_b = false;
+    if (one_row && s->b_k == 1 && (s->n == 1 || (s->b_n != 1 && s->k >= 2 * kern->lanes))) {
+        p->way = GEMM_DOTS;
+        p->pack_a = s->a_k != 1;
+    } else if (one_row && s->b_n == 1) {
+        p->way = GEMM_AXPY;
+    } else if (s->m <= 2 * kern->direct_rows || s->n <= kern->direct_vectors * kern->lanes) {
+        p->way = GEMM_DIRECT;
+        p->pack_b = s->b_n != 1;
+    } else {
+        p->way = GEMM_PACKED;
+        p->pack_a = p->pack_b = true;
+    }
+}
+
+enum {
+    PANEL_BYTES = 32 << 10, /* of B: L1 */
+    BLOCK_BYTES = 256 << 10, /* of A: a part of L2 */
+    COLUMNS_BYTES = 2 << 10, /* of a row of a block of C */
+};
+
+static void choose_blocks(gemm_plan *p)
+{
+    const gemm_shape *s = &p->shape;
+    const gemm_kernels *kern = p->kernels;
+    size_t size = kern_size(s->dtype);
+    size_t panel = kern->lanes * (p->way == GEMM_PACKED ? kern->vectors : kern->direct_vectors);
+    p->mc = s->m;
+    p->nc = p->buffer_c ? COLUMNS_BYTES / size : s->n;
+    p->kc = s->k;
+    if (p->way == GEMM_DIRECT || p->way == GEMM_PACKED) {
+        size_t most = PANEL_BYTES / (panel * size);
+        p->kc = max(1, up(ratio_up(s->k, max(1, ratio_up(s->k, most))), 4));
+        p->nc = up(COLUMNS_BYTES / size, panel);
+        p->mc = max(p->way == GEMM_PACKED ? 4 * kern->rows : 1, BLOCK_BYTES / size / p->kc);
+    } else if (p->way == GEMM_DOTS) {
+        panel = 1;
+    }
+    p->mc = min(p->mc, max(s->m, 1));
+    p->nc = min(p->nc, max(s->n, 1));
+    /* Packing stores whole vectors: 64 bytes beyond the end. */
+    p->scratch_a = p->pack_a ? up(p->mc * p->kc * size, 64) + 64 : 0;
+    p->scratch_b = p->pack_b ? up(p->kc * panel * size, 64) + 64 : 0;
+    p->scratch_each = p->scratch_a + p->scratch_b + (p->buffer_c ? up(p->mc * p->nc * size, 64) : 0);
+}
+
+/* Nanoseconds that one thread takes, roughly: by multiply-adds, and by what comes from memory. */
+static double estimate(const gemm_plan *p)
+{
+    const gemm_shape *s = &p->shape;
+    double m = (double)s->m, n = (double)s->n, k = (double)s->k, size = (double)kern_size(s->dtype);
+    double sums = m * n * k / (3 * (double)p->kernels->lanes), bytes = size * (m * k + k * n + m * n);
+    return (double)s->batch * (sums > bytes / 30 ? sums : bytes / 30);
+}
+
+static void choose_threads(gemm_plan *p, const gemm_options *o)
+{
+    const gemm_shape *s = &p->shape;
+    const gemm_kernels *kern = p->kernels;
+    double ns = estimate(p);
+    size_t t = ns < 20e3 ? 1 : ns / 10e3 < o->threads ? (size_t)(ns / 10e3) : o->threads;
+    size_t rows = p->way == GEMM_PACKED ? kern->rows : kern->direct_rows, columns = kern->lanes * kern->vectors;
+    p->parts_batch = p->parts_m = p->parts_n = 1;
+    if (s->batch >= 4 * t || (s->batch > 1 && s->batch % t == 0)) {
+        p->parts_batch = t;
+    } else {
+        /* As many parts as can be, of those the squarest: what is read and packed grows with the edges. */
+        size_t best = 0, least = 0;
+        for (size_t i = 1; i <= t; i++) {
+            size_t across = max(1, min(t / i, ratio_up(s->n, columns)));
+            if (i > ratio_up(s->m, rows)) break;
+            size_t edges = s->m / i + s->n / across;
+            if (i * across > best || (i * across == best && edges < least)) {
+                best = i * across, least = edges;
+                p->parts_m = i, p->parts_n = across;
+            }
+        }
+    }
+    p->threads = (unsigned)(p->parts_batch * p->parts_m * p->parts_n);
+}
+
+void gemm_plan_init(gemm_plan *p, const gemm_shape *shape, const gemm_options *options)
+{
+    gemm_shape *s = &p->shape;
+    *p = (gemm_plan){.shape = *shape, .kernels = kernels_of(shape->dtype, options->level)};
+    p->transposed = (s->n == 1 && s->m != 1) || (s->n != 1 && s->c_n != 1 && s->c_m == 1);
+    if (p->transposed) transpose(s);
+    if (s->n == 1) s->b_n = s->c_n = 1;
+    choose_way(p);
+    choose_blocks(p);
+    choose_threads(p, options);
+    p->scratch = p->threads * p->scratch_each;
+}
+
+/* ---- running ------------------------------------------------------------------------------------ */
+
+typedef struct rectangle { size_t m0, m1, n0, n1; } rectangle;
+
+/* A share of the work: of one matrix of the batch. */
+typedef struct part {
+    const gemm_plan *p;
+    size_t size;
+    unsigned thread;
+    const char *a, *b; /* of this matrix */
+    char *c;
+    char *packed_a, *packed_b, *buffer_c;
+} part;
+
+static const char *at(const part *w, const char *base, size_t i, ptrdiff_t i_step, size_t j, ptrdiff_t j_step)
+{
+    return base + ((ptrdiff_t)i * i_step + (ptrdiff_t)j * j_step) * (ptrdiff_t)w->size;
+}
+
+/* Rows m0..m1-1 in panels of nearly equal height, each packed by itself at (row - m0)*k. */
+static void pack_rows(const part *w, size_t m0, size_t m1, size_t p, size_t k)
+{
+    const gemm_shape *s = &w->p->shape;
+    size_t panels = w->p->way == GEMM_PACKED ? ratio_up(m1 - m0, w->p->kernels->rows) : 1;
+    for (size_t i = 0; i < panels; i++) {
+        size_t from = m0 + cut(m1 - m0, 1, i, panels), to = m0 + cut(m1 - m0, 1, i + 1, panels);
+        w->p->kernels->pack(k, to - from, to - from, w->packed_a + (from - m0) * k * w->size,
+                            at(w, w->a, from, s->a_m, p, s->a_k), s->a_k, s->a_m);
+    }
+}
+
+/* Adds terms p..p+k-1 to the block r of C. */
+static void tiles(const part *w, const rectangle *r, size_t p, size_t k, gemm_tile *t)
+{
+    const gemm_shape *s = &w->p->shape;
+    const gemm_kernels *kern = w->p->kernels;
+    bool packed = w->p->way == GEMM_PACKED;
+    size_t vectors = packed ? kern->vectors : kern->direct_vectors, rows = packed ? kern->rows : kern->direct_rows;
+    size_t m = r->m1 - r->m0, n = r->n1 - r->n0, columns = kern->lanes * vectors;
+    size_t panels_m = ratio_up(m, rows), panels_n = ratio_up(n, columns);
+    char *c = t->c;
+    t->k = k;
+    t->a_m = s->a_m, t->a_k = s->a_k;
+    if (packed) pack_rows(w, r->m0, r->m1, p, k);
+    for (size_t j = 0; j < panels_n; j++) {
+        size_t n0 = cut(n, kern->lanes, j, panels_n), n1 = cut(n, kern->lanes, j + 1, panels_n);
+        const char *b = at(w, w->b, p, s->b_k, r->n0 + n0, s->b_n);
+        gemm_tile_fn *const(*tile)[GEMM_VECTORS] = packed ? kern->packed : kern->direct;
+        const char *ahead = j + 1 < panels_n ? at(w, w->b, p, s->b_k, r->n0 + n1, s->b_n)
+                            : p + k < s->k   ? at(w, w->b, p + k, s->b_k, r->n0, s->b_n)
+                                             : NULL;
+        t->n = n1 - n0;
+        vectors = ratio_up(t->n, kern->lanes);
+        t->b = b, t->b_k = s->b_k;
+        if (w->p->pack_b) {
+            kern->pack(k, t->n, columns, w->packed_b, b, s->b_k, s->b_n);
+            t->b = w->packed_b, t->b_k = (ptrdiff_t)columns;
+        }
+        for (size_t i = 0; i < panels_m; i++) {
+            size_t m0 = cut(m, 1, i, panels_m), m1 = cut(m, 1, i + 1, panels_m);
+            t->a = packed ? w->packed_a + m0 * k * w->size : at(w, w->a, r->m0 + m0, s->a_m, p, s->a_k);
+            t->c = c + ((ptrdiff_t)m0 * t->c_m + (ptrdiff_t)n0) * (ptrdiff_t)w->size;
+            t->ahead = t->a;
+            t->ahead_step = 0;
+            if (ahead && s->b_n == 1 && panels_m > 1) {
+                size_t chunk = ratio_up(k, panels_m / 2);
+                t->ahead = ahead + (ptrdiff_t)(i / 2 * chunk) * s->b_k * (ptrdiff_t)w->size + 64 * (i % 2);
+                t->ahead_step = s->b_k * (ptrdiff_t)w->size;
+            }
+            tile[m1 - m0 - 1][vectors - 1](t);
+        }
+    }
+    t->c = c;
+}
+
+static void one_row(const part *w, const rectangle *r, gemm_tile *t)
+{
+    const gemm_shape *s = &w->p->shape;
+    t->k = s->k;
+    t->n = r->n1 - r->n0;
+    t->a = w->a, t->a_k = s->a_k;
+    t->b = at(w, w->b, 0, 0, r->n0, s->b_n);
+    if (w->p->way == GEMM_AXPY) {
+        t->b_k = s->b_k;
+        w->p->kernels->axpy(t);
+        return;
+    }
+    if (w->p->pack_a) {
+        pack_rows(w, 0, 1, 0, s->k);
+        t->a = w->packed_a;
+    }
+    t->b_k = s->b_n;
+    w->p->kernels->dots(t);
+}
+
+/* C from the block that was computed beside it. */
+static void put(const part *w, const rectangle *r)
+{
+    const gemm_shape *s = &w->p->shape;
+    size_t n = r->n1 - r->n0;
+#define PUT(real) \
+    for (size_t i = r->m0; i < r->m1; i++) { \
+        const real *from = (const real *)w->buffer_c + (i - r->m0) * n; \
+        real *to = (real *)w->c + (ptrdiff_t)i * s->c_m + (ptrdiff_t)r->n0 * s->c_n; \
+        for (size_t j = 0; j < n; j++, to += s->c_n) *to = s->accumulate ? *to + from[j] : from[j]; \
+    }
+    if (s->dtype == KERN_F32) {
+        PUT(float)
+    } else {
+        PUT(double)
+    }
+#undef PUT
+}
+
+static void block(const part *w, const rectangle *r)
+{
+    const gemm_plan *p = w->p;
+    const gemm_shape *s = &p->shape;
+    gemm_tile t = {.add = s->accumulate && !p->buffer_c};
+    if (p->buffer_c) {
+        t.c = w->buffer_c;
+        t.c_m = (ptrdiff_t)(r->n1 - r->n0);
+    } else {
+        t.c = w->c + ((ptrdiff_t)r->m0 * s->c_m + (ptrdiff_t)r->n0) * (ptrdiff_t)w->size;
+        t.c_m = s->c_m;
+    }
+    if (p->way == GEMM_AXPY || p->way == GEMM_DOTS) {
+        one_row(w, r, &t);
+    } else {
+        tiles(w, r, 0, min(p->kc, s->k), &t); /* no terms: zeros */
+        t.add = true;
+        for (size_t k = p->kc; k < s->k; k += p->kc) tiles(w, r, k, min(p->kc, s->k - k), &t);
+    }
+    if (p->buffer_c) put(w, r);
+}
+
+typedef struct job {
+    const gemm_plan *p;
+    const char *a, *b;
+    char *c, *scratch;
+    gemm_finish *finish;
+    void *user;
+} job;
+
+static void run_part(const job *q, size_t index)
+{
+    const gemm_plan *p = q->p;
+    const gemm_shape *s = &p->shape;
+    size_t column_unit = p->kernels->lanes * p->kernels->vectors;
+    size_t i = index % p->parts_m, j = index / p->parts_m % p->parts_n, k = index / p->parts_m / p->parts_n;
+    rectangle all = {cut(s->m, 1, i, p->parts_m), cut(s->m, 1, i + 1, p->parts_m),
+                     cut(s->n, column_unit, j, p->parts_n), cut(s->n, column_unit, j + 1, p->parts_n)};
+    ptrdiff_t size = (ptrdiff_t)kern_size(s->dtype);
+    part w = {.p = p, .size = (size_t)size};
+    w.packed_a = p->scratch > 0 ? q->scratch + index * p->scratch_each : NULL;
+    w.packed_b = w.packed_a + p->scratch_a;
+    w.buffer_c = w.packed_b + p->scratch_b;
+    for (size_t b = cut(s->batch, 1, k, p->parts_batch); b < cut(s->batch, 1, k + 1, p->parts_batch); b++) {
+        w.a = q->a + (ptrdiff_t)b * s->a_batch * size;
+        w.b = q->b + (ptrdiff_t)b * s->b_batch * size;
+        w.c = q->c + (ptrdiff_t)b * s->c_batch * size;
+        for (size_t n0 = all.n0; n0 < all.n1; n0 += p->nc) {
+            for (size_t m0 = all.m0; m0 < all.m1; m0 += p->mc) {
+                rectangle r = {m0, min(all.m1, m0 + p->mc), n0, min(all.n1, n0 + p->nc)};
+                block(&w, &r);
+                if (q->finish && p->transposed) {
+                    q->finish(q->user, (unsigned)index, b, r.n0, r.n1, r.m0, r.m1);
+                } else if (q->finish) {
+                    q->finish(q->user, (unsigned)index, b, r.m0, r.m1, r.n0, r.n1);
+                }
+            }
+        }
+    }
+}
+
+void gemm_run(const gemm_plan *p, const void *a, const void *b, void *c, void *scratch, gemm_finish *finish, void *user)
+{
+    job q = {p, p->transposed ? b : a, p->transposed ? a : b, c, scratch, finish, user};
+    if (p->threads <= 1) {
+        if (p->shape.m > 0 && p->shape.n > 0) run_part(&q, 0);
+        return;
+    }
+#ifdef _OPENMP
+#pragma omp parallel num_threads(p->threads)
+    {
+        /* A region may get fewer threads than it asked for. */
+        for (size_t i = (size_t)omp_get_thread_num(); i < p->threads; i += (size_t)omp_get_num_threads()) {
+            run_part(&q, i);
+        }
+    }
+#else
+    for (size_t i = 0; i < p->threads; i++) run_part(&q, i);
+#endif
+}
