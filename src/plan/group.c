@@ -168,9 +168,9 @@ static void made_by_loop(cr_plan *p, const plan_op *x)
     }
 }
 
-static bool group_body(cr_plan *p, plan_body *b, made *made)
+static bool group_body(cr_plan *p, plan_body *b, made *by_value)
 {
-    grouping s = {.p = p, .first = p->n_groups, .made = made};
+    grouping s = {.p = p, .first = p->n_groups, .made = by_value};
     bool ok = true;
     for (size_t i = 0; ok && i < b->n_op; i++) {
         ok = join(&s, &b->op[i]);
@@ -250,19 +250,19 @@ static bool make_steps(cr_plan *p, plan_body *b, uint32_t first, uint32_t end)
 
 bool plan_group(cr_plan *p)
 {
-    made *made = mem_zalloc(p->n_value + 1, sizeof *made);
+    made *by_value = mem_zalloc(p->n_value + 1, sizeof *by_value);
     uint32_t *first = mem_alloc((p->body.n_op + 1) * sizeof *first);
-    bool ok = made && first ? true : plan_no_memory(p);
+    bool ok = by_value && first ? true : plan_no_memory(p);
     for (size_t i = 0; ok && i < p->n_value; i++) p->value[i].producer = PLAN_NONE;
     /* Bodies of loops first: their groups are apart from those of the plan, and numbered from where they begin. */
     size_t n_loops = 0;
     for (size_t i = 0; ok && i < p->body.n_op; i++) {
         if (p->body.op[i].kind != PLAN_LOOP) continue;
         first[n_loops++] = p->n_groups;
-        ok = group_body(p, p->body.op[i].u.loop, made);
+        ok = group_body(p, p->body.op[i].u.loop, by_value);
     }
     first[n_loops] = p->n_groups;
-    ok = ok && group_body(p, &p->body, made);
+    ok = ok && group_body(p, &p->body, by_value);
     if (ok) mark_stored(p, &p->body);
     for (size_t i = 0; ok && i < p->n_output; i++) p->value[p->output[i].value].stored = true;
     n_loops = 0;
@@ -272,7 +272,7 @@ bool plan_group(cr_plan *p)
         n_loops++;
     }
     ok = ok && make_steps(p, &p->body, first[n_loops], p->n_groups);
-    mem_free(made);
+    mem_free(by_value);
     mem_free(first);
     return ok;
 }

@@ -141,6 +141,8 @@ bool lower_affine(lower *l, cr_dim d, lower_index *x, bool *affine);
 void lower_range(const lower *l, const lower_index *x, int64_t *least, int64_t *greatest);
 /* d as a number for all values of the bound indices. */
 bool lower_integer(lower *l, cr_dim d, lower_tensor *out);
+/* d at every place of the bound indices of f, the last one fastest: the plan's, `*n` of them. NULL: failed. */
+int64_t *lower_table(lower *l, const lower_frame *f, cr_dim d, size_t *n);
 /* Entry d of axis k of t, whose entries are counted from `first`. have(user, i): is there one of index i (NULL: all
  * are). Where there is none, the result is NaN if `guarded`, else this is an error that names `what`. */
 typedef struct lower_entries {

@@ -160,6 +160,41 @@ bool lower_integer(lower *l, cr_dim d, lower_tensor *out)
     return tabulate(l, d, &bound, put_number, l->plan);
 }
 
+static bool put_value(void *user, int64_t place, int64_t v)
+{
+    ((int64_t *)user)[place] = v;
+    return true;
+}
+
+int64_t *lower_table(lower *l, const lower_frame *f, cr_dim d, size_t *n)
+{
+    symbols bound;
+    lower_context step[LOWER_CONTEXT];
+    if (f->loop != PLAN_NONE) {
+        plan_fail(l->plan, CR_EUNSUPPORTED, "a plan takes no such number that depends on the index of a recurrence");
+        return NULL;
+    }
+    if (!bound_in(l, d, &bound)) return NULL;
+    int64_t few = table_strides(l, &bound, step), *value = mem_alloc((size_t)(few > 0 ? few : 1) * sizeof *value);
+    *n = 1;
+    for (unsigned k = 0; k < f->n_context; k++) *n *= (size_t)f->size[k];
+    int64_t *all = arena_alloc(&l->plan->mem, (*n + 1) * sizeof *all);
+    bool ok = value && all ? true : plan_no_memory(l->plan);
+    ok = ok && tabulate(l, d, &bound, put_value, value);
+    for (size_t i = 0; ok && i < *n; i++) {
+        int64_t place = 0;
+        size_t rest = i;
+        for (unsigned k = f->n_context; k-- > 0;) {
+            int64_t at = (int64_t)(rest % (size_t)f->size[k]);
+            rest /= (size_t)f->size[k];
+            for (unsigned j = 0; j < bound.n; j++) place += step[j].axis == f->context[k] ? at * step[j].stride : 0;
+        }
+        all[i] = value[place];
+    }
+    mem_free(value);
+    return ok ? all : NULL;
+}
+
 /* ---- entries ------------------------------------------------------------------------------------ */
 
 static bool missing(lower *l, cr_dim d, int64_t v, int64_t first, int64_t n, const char *what)

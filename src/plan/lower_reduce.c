@@ -100,11 +100,18 @@ bool lower_linalg(lower *l, cr_ref r, lower_tensor *out)
 {
     const lower_tensor *t = lower_input(l, in_of(l->g, r, 0));
     cr_op op = op_of(l->g, r);
-    int64_t dim[CR_MAX_RANK], exponent = 0;
+    int64_t dim[CR_MAX_RANK];
     size_t n, batch = 1;
-    lower_tensor whole;
-    if (op == CR_OP_MATPOW && !exec_dim(l->env, attr_of(l->g, r, 0), "an exponent", &exponent)) return false;
-    if (!exec_shape(l->env, r, dim, &n) || !lower_contiguous(l, t, &whole)) return false;
+    lower_tensor whole = *t, exponent;
+    if (!exec_shape(l->env, r, dim, &n)) return false;
+    if (op == CR_OP_MATPOW) { /* a matrix for each exponent, too */
+        if (!lower_integer(l, attr_of(l->g, r, 0), &exponent)) return false;
+        for (unsigned k = 0; k < exponent.n_context; k++) {
+            if (!lower_depend(l, &whole, exponent.context[k].axis)) return false;
+        }
+    }
+    lower_tensor copy = whole;
+    if (!lower_contiguous(l, &copy, &whole)) return false;
     lower_frame f;
     const lower_tensor *in = &whole;
     unsigned rank = shape_of(l->g, r)->rank;
@@ -116,11 +123,13 @@ bool lower_linalg(lower *l, cr_ref r, lower_tensor *out)
         stride *= f.size[k];
         if (k < f.n_context) batch *= (size_t)f.size[k];
     }
+    const int64_t *powers = NULL;
+    if (op == CR_OP_MATPOW && !(powers = lower_table(l, &f, attr_of(l->g, r, 0), &n))) return false;
     v.value = plan_value_new(l->plan, (size_t)stride);
     plan_op *x = v.value == PLAN_NONE ? NULL : lower_op(l, &f);
     if (!x) return false;
     *x = (plan_op){.kind = PLAN_LINALG, .n_in = 1, .out = v.value};
-    x->u.linalg = (plan_linalg){op, (size_t)t->dim[0], (size_t)t->dim[1], batch, exponent};
+    x->u.linalg = (plan_linalg){op, (size_t)copy.dim[0], (size_t)copy.dim[1], batch, powers};
     x->in[0] = (plan_operand){.source = SOURCE_VALUE, .value = whole.value, .offset = whole.offset};
     for (unsigned k = 0; k < whole.n_context; k++) {
         if (l->axis[whole.context[k].axis].loop) x->in[0].loop = whole.context[k].stride;

@@ -64,7 +64,7 @@ typedef enum plan_kind {
 typedef struct plan_linalg {
     cr_op op;
     size_t rows, columns, batch;
-    int64_t exponent; /* MATPOW */
+    const int64_t *exponent; /* MATPOW: of each matrix; the plan's */
 } plan_linalg;
 
 /* Offsets of entries, for all values of the bound indices that tell them. */

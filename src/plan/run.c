@@ -1,4 +1,5 @@
 /* Running a plan: its steps one after the other. Nothing is allocated here. */
+#include "exec/internal.h"
 #include "plan/region.h"
 
 #include <math.h>
@@ -123,7 +124,7 @@ static void run_linalg(const plan_run *r, const plan_op *x, char *scratch, int64
         } else {
             for (size_t k = 0; k < n; k++) a[k] = ((const float *)(const void *)in)[k];
         }
-        exec_linalg_f64(la->op, la->exponent, a, la->rows, la->columns, b);
+        exec_linalg_f64(la->op, la->exponent ? la->exponent[i] : 0, a, la->rows, la->columns, b);
         for (size_t k = 0; k < n_out; k++) {
             if (r->plan->dtype == KERN_F64) ((double *)(void *)out)[k] = b[k];
             else ((float *)(void *)out)[k] = (float)b[k];

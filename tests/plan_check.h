@@ -1,0 +1,21 @@
+/* What the tests of plans share: expressions through a plan, at every set of instructions and in both precisions, against
+ * the reference interpreter. */
+#ifndef CR_TESTS_PLAN_CHECK_H
+#define CR_TESTS_PLAN_CHECK_H
+
+#include "exec/exec.h"
+
+typedef struct plan_check {
+    unsigned level;      /* of cr_plan_options */
+    unsigned threads;
+    bool deterministic;
+    cr_precision precision;
+    double tolerance;    /* of an entry, relative to the greatest in size */
+} plan_check;
+
+/* Is what a plan of root[0..n-1] gives what exec_eval gives? The values and functions are those bound in env. `fault` gets what is wrong.
+ * A root that the interpreter has no value for is no fault, if the plan, too, refuses. */
+bool plan_agrees(cr_graph *g, exec_env *env, unsigned n, const cr_ref *root, const plan_check *how, char *fault,
+                 size_t size);
+
+#endif
