@@ -1,11 +1,16 @@
 /* Plans against the reference interpreter: every operator with its derivatives, recurrences, random graphs. */
 #include "unit.h"
 
+#include "exec/internal.h"
 #include "op_check.h"
 #include "plan_check.h"
+#include "program/program.h"
+#include "random_graph.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 static unsigned n_faults;
 
@@ -50,10 +55,152 @@ static void test_operators(void **state)
     assert_int_equal(n_faults, 0);
 }
 
+/* ---- random graphs ------------------------------------------------------------------------------ */
+
+static uint32_t next_random(uint64_t *state)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(*state >> 33);
+}
+
+/* The latest expressions of a random graph and the gradient of one, where rounding lets us see. */
+static unsigned comparable(random_graph *k, exec_env *env, cr_ref *root)
+{
+    unsigned n = 0;
+    cr_ref last = k->pool[k->n_pool - 1];
+    for (unsigned i = 0; i < 3 && i < k->n_pool; i++) {
+        cr_ref r = k->pool[k->n_pool - 1 - i];
+        if (random_graph_magnitude(k->g, env, r, true) < 1e4) root[n++] = r;
+    }
+    if (cr_dtype_of(k->g, last) == CR_REAL) {
+        cr_ref d = cr_derivative(k->g, last, k->param[k->n % N_PARAMS]);
+        if (d && random_graph_magnitude(k->g, env, d, true) < 1e4) root[n++] = d;
+    }
+    cr_graph_clear_error(k->g);
+    return n;
+}
+
+static unsigned compare_random(uint64_t seed, unsigned number)
+{
+    uint8_t data[160];
+    char fault[500], name[40];
+    random_graph k = {.g = cr_graph_new(), .data = data, .n = 40 + seed % 120};
+    const char *broken;
+    cr_ref root[4];
+    uint64_t state = seed;
+    for (size_t i = 0; i < k.n; i++) data[i] = (uint8_t)next_random(&state);
+    assert_non_null(k.g);
+    random_graph_build(&k, &broken);
+    exec_env *env = exec_env_new(k.g);
+    assert_non_null(env);
+    assert_true(random_graph_bind(&k, env, number, true));
+    unsigned n = comparable(&k, env, root);
+    plan_check how = {.level = 1 + number % 3, .threads = 1 + number % 2, .deterministic = number & 4,
+                      .precision = number % 5 == 4 ? CR_F32 : CR_F64};
+    how.tolerance = how.precision == CR_F64 ? 1e-9 : 1e-2;
+    snprintf(name, sizeof name, "random graph %u", number);
+    if (n && !plan_agrees(k.g, env, n, root, &how, fault, sizeof fault)) complain(name, fault);
+    exec_env_free(env);
+    cr_graph_free(k.g);
+    return n;
+}
+
+static void test_random(void **state)
+{
+    (void)state;
+    unsigned compared = 0, graphs = getenv("CHAINRULE_SANITIZE") ? 400 : 4000;
+    for (unsigned i = 0; i < graphs && n_faults < 20; i++) compared += compare_random(1 + i * 7919u, i);
+    print_message("%u expressions of %u graphs\n", compared, graphs);
+    assert_int_equal(n_faults, 0);
+    assert_true(compared > graphs);
+}
+
+/* ---- recurrences -------------------------------------------------------------------------------- */
+
+#define CHAIN "let x : R, w[1..N], b[1..N] : R\ndef o[0] = x\n"
+#define BATCH "let u : R^m, w[1..N] : R\ndef e[0] = u\n"
+static const char *const recurrences[] = {
+    CHAIN "def o[i] = sigmoid(w[i]*o[i-1] + b[i]) for i in 1..N\nderive o[N] wrt w",
+    CHAIN "def s[i] = w[i]*o[i-1] + b[i] for i in 1..N\ndef o[i] = tanh(s[i]) for i in 1..N\n"
+          "derive (o[N] - 1)^2 wrt b",
+    CHAIN "def o[i] = o[i-1] + tanh(w[i]*o[i-1])*w[i]/i for i in 1..N\nderive o[N]^2 wrt w",
+    CHAIN "fun f(z) = z*tanh(z)\ndef o[i] = f(w[i]*o[i-1]) + 1 for i in 1..N\nderive o[N] wrt x",
+    CHAIN "def o[1] = w[1]*x\ndef o[i] = sin(w[i]*o[i-1] + o[i-2]) for i in 2..N\nderive o[N] wrt w",
+    CHAIN "def s[i] = w[i]*o[i-1] + b[i] for i in 1..N\ndef o[i] = sigmoid(s[i]) for i in 1..N\n"
+          "def s[N] = w[N]*(o[N-1] + o[1]) + b[N]\nderive o[N] wrt w",
+    BATCH "def e[i] = sigmoid(w[i]*e[i-1]) for i in 1..N\nderive sum(e[N]) wrt w",
+    BATCH "def e[i] = tanh(w[i]*e[i-1]) + e[i-1]/2 for i in 1..N\nderive sum(e[N] .* e[N]) wrt u",
+    "let u : R^m, W[1..N] : R^{m x m}\ndef h[0] = u\ndef h[i] = tanh(W[i]*h[i-1]) for i in 1..N\n"
+    "derive sum(h[N]) wrt W",
+    "let u : R^m, W : R^{m x m}\ndef h[0] = u\ndef h[i] = h[i-1] + relu(W*h[i-1]) for i in 1..N\n"
+    "derive norm2(h[N])^2 wrt W",
+    "let u : R^m, W[1..N] : R^{m x m}\ndef h[0] = u\ndef h[i] = tanh(W[i]*h[i-1]) for i in 1..N\nderive h[N] wrt u",
+    "let w[1..N] : R\neval [k=1..N : sum(j=k..N, w[j]^2) - sum(j=k+2..N, w[j])]",
+    "let w[1..N] : R\neval [k=1..N : prod(j=1..k-1, 1 + w[j]/j)*w[k]]",
+    "let w[1..N] : R\neval [k=1..N : sum(j=2..k+3, sin(j)) + if(k < 4, 1, w[k])]",
+    CHAIN "def o[i] = sum(j=0..i-1, o[j])*w[i]/i for i in 1..N\nderive o[N] wrt x",
+    "let W[1..N] : R^{2 x 2}\neval [k=1..N : prod(j=k+1..N, W[j][1,1])]",
+    "let W[1..N] : R^{2 x 2}\neval prod(j=N..1, W[j])",
+    "let w[1..N] : R\neval [k=1..N : sum(i=1..N, prod(j=k..i, w[j]))]",
+};
+
+static bool give_values(cr_program *p, exec_env *env, int64_t n)
+{
+    cr_graph *g = p->g;
+    exec_bind_int(env, name_intern(g->dims, "N", 1), n);
+    exec_bind_int(env, name_intern(g->dims, "m", 1), 5);
+    bool ok = true;
+    for (size_t i = 0; ok && i < lang_n_variables(p->lang); i++) {
+        cr_ref param = lang_variable_at(p->lang, i)->param;
+        exec_array a;
+        error e = {CR_OK, NULL};
+        int64_t dim[CR_MAX_RANK];
+        size_t size;
+        if (!param) continue;
+        ok = exec_shape(env, param, dim, &size) && exec_array_init(&a, shape_of(g, param)->rank, dim, &e);
+        if (!ok) break;
+        for (size_t k = 0; k < a.n; k++) a.value[k] = 0.6*sin(1.7 * (double)k + (double)i + 1);
+        ok = exec_bind(env, param, &a) == CR_OK;
+        exec_array_free(&a);
+    }
+    return ok;
+}
+
+static void test_recurrences(void **state)
+{
+    (void)state;
+    static const int64_t depth[] = {4, 5, 9, 40};
+    n_faults = 0;
+    for (size_t i = 0; i < sizeof recurrences / sizeof *recurrences; i++) {
+        cr_program *p = cr_program_new();
+        char fault[500];
+        assert_non_null(p);
+        if (cr_program_parse(p, "sample", recurrences[i], strlen(recurrences[i])) != CR_OK) {
+            fail_msg("%s\n%s", recurrences[i], cr_program_message(p));
+        }
+        const lang_statement *st = prog_statement(p, 0);
+        cr_ref root[2] = {st->expr, st->n_wrt ? prog_exact(p, st, st->n_wrt, 0) : CR_NONE};
+        for (unsigned k = 0; k < 4; k++) {
+            exec_env *env = exec_env_new(p->g);
+            assert_true(give_values(p, env, depth[k]));
+            plan_check how = {.level = k < 3 ? 3 - k : 0, .threads = 1 + k % 2, .deterministic = k & 1,
+                              .precision = k == 1 ? CR_F32 : CR_F64, .tolerance = k == 1 ? 1e-4 : 1e-11};
+            if (!plan_agrees(p->g, env, root[1] ? 2 : 1, root, &how, fault, sizeof fault)) {
+                complain(recurrences[i], fault);
+            }
+            exec_env_free(env);
+        }
+        cr_program_free(p);
+    }
+    assert_int_equal(n_faults, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_operators),
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_recurrences),
     };
     return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
 }

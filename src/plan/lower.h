@@ -59,8 +59,8 @@ typedef struct lower_family {
     int64_t first, last;
     size_t n_pieces;
     int64_t *lo, *hi; /* of the pieces */
-    uint32_t now;     /* the axis of the piece that is being lowered, PLAN_NONE; ... */
-    lower_tensor *member; /* ... its member there, once that is known */
+    uint32_t now;     /* the axis of the piece that is being lowered, PLAN_NONE: none is */
+    lower_tensor *member; /* what the piece gives, once that is known */
 } lower_family;
 
 typedef struct lower {
@@ -144,9 +144,11 @@ bool lower_integer(lower *l, cr_dim d, lower_tensor *out);
 /* d at every place of the bound indices of f, the last one fastest: the plan's, `*n` of them. NULL: failed. */
 int64_t *lower_table(lower *l, const lower_frame *f, cr_dim d, size_t *n);
 /* Entry d of axis k of t, whose entries are counted from `first`. have(user, i): is there one of index i (NULL: all
- * are). Where there is none, the result is NaN if `guarded`, else this is an error that names `what`. */
+ * are). Where there is none, the result is entry `instead` if `replaced`, NaN if `guarded`, else this is an error that
+ * names `what`. */
 typedef struct lower_entries {
-    int64_t first;
+    int64_t first, instead;
+    bool replaced;
     bool (*have)(const void *user, int64_t i);
     const void *user;
     bool guarded;

@@ -144,19 +144,12 @@ static bool scan(lower *l, const binder *b, uint32_t axis, lower_tensor *body, b
 }
 
 /* The scan `all` has one entry more than the range: entry k is the product over from+k..to (backward), or over
- * from..from+k-1. Ranges that are empty by more than one step are as empty as by one. */
+ * from..from+k-1. The last (first) one is that of all empty ranges. */
 static bool pick_end(lower *l, const binder *b, cr_ref r, bool backward, const lower_tensor *all, lower_tensor *out)
 {
-    cr_graph *g = l->g;
-    cr_dim end = attr_of(g, r, backward ? 2 : 3);
-    int64_t least, greatest;
-    lower_range(l, backward ? &b->lo : &b->hi, &least, &greatest);
-    lower_entries e = {.first = backward ? b->from : b->from - 1, .guarded = true};
-    if (backward ? greatest > b->to + 1 : least < b->from - 1) {
-        plan_fail(l->plan, CR_EUNSUPPORTED, "a plan takes no ranges that are empty by more than one index");
-        return false;
-    }
-    return lower_pick(l, all, 0, end, &e, out);
+    lower_entries e = {.first = backward ? b->from : b->from - 1, .instead = backward ? b->to + 1 : b->from - 1,
+                       .replaced = true};
+    return lower_pick(l, all, 0, attr_of(l->g, r, backward ? 2 : 3), &e, out);
 }
 
 /* ---- ranges of any kind -------------------------------------------------------------------------- */

@@ -21,17 +21,27 @@ static bool is_defined(const void *user, int64_t i)
     return false;
 }
 
-/* Member `index` of a family: of the piece that is being lowered, its value; else an entry of the table. */
+/* Is d the index of the members that are being lowered, whatever the piece's name for it is? */
+static bool is_index(const lower *l, cr_dim d)
+{
+    dim_sym s;
+    if (!dim_is_symbol(l->g->dims, d, &s) || s >= l->n_axis_of) return false;
+    for (size_t i = 0; i < l->n_family; i++) {
+        if (l->family[i].now != PLAN_NONE && l->axis_of[s] == l->family[i].now) return true;
+    }
+    return false;
+}
+
+/* Member `index` of a family: what its piece has just given there; else an entry of the table. */
 static bool lower_family_member(lower *l, cr_ref r, lower_tensor *out)
 {
     cr_dim index = attr_of(l->g, r, 1);
     lower_family *f = family_of(l, attr_of(l->g, r, 0));
-    dim_sym s;
     if (!f) {
         plan_fail(l->plan, CR_EINTERNAL, "a family that no output rests on");
         return false;
     }
-    if (f->member && dim_is_symbol(l->g->dims, index, &s) && s < l->n_axis_of && l->axis_of[s] == f->now) {
+    if (f->member && is_index(l, index)) {
         *out = *f->member;
         return true;
     }

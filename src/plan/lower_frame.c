@@ -39,7 +39,7 @@ void lower_view_of(const lower *l, const lower_frame *f, const lower_tensor *t, 
     *v = (lower_view){.source = t->source, .value = t->value, .number = t->number, .offset = t->offset};
     for (unsigned k = 0; k < t->n_context; k++) {
         if (l->axis[t->context[k].axis].loop) {
-            v->loop = t->context[k].stride;
+            v->loop += t->context[k].stride;
             continue;
         }
         for (unsigned i = 0; i < f->n_context; i++) {

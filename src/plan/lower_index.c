@@ -226,6 +226,10 @@ static bool put_offset(void *user, int64_t place, int64_t v)
     offsets *o = user;
     const lower_entries *e = o->entries;
     bool in = v >= e->first && v - e->first < o->n && (!e->have || e->have(e->user, v));
+    if (!in && e->replaced) {
+        v = e->instead;
+        in = true;
+    }
     if (!in && !e->guarded) return missing(o->l, o->d, v, e->first, o->n, e->what);
     o->table[place] = in ? (v - e->first) * o->stride : -1;
     return true;

@@ -132,7 +132,7 @@ bool lower_linalg(lower *l, cr_ref r, lower_tensor *out)
     x->u.linalg = (plan_linalg){op, (size_t)copy.dim[0], (size_t)copy.dim[1], batch, powers};
     x->in[0] = (plan_operand){.source = SOURCE_VALUE, .value = whole.value, .offset = whole.offset};
     for (unsigned k = 0; k < whole.n_context; k++) {
-        if (l->axis[whole.context[k].axis].loop) x->in[0].loop = whole.context[k].stride;
+        if (l->axis[whole.context[k].axis].loop) x->in[0].loop += whole.context[k].stride;
     }
     lower_tensor_of(&f, &v, rank, out);
     return true;

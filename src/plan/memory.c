@@ -93,8 +93,7 @@ static void touch_all(cr_plan *p, const plan_op *x, uint32_t step)
 
 /* ---- taking over -------------------------------------------------------------------------------- */
 
-typedef struct reader { /* by value, for one group */
-    uint32_t group;
+typedef struct reader { /* of a value, in the last step that it is used by */
     size_t last;    /* operation that reads it last */
     bool elsewhere; /* some operation reads another place than it writes */
 } reader;
@@ -110,14 +109,14 @@ bool plan_reads_in_place(const plan_op *x, const plan_operand *v)
     return true;
 }
 
-static void note_readers(const cr_plan *p, reader *r)
+static void note_readers(const cr_plan *p, reader *r, uint32_t first)
 {
     for (size_t i = 0; i < p->body.n_op; i++) {
         const plan_op *x = &p->body.op[i];
         for (unsigned k = 0; k < x->n_in; k++) {
             if (x->in[k].source != SOURCE_VALUE) continue;
             reader *at = &r[x->in[k].value];
-            if (at->group != x->group) *at = (reader){.group = x->group};
+            if (x->group - first != p->value[x->in[k].value].last) continue;
             at->last = i;
             at->elsewhere |= !plan_reads_in_place(x, &x->in[k]);
         }
@@ -128,7 +127,7 @@ static bool can_take_over(const cr_plan *p, const reader *r, const plan_op *x, s
 {
     const plan_value *o = &p->value[from], *v = &p->value[x->out];
     return o->place == PLACE_SLAB && o->stored && !o->parts && o->last == step && o->first < step && o->n == v->n &&
-           r[from].group == x->group && r[from].last <= i && !r[from].elsewhere;
+           r[from].last <= i && !r[from].elsewhere;
 }
 
 /* Values that take over the memory of an operand; *taken: by value, its memory goes on. */
@@ -210,11 +209,11 @@ bool plan_place_values(cr_plan *p)
     bool ok = r && taken && begin && end ? true : plan_no_memory(p);
     for (size_t i = 0; ok && i < p->n_value; i++) {
         p->value[i].first = p->value[i].last = p->value[i].same = PLAN_NONE;
-        r[i] = (reader){.group = PLAN_NONE};
+        r[i] = (reader){0};
     }
     for (size_t i = 0; ok && i < p->body.n_op; i++) touch_all(p, &p->body.op[i], p->body.op[i].group - first);
     if (ok) {
-        note_readers(p, r);
+        note_readers(p, r, first);
         choose_same(p, r, taken, first);
     }
     ok = ok && insert_hole(&s, 0, (hole){0, SIZE_MAX}) && place_all(&s, taken, begin, end);

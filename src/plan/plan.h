@@ -181,5 +181,6 @@ static inline char *plan_pointer(const plan_run *r, uint32_t value)
 }
 
 void plan_run_all(const plan_run *r);
+void plan_print(const cr_plan *p, strbuf *b); /* its operations, a line each, with the numbers of their steps */
 
 #endif
