@@ -1,7 +1,7 @@
 /* Samples of every operator, and the points where operators are not smooth. An operator without one fails the tests.
  * The variables are those of op_check.c: t, s scalars; x, y vectors; p, q positive; u in (-1, 1); A, B square; D well
- * conditioned with positive determinant; W wide, V tall; T of rank 3; w[0..n] scalars, M[1..m] square; o[0..n] a
- * recurrence of numbers; f, h functions without a body, swish with one. */
+ * conditioned with positive determinant; W wide, V tall; T of rank 3; X signals, H an image, K and F filters for them;
+ * w[0..n] scalars, M[1..m] square; o[0..n] a recurrence of numbers; f, h functions without a body, swish with one. */
 #include "op_check.h"
 
 #include <math.h>
@@ -140,6 +140,15 @@ const op_sample op_samples[] = {
     {CR_OP_STACK, "[t, s; 1, t*s]"},
     {CR_OP_STACK, "[t, x[2], t^2, 4]"},
 
+    {CR_OP_CONV, "conv(reshape(W, 1, m, n), T, pad=2)"}, /* sizes are symbols */
+    {CR_OP_CONV, "conv(reshape(W, 1, m, n), reshape(V, m, 1, n), groups=m, pad=1)"}, /* channel by channel */
+    {CR_OP_CONV, "conv(X, K, groups=2, stride=2, pad=1)"},
+    {CR_OP_CONV, "conv(H, F, stride=[1, 2], dilation=[2, 1], pad=[1, 0])"},
+    {CR_OP_CONV, "conv(H, F, pad=[0, 1], size=[2, 4])"},
+    {CR_OP_CONV, "conv_x(X, K, groups=2, stride=2)"},
+    {CR_OP_CONV, "conv_x(H, F, stride=2, size=[6, 9])"},
+    {CR_OP_CONV, "conv_w(X, X.^2, groups=2, pad=1)"},
+    {CR_OP_CONV, "conv_w(H, conv(H, F), size=[2, 1])"},
     {CR_OP_DET, "det(A)"},
     {CR_OP_LOGDET, "logdet(D)"},
     {CR_OP_INV, "inv(D)"},

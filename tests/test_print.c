@@ -284,6 +284,12 @@ static samples samples_of(fixture *f, cr_op op)
         put(&s, cr_kron(g, A, A));
         put(&s, cr_reshape(g, A, 1, (cr_dim[]){cr_dim_mul(g, n, n)}));
         break;
+    case CR_OP_CONV:
+        put(&s, parse(f, "conv(T, T)"));
+        put(&s, parse(f, "conv(T, ones(m, 1, n), stride=2, pad=[n], groups=m, size=n)"));
+        put(&s, parse(f, "conv_x(reshape(A, n, 1, n), reshape(A, 1, n, n), dilation=n)"));
+        put(&s, parse(f, "conv_w(T, T, stride=m)"));
+        break;
     case CR_OP_STACK: put(&s, parse(f, "[t, 1, s]")); put(&s, parse(f, "[t, 1; s, 2]")); break;
     case CR_OP_MATPOW: put(&s, cr_matpow(g, A, cr_dim_const(g, 3))); put(&s, cr_matpow(g, A, n)); break;
     case CR_OP_CALL: put(&s, parse(f, "f''(t)")); put(&s, parse(f, "swish(x)")); break;

@@ -10,6 +10,7 @@
  * there the formula holds too. If several can, they may cancel: J = 0 is then stated as the exact condition for
  * existence, and z_e != 0 or c_e t_e = 0 for every e as a sufficient one for the formula. */
 #include "calculus/depth.h"
+#include "graph/window.h"
 
 #include <string.h>
 
@@ -283,6 +284,17 @@ static bool has_jump(cr_graph *g, cr_ref r)
     return found;
 }
 
+/* Does z move through a window? Its Jacobian is no formula that a reader could make anything of. */
+static bool holds_window(cr_graph *g, cr_ref z)
+{
+    size_t n;
+    bool found = false;
+    cr_ref *cone = graph_cone(g, 1, &z, &n);
+    for (size_t i = 0; cone && i < n && !found; i++) found = is_window(op_of(g, cone[i]));
+    mem_free(cone);
+    return found;
+}
+
 /* dy/dr for an inner node r: K x shape(r); CR_NONE if zero. */
 static bool cotangent(scope *s, cr_ref r, cr_ref *c)
 {
@@ -389,11 +401,11 @@ static cr_ref vanishes(cr_graph *g, cr_ref s, unsigned e)
 /* The condition of a kink at z = 0 whose argument moves by t. `jumps`: not continuous, so that t = 0 does not help. */
 static bool kink_at_zero(scope *s, cr_ref r, cr_ref z, bool jumps, double slope_gap, const cr_ref *cone, size_t n)
 {
-    enum { MANY = 24 }; /* a network of kinks: each is stated as it stands, without asking what it moves */
+    enum { MANY = 24 }; /* a network of kinks, or a window: stated as it stands, without asking what moves it */
     cr_graph *g = s->g;
     unsigned k = cr_rank(g, s->y), rank = cr_rank(g, z);
     cr_ref c, t, strict = cr_map2(g, CR_OP_NE, z, cr_const(g, 0));
-    if (s->kinks > MANY) {
+    if (s->kinks > MANY || holds_window(g, z)) {
         s->jump_fails = true;
         return add_condition(s, close_binders(s, strict, r, cone, n), COND_SUFFICIENT);
     }

@@ -23,6 +23,7 @@ static const char *const rule_name[CR_OP_COUNT] = {
     [CR_OP_LOGSOFTMAX] = "derivative of logsoftmax",
     [CR_OP_RESHAPE] = "entries are only moved",
     [CR_OP_STACK] = "entry by entry",
+    [CR_OP_CONV] = "product rule for a convolution",
     [CR_OP_DET] = "Jacobi's formula",
     [CR_OP_LOGDET] = "Jacobi's formula",
     [CR_OP_INV] = "derivative of the inverse",

@@ -54,7 +54,7 @@ static cr_ref lift_node(cr_graph *g, cr_ref r, dim_sym s, cr_dim n, const cr_ref
     case CR_OP_SOFTMAX: return cr_softmax(g, in[0], attr[0] + 1);
     case CR_OP_LOGSOFTMAX: return cr_logsoftmax(g, in[0], attr[0] + 1);
     case CR_OP_DET: case CR_OP_LOGDET: case CR_OP_INV: case CR_OP_PINV: case CR_OP_ADJ: case CR_OP_MATPOW:
-    case CR_OP_RESHAPE: case CR_OP_STACK: case CR_OP_MEMBER:
+    case CR_OP_RESHAPE: case CR_OP_STACK: case CR_OP_MEMBER: case CR_OP_CONV:
         return CR_NONE;
     case CR_OP_PICK: /* all members, in order */
         if (dep[0] || family_first(g, nd->word[0]) != dim_const(g->dims, 1) ||
