@@ -44,6 +44,16 @@ def conv(x, w, stride=(1, 1), dilation=(1, 1), low=(0, 0)):
     return y
 
 
+def pool(x, f, size, stride=(1, 1), low=(0, 0)):
+    """f of the entries of x in each window; pads behind are those in front."""
+    shape = [(d + 2 * p - k) // s + 1 for d, k, s, p in zip(x.shape[2:], size, stride, low)]
+    y = np.zeros((*x.shape[:2], *shape))
+    for i, j in np.ndindex(*shape):
+        r, q = stride[0] * i - low[0], stride[1] * j - low[1]
+        y[..., i, j] = f(x[..., max(r, 0):r + size[0], max(q, 0):q + size[1]], axis=(2, 3))
+    return y
+
+
 def gelu(z):
     return z * 0.5 * (1 + np.vectorize(math.erf)(z / math.sqrt(2)))
 
@@ -95,6 +105,15 @@ CASES = [
     (IMAGE, "conv(X, K, groups=3, pad=[0, 1], size=[2, 6])", "K",
      lambda X, F, K: np.concatenate([np.concatenate([conv(X[:, c:c + 1], K[2 * c:2 * c + 2], low=(0, 1)),
                                                      np.zeros((2, 2, 2, 1))], 3) for c in range(3)], 1)),
+    (IMAGE, "maxpool(X, [2, 3], stride=2, pad=[1, 0])", "X", lambda X, F, K: pool(X, np.max, (2, 3), (2, 2), (1, 0))),
+    (IMAGE, "sum(maxpool(X, 2).^2)", "X", lambda X, F, K: np.sum(pool(X, np.max, (2, 2)) ** 2)),
+    (IMAGE, "maxpool(X, 2).*maxpool_ties(X, 2)", "X", lambda X, F, K: pool(X, np.max, (2, 2))),
+    (IMAGE, "avgpool(X, 2, pad=1)", "X", lambda X, F, K: pool(X, np.mean, (2, 2), (1, 1), (1, 1))),
+    (IMAGE, "sumpool(X, 2, dilation=[1, 3])", "X",
+     lambda X, F, K: X[..., :2, :1] + X[..., 1:, :1] + X[..., :2, 3:] + X[..., 1:, 3:]),
+    (IMAGE, "place(slice(X, [2, 1], stride=[1, 2]), [0, 3], size=[2, 5])", "X",
+     lambda X, F, K: np.pad(X[:, :, 2:, ::2], [(0, 0), (0, 0), (0, 1), (2, 1)])),
+    (PAIR, "concat(x, y.^2, x)", "x", lambda x, y: np.concatenate([x, y ** 2, x])),
     (SQUARE, "det(X)", "X", lambda X, A, B: np.linalg.det(X)),
     (SQUARE, "logdet(X*X' + I(n))", "X", lambda X, A, B: np.linalg.slogdet(X @ X.T + np.eye(n))[1]),
     (SQUARE, "inv(X)", "X", lambda X, A, B: np.linalg.inv(X)),

@@ -144,7 +144,7 @@ typedef struct exec_window {
     size_t n_meet;
     exec_meet *meet;
 } exec_window;
-bool exec_window_init(exec_window *v, exec_env *env, cr_ref r); /* r's slots are not empty */
+bool exec_window_init(exec_window *v, exec_env *env, cr_ref r); /* false: the graph's error is set */
 void exec_window_free(exec_window *v);
 
 /* ---- the real kernels, for the value at t = 0 of a series (f64.c) -------------------------------- */

@@ -30,10 +30,29 @@ static bool numbers(exec_env *env, cr_ref r, const cr_window *w, window_numbers 
             !small_number(env, w->low[i], "a pad", &n->low[i]))
             return false;
         for (unsigned k = 0; k < 3; k++) {
-            const cr_shape *s = shape_of(env->g, slot[k]);
-            if (!exec_dim(env, s->dim[s->rank - w->axes + i], "a size", &n->size[k][i])) return false;
+            cr_dim size = window_extent(env->g, w, slot, (window_slot)k, i);
+            if (!exec_dim(env, size, "a size", &n->size[k][i])) return false;
+            if (n->size[k][i] < 0) { /* of a pool's window; the others are shapes of values */
+                graph_fail(env->g, CR_EVALUE, "a window of negative size: %" PRId64, n->size[k][i]);
+                return false;
+            }
         }
     }
+    return true;
+}
+
+/* Entries of a slot on the axes of the window; more than a value may have are an error. */
+static bool plane(exec_env *env, unsigned axes, const int64_t *size, size_t *n)
+{
+    int64_t total = 1;
+    for (unsigned i = 0; i < axes; i++) {
+        if (size[i] && total > EXEC_MAX_ENTRIES / size[i]) {
+            graph_fail(env->g, CR_ELIMIT, "a window over more than %" PRId64 " entries", EXEC_MAX_ENTRIES);
+            return false;
+        }
+        total *= size[i];
+    }
+    *n = (size_t)total;
     return true;
 }
 
@@ -54,10 +73,9 @@ bool exec_window_init(exec_window *v, exec_env *env, cr_ref r)
     memset(v, 0, sizeof *v);
     window_read(env->g, r, &w);
     if (!exec_dim(env, w.groups, "a number of groups", &v->groups) || !numbers(env, r, &w, &n)) return false;
-    for (unsigned k = 0; k < 3; k++) {
-        v->n[k] = 1;
-        for (unsigned i = 0; i < w.axes; i++) v->n[k] *= (size_t)n.size[k][i]; /* at most the entries of a value */
-    }
+    for (unsigned k = 0; k < 3; k++)
+        if (!plane(env, w.axes, n.size[k], &v->n[k])) return false;
+    if (!v->n[X] || !v->n[W] || !v->n[Y]) return true;
     if (v->n[Y] > (size_t)EXEC_MAX_ENTRIES / v->n[W]) {
         graph_fail(env->g, CR_ELIMIT, "more than %" PRId64 " entries of windows", EXEC_MAX_ENTRIES);
         return false;

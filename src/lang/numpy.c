@@ -151,8 +151,7 @@ const char *py_number(py *w, double v, unsigned *prec)
 
 const char *py_use(py *w, py_helper h)
 {
-    w->helper[h] = true;
-    if (py_helpers[h].needs >= 0) w->helper[py_helpers[h].needs] = true;
+    for (int i = (int)h; i >= 0; i = py_helpers[i].needs) w->helper[i] = true;
     return py_helpers[h].name;
 }
 

@@ -35,6 +35,10 @@ typedef enum py_helper {
     PY_ADJ,
     PY_TAPS,
     PY_CONV,
+    PY_SUMPOOL,
+    PY_MAXPOOL,
+    PY_MAXTIES,
+    PY_MAXPICK,
     PY_HELPERS
 } py_helper;
 typedef struct py_helper_source {

@@ -85,6 +85,47 @@ const py_helper_source py_helpers[PY_HELPERS] = {
         "            ys.append(slice(lo, hi))\n"
         "        else:\n"
         "            yield (..., *tap), (..., *xs), (..., *ys)\n"},
+    [PY_SUMPOOL] = {"_sumpool", PY_TAPS,
+        "def _sumpool(value, a, count, size, stride, dilation, low):\n"
+        "    \"\"\"Sums over windows (y), or their transpose (x); count: sizes of the result on the last axes.\"\"\"\n"
+        "    inner = a.shape[a.ndim - len(size):]\n"
+        "    out = np.zeros(a.shape[:a.ndim - len(size)] + count)\n"
+        "    x, y = (count, inner) if value == \"x\" else (inner, count)\n"
+        "    for _, i, p in _taps(x, size, y, stride, dilation, low):\n"
+        "        if value == \"x\":\n"
+        "            out[i] += a[p]\n"
+        "        else:\n"
+        "            out[p] += a[i]\n"
+        "    return out\n"},
+    [PY_MAXPOOL] = {"_maxpool", PY_TAPS,
+        "def _maxpool(x, count, size, stride, dilation, low):\n"
+        "    \"\"\"Maxima over windows; count: how many there are on each of the last axes.\"\"\"\n"
+        "    k = x.ndim - len(size)\n"
+        "    out = np.full(x.shape[:k] + count, -np.inf)\n"
+        "    for _, i, p in _taps(x.shape[k:], size, count, stride, dilation, low):\n"
+        "        out[p] = np.maximum(out[p], x[i])\n"
+        "    return out\n"},
+    [PY_MAXTIES] = {"_maxties", PY_MAXPOOL,
+        "def _maxties(x, count, size, stride, dilation, low):\n"
+        "    \"\"\"How many entries of each window attain its maximum.\"\"\"\n"
+        "    top = _maxpool(x, count, size, stride, dilation, low)\n"
+        "    out = np.zeros(top.shape)\n"
+        "    for _, i, p in _taps(x.shape[x.ndim - len(size):], size, count, stride, dilation, low):\n"
+        "        out[p] += x[i] == top[p]\n"
+        "    return out\n"},
+    [PY_MAXPICK] = {"_maxpick", PY_MAXTIES,
+        "def _maxpick(value, x, t, count, size, stride, dilation, low):\n"
+        "    \"\"\"t where x is largest in each window (y), or put there (x); ties share equally.\"\"\"\n"
+        "    top = _maxpool(x, count, size, stride, dilation, low)\n"
+        "    ties = _maxties(x, count, size, stride, dilation, low)\n"
+        "    inner = x.shape[x.ndim - len(size):]\n"
+        "    out = np.zeros(t.shape[:t.ndim - len(size)] + (inner if value == \"x\" else count))\n"
+        "    for _, i, p in _taps(inner, size, count, stride, dilation, low):\n"
+        "        if value == \"x\":\n"
+        "            out[i] += np.where(x[i] == top[p], t[p], 0.0) / ties[p]\n"
+        "        else:\n"
+        "            out[p] += np.where(x[i] == top[p], t[i], 0.0) / ties[p]\n"
+        "    return out\n"},
     [PY_CONV] = {"_conv", PY_TAPS,
         "def _conv(value, a, b, shape, groups, stride, dilation, low):\n"
         "    \"\"\"x, w or y of sum(x[n,c,stride*p+dilation*t-low] * w[o,c,t] * y[n,o,p]) by the other two.\"\"\"\n"

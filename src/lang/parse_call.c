@@ -162,9 +162,10 @@ static const builtin table[] = {
     {"vec", 1, 1, 0, 0, CR_OP_NONE, 0, build_vec, NULL},
     {"kron", 2, 2, 0, 0, CR_OP_NONE, 0, build_kron, NULL},
     {"reshape", 2, CR_MAX_RANK + 1, 0, 0, CR_OP_NONE, 0, build_reshape, NULL},
-    {"conv", 2, 2, WINDOW, 0, CR_OP_CONV, 0, NULL, NULL},
-    {"conv_x", 2, 2, WINDOW, 0, CR_OP_CONV, 0, NULL, NULL},
-    {"conv_w", 2, 2, WINDOW, 0, CR_OP_CONV, 0, NULL, NULL},
+#define WINDOW_ROW(text) {text, 1, MAX_ARGUMENTS, WINDOW, 0, CR_OP_NONE, 0, NULL, NULL}
+    WINDOW_ROW("conv"), WINDOW_ROW("conv_x"), WINDOW_ROW("conv_w"), WINDOW_ROW("maxpool"), WINDOW_ROW("maxpool_ties"),
+    WINDOW_ROW("maxpool_y"), WINDOW_ROW("maxpool_x"), WINDOW_ROW("sumpool"), WINDOW_ROW("sumpool_x"),
+    WINDOW_ROW("avgpool"), WINDOW_ROW("slice"), WINDOW_ROW("place"), WINDOW_ROW("concat"),
     {"transpose", 1, 1, 0, 0, CR_OP_NONE, 0, build_transpose, NULL},
     {"I", 1, 1, INTEGERS, 0, CR_OP_IDENTITY, 0, NULL, build_identity},
     {"iota", 1, 1, INTEGERS, 0, CR_OP_IOTA, 0, NULL, build_iota},

@@ -607,9 +607,11 @@ static void render(renderer *w, const tree *t, unsigned place)
     case T_BUILDER: builder(w, t, r); break;
     case T_MATRIX: matrix(w, t, r); break;
     case T_OPTION:
-        put_builtin(w, t->name);
-        sb_putc(w->b, '=');
-        if (t->n == 1) render(w, t->kid[0], P_ANY);
+        if (*t->name) {
+            put_builtin(w, t->name);
+            sb_putc(w->b, '=');
+        }
+        if (!t->order) render(w, t->kid[0], P_ANY);
         else parts(w, t, r);
         break;
     case T_COMPARE: {

@@ -36,7 +36,7 @@ typedef enum tree_kind {
     T_NOT,
     T_VECTOR, /* [a, b]: entries */
     T_MATRIX, /* [a, b; c, d]: entries row by row; .order columns */
-    T_OPTION, /* argument with a name: stride=2, stride=[2, 1] */
+    T_OPTION, /* an argument .name=kid, or, with .order, .name=[kids]; an empty name is not written */
     T_KINDS
 } tree_kind;
 

@@ -474,7 +474,8 @@ static tree *operator(pr *p, cr_ref r, const cr_dim *index, bool top)
     case CR_OP_SOFTMAX: case CR_OP_LOGSOFTMAX: return softmax(p, r, index);
     case CR_OP_RESHAPE: a = reshape(p, r); return index ? tree_index(p, a, rank, index) : a;
     case CR_OP_STACK: return stack(p, r, index);
-    case CR_OP_CONV: return pr_window(p, r, index);
+    case CR_OP_CONV: case CR_OP_WINDOW: case CR_OP_MAXPOOL: case CR_OP_MAXTIES: case CR_OP_MAXPICK:
+        return pr_window(p, r, index);
     case CR_OP_DET: case CR_OP_LOGDET: case CR_OP_INV: case CR_OP_PINV: case CR_OP_ADJ:
         a = tree_op(p, op, pr_whole(p, in_of(g, r, 0)));
         return index ? tree_index(p, a, rank, index) : a;

@@ -1,13 +1,16 @@
-/* Convolution: a form that is linear in each of x, w and y, of which a node is the derivative by one (window.h). So
- * every derivative is another node of the same form; what is left to do is to carry leading axes K of a cotangent or
- * tangent through. Two slots share an axis that the third lacks: the batch (x and y), the input channels (x and w) or
- * the output channels (w and y). K goes into that one. */
+/* Windows (window.h). Convolution is a form that is linear in each of x, w and y, of which a node is the derivative by
+ * one; sums over windows are linear, and a node is they or their transpose. So every derivative is another node of the
+ * same form. The maximum over windows picks entries, equal shares of them where they tie, which is linear in what is
+ * picked from and constant in what decides. */
 #include "graph/window.h"
 #include "ops/build.h"
 
 #include <string.h>
 
 /* ---- leading axes ---------------------------------------------------------------------------------- */
+/* Pools do not look at axes in front. For a convolution, leading axes K of a cotangent or tangent are carried through:
+ * two slots share an axis that the third lacks - the batch (x and y), the input channels (x and w) or the output
+ * channels (w and y) - and K goes into that one. */
 
 /* t[K, ..., G*R, ...] with K moved into the axis G*R, between G and R: the shapes on both sides of the move. */
 typedef struct carrier {
@@ -117,7 +120,105 @@ static cr_ref conv_simplify(cr_graph *g, cr_ref y)
     return y;
 }
 
+/* ---- sums over windows ----------------------------------------------------------------------------- */
+
+/* The other value of y's form, of t. */
+static cr_ref window_apply(cr_graph *g, cr_ref y, window_slot to, cr_ref t)
+{
+    cr_ref slot[3];
+    cr_window w;
+    if (!valid(g, t)) return CR_NONE;
+    window_slots(g, y, slot);
+    window_read(g, y, &w);
+    for (unsigned i = 0; i < w.axes; i++) w.result[i] = window_extent(g, &w, slot, to, i);
+    return window_pool(g, CR_OP_WINDOW, to, &t, &w);
+}
+static cr_ref window_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k)
+{
+    (void)i, (void)k;
+    return window_apply(g, y, window_value(g, y) == SLOT_X ? SLOT_Y : SLOT_X, ybar);
+}
+static cr_ref window_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)
+{
+    (void)k;
+    return window_apply(g, y, window_value(g, y), xdot[0]);
+}
+static cr_ref window_simplify(cr_graph *g, cr_ref y)
+{
+    double v;
+    return is_const(g, arg(g, y), &v) && v == 0 ? number_like(g, y, 0) : y;
+}
+static unsigned window_sign(const cr_graph *g, cr_ref y, const unsigned *s)
+{
+    (void)g, (void)y;
+    return s[0] & SIGN_NEG && s[0] & SIGN_POS ? SIGN_ANY : s[0] | SIGN_ZERO; /* a window may be empty */
+}
+
+/* ---- maxima over windows --------------------------------------------------------------------------- */
+
+/* t[K, ...] picked by (value y), or given to (x), the maxima that y = MAXPOOL(x), MAXTIES(x) or MAXPICK(x, .) is of. */
+static cr_ref pick(cr_graph *g, cr_ref y, window_slot to, cr_ref t)
+{
+    cr_ref slot[3];
+    cr_window w;
+    if (!valid(g, t)) return CR_NONE;
+    window_slots(g, y, slot);
+    window_read(g, y, &w);
+    for (unsigned i = 0; i < w.axes; i++) w.result[i] = window_extent(g, &w, slot, to, i);
+    return window_pool(g, CR_OP_MAXPICK, to, (cr_ref[]){arg(g, y), t}, &w);
+}
+static cr_ref maxpool_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k)
+{
+    (void)i, (void)k;
+    return pick(g, y, SLOT_X, ybar);
+}
+static cr_ref maxpool_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)
+{
+    (void)k;
+    return pick(g, y, SLOT_Y, xdot[0]);
+}
+static cr_ref maxpick_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k)
+{
+    (void)k;
+    return i == 0 ? CR_NONE : pick(g, y, window_value(g, y) == SLOT_X ? SLOT_Y : SLOT_X, ybar);
+}
+static cr_ref maxpick_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)
+{
+    (void)k;
+    return xdot[1] ? pick(g, y, window_value(g, y), xdot[1]) : CR_NONE;
+}
+static cr_ref maxpick_simplify(cr_graph *g, cr_ref y)
+{
+    double v;
+    return is_const(g, in_of(g, y, 1), &v) && v == 0 ? number_like(g, y, 0) : y;
+}
+/* One winner in each window. */
+static cr_ref maxpool_regular(cr_graph *g, cr_ref y)
+{
+    cr_ref slot[3], x = arg(g, y);
+    cr_window w;
+    window_slots(g, y, slot);
+    window_read(g, y, &w);
+    for (unsigned i = 0; i < w.axes; i++) w.result[i] = window_extent(g, &w, slot, SLOT_Y, i);
+    cr_ref ties = window_pool(g, CR_OP_MAXTIES, SLOT_Y, &x, &w);
+    return ties ? cr_map2(g, CR_OP_EQ, ties, cr_const(g, 1)) : CR_NONE;
+}
+static unsigned maxties_sign(const cr_graph *g, cr_ref y, const unsigned *s)
+{
+    (void)g, (void)y, (void)s;
+    return SIGN_ZERO | SIGN_POS;
+}
+
 const op_block ops_windows[] = {
     {CR_OP_CONV, {.vjp = conv_vjp, .jvp = conv_jvp, .simplify = conv_simplify}},
+    {CR_OP_WINDOW, {.vjp = window_vjp, .jvp = window_jvp, .simplify = window_simplify, .sign = window_sign}},
+    {CR_OP_MAXPOOL, {.vjp = maxpool_vjp, .jvp = maxpool_jvp, .smooth = KINK, .regular = maxpool_regular}},
+    {CR_OP_MAXTIES, {.smooth = JUMP, .regular = maxpool_regular, .sign = maxties_sign}},
+    {CR_OP_MAXPICK,
+     {.vjp = maxpick_vjp,
+      .jvp = maxpick_jvp,
+      .smooth = JUMP,
+      .regular = maxpool_regular,
+      .simplify = maxpick_simplify}},
     {CR_OP_NONE, {0}},
 };
