@@ -159,6 +159,55 @@ CR_API cr_ref cr_linalg(cr_graph *g, cr_op op, cr_ref a); /* DET LOGDET INV PINV
 CR_API cr_ref cr_matpow(cr_graph *g, cr_ref a, cr_dim k); /* A^k; k < 0: inverse */
 CR_API cr_ref cr_index(cr_graph *g, cr_ref a, unsigned n, const cr_dim *index); /* a[i,j,...], from 1; n == rank */
 
+/* ---- windows ----------------------------------------------------------------------------------- */
+/* A window moves over the last axes of a tensor x; entry `position` of the result and entry `tap` of the window meet
+ * the entry of x at stride*position + dilation*tap - low, counted from 0, on every such axis. Outside of x there is
+ * nothing: it counts as 0. Every part may be a symbol; one that is 0 (CR_NONE) has its default. */
+typedef struct cr_window {
+    unsigned axes; /* how many there are; a convolution knows it by its operands. 0: all behind the first two,
+                      or all of a vector or matrix */
+    cr_dim size[CR_MAX_RANK]; /* of the window; a convolution knows it by its operands */
+    cr_dim stride[CR_MAX_RANK], dilation[CR_MAX_RANK]; /* 1; not below */
+    cr_dim low[CR_MAX_RANK], high[CR_MAX_RANK];        /* pads, in front and behind: 0; negative ones cut off */
+    cr_dim groups; /* of a convolution: 1 */
+    cr_dim result[CR_MAX_RANK]; /* sizes of the result, in place of those that follow from the others; `high` only
+                                   serves to find them */
+} cr_window;
+
+/* Convolution (a correlation, as in every library for networks): x is N x C x D1 x ..., w is O x C/groups x K1 x ...,
+ * the result N x O x P1 x ... with P = floor((D + low + high - dilation*(K-1) - 1)/stride) + 1:
+ *
+ *     y[n, g*O' + o, p] = sum over c, t of  x[n, g*C' + c, stride*p + dilation*t - low] * w[g*O' + o, c, t],
+ *
+ * g counting groups, C' = C/groups and O' = O/groups, which must be whole (for a symbol C: groups C itself, or 1).
+ * NULL: all defaults. The other two are its derivatives, contracted with y: what is multiplied with x, and with w, in
+ * the sum of y[n,o,p] times the result of cr_conv. */
+CR_API cr_ref cr_conv(cr_graph *g, cr_ref x, cr_ref w, const cr_window *window);
+/* "Transposed convolution": N x C x D1 x ... from y and w; D = stride*(P-1) + dilation*(K-1) + 1 - low - high. */
+CR_API cr_ref cr_conv_transpose(cr_graph *g, cr_ref y, cr_ref w, const cr_window *window);
+/* O x C/groups x K1 x ... from x and y; K = floor((D + low + high - stride*(P-1) - 1)/dilation) + 1. */
+CR_API cr_ref cr_conv_weights(cr_graph *g, cr_ref x, cr_ref y, const cr_window *window);
+
+/* Pooling over the last window->axes axes of x, of which there must be as many; the size of the result on each is as in
+ * cr_conv, K being window->size. Pads never win a maximum, and a window without any entry of x gives -inf. Where
+ * entries tie, the derivative of a maximum is shared equally. */
+typedef enum cr_pool_kind {
+    CR_POOL_MAX,
+    CR_POOL_SUM,
+    CR_POOL_MEAN,       /* of the entries of x in the window */
+    CR_POOL_MEAN_PADDED /* pads count as entries that are 0 */
+} cr_pool_kind;
+CR_API cr_ref cr_pool(cr_graph *g, cr_pool_kind kind, cr_ref x, const cr_window *window);
+
+/* Entries first, first + step, ... (counted from 0; `size` of them) of each axis of a. What lies outside of a, on
+ * either side, is 0. step NULL: 1; a step is at least 1. */
+CR_API cr_ref cr_slice(cr_graph *g, cr_ref a, const cr_dim *first, const cr_dim *step, const cr_dim *size);
+/* Its transpose: zeros of the shape `size`, with a at first, first + step, ... of each axis, which makes `first` the
+ * low pad and step - 1 the interior one. What lies outside is cut off. */
+CR_API cr_ref cr_place(cr_graph *g, cr_ref a, const cr_dim *first, const cr_dim *step, const cr_dim *size);
+/* One behind the other along an axis (counted from 0); the other sizes are equal. */
+CR_API cr_ref cr_concat(cr_graph *g, unsigned n, const cr_ref *parts, unsigned axis);
+
 /* sum(i=lo..hi, body) and its kin. `symbol` is the name used for the index inside body (through
  * cr_dim_symbol); it is bound by this call. kind: CR_BIND_*. STACK gives a new leading axis. */
 typedef enum cr_bind_kind {

@@ -1,7 +1,7 @@
 /* Samples of every operator, and the points where operators are not smooth. An operator without one fails the tests.
  * The variables are those of op_check.c: t, s scalars; x, y vectors; p, q positive; u in (-1, 1); A, B square; D well
- * conditioned with positive determinant; W wide, V tall; T of rank 3; w[0..n] scalars, M[1..m] square; o[0..n] a
- * recurrence of numbers; f, h functions without a body, swish with one. */
+ * conditioned with positive determinant; W wide, V tall; T of rank 3; X signals, H an image, K and F filters for them;
+ * w[0..n] scalars, M[1..m] square; o[0..n] a recurrence of numbers; f, h functions without a body, swish with one. */
 #include "op_check.h"
 
 #include <math.h>
@@ -140,6 +140,35 @@ const op_sample op_samples[] = {
     {CR_OP_STACK, "[t, s; 1, t*s]"},
     {CR_OP_STACK, "[t, x[2], t^2, 4]"},
 
+    {CR_OP_CONV, "conv(reshape(W, 1, m, n), T, pad=2)"}, /* sizes are symbols */
+    {CR_OP_CONV, "conv(reshape(W, 1, m, n), reshape(V, m, 1, n), groups=m, pad=1)"}, /* channel by channel */
+    {CR_OP_CONV, "conv(X, K, groups=2, stride=2, pad=1)"},
+    {CR_OP_CONV, "conv(H, F, stride=[1, 2], dilation=[2, 1], pad=[1, 0])"},
+    {CR_OP_CONV, "conv(H, F, pad=[0, 1], size=[2, 4])"},
+    {CR_OP_CONV, "conv_x(X, K, groups=2, stride=2)"},
+    {CR_OP_CONV, "conv_x(H, F, stride=2, size=[6, 9])"},
+    {CR_OP_CONV, "conv_w(X, X.^2, groups=2, pad=1)"},
+    {CR_OP_CONV, "conv_w(H, conv(H, F), size=[2, 1])"},
+    {CR_OP_WINDOW, "sumpool(X, 2, stride=2, pad=1)"},
+    {CR_OP_WINDOW, "sumpool(x, n-1)*t"},
+    {CR_OP_WINDOW, "avgpool(H, [2, 3], stride=[1, 2], pad=1, dilation=[2, 1])"},
+    {CR_OP_WINDOW, "sumpool_x(H, 2, stride=2, size=[6, 9])"},
+    {CR_OP_WINDOW, "slice(W, [1, 2], stride=[1, 2], size=[m, 1])"},
+    {CR_OP_WINDOW, "slice(x, 0, size=n+2).*place(p, 2, size=n+2)"},
+    {CR_OP_WINDOW, "place(X, [2], stride=2, size=8)"},
+    {CR_OP_WINDOW, "concat(W, A, W.^2)"},
+    {CR_OP_WINDOW, "concat(W, V', t*W, axis=2)"},
+    {CR_OP_WINDOW, "[i=1..m : sum(slice([j=1..n : W[i,j]^2], 2))]"},
+    {CR_OP_MAXPOOL, "maxpool(X, 2, stride=2, pad=1)"},
+    {CR_OP_MAXPOOL, "maxpool(H, [2, 3], stride=[2, 1], pad=[1, 0], dilation=[1, 1])"},
+    {CR_OP_MAXPOOL, "maxpool(x, n-1)"},
+    {CR_OP_MAXPOOL, "maxpool(W.^2, [1, 2])"},
+    {CR_OP_MAXTIES, "maxpool_ties(x, 2)"},
+    {CR_OP_MAXTIES, "maxpool_ties(H, 2, stride=2).*maxpool(H, 2, stride=2)"},
+    {CR_OP_MAXPICK, "maxpool_y(x, y, 2)"},
+    {CR_OP_MAXPICK, "maxpool_x(x, slice(y, 1, size=n-1), 2)"},
+    {CR_OP_MAXPICK, "maxpool_y(H, sin(H), [2, 3], pad=1, stride=2)"},
+    {CR_OP_MAXPICK, "maxpool_x(H, conv(H, F), [2, 1], pad=[0, 1], stride=[1, 2])"},
     {CR_OP_DET, "det(A)"},
     {CR_OP_LOGDET, "logdet(D)"},
     {CR_OP_INV, "inv(D)"},
@@ -204,6 +233,12 @@ const op_kink op_kinks[] = {
     {CR_OP_SELECT, "if(x[1] > 0, 1, 0)", {0, 1, 2}, {1, 0, 0}, INFINITY, 0, 0},
     {CR_OP_MAXR, "max(x)", {2, 1, 2}, {1, 9, 4}, 4, -1, 2.5},
     {CR_OP_MAXR, "max(x)", {2, 2, 2}, {1, 2, 3}, 3, -1, 2},
+    {CR_OP_MAXPOOL, "maxpool(x, 2)[1]", {2, 2, 3}, {1, 9, 4}, 9, -1, 5},
+    {CR_OP_MAXPOOL, "maxpool(x, 2, pad=1, stride=3, dilation=2)[1]", {2, 2, 3}, {1, 9, 4}, 9, -9, 9},
+    {CR_OP_MAXPOOL, "maxpool(x, 3)[1]", {2, 1, 2}, {1, 9, 4}, 4, -1, 2.5},
+    {CR_OP_MAXTIES, "maxpool_ties(x, 3)[1]", {2, 1, 2}, {1, 0, 0}, -INFINITY, -INFINITY, 0},
+    {CR_OP_MAXPICK, "maxpool_y(x, x, 3)[1]", {2, 1, 2}, {1, 9, 4}, 4, -1, 2.5},
+    {CR_OP_MAXPICK, "maxpool_y(x, x.*x, 3)[1]", {1, 0, 1}, {1, 9, 4}, 8, -2, 5},
     {CR_OP_MINR, "min(x)", {2, 3, 2}, {1, 9, 4}, 1, -4, 2.5},
     {CR_OP_NORM1, "norm1(x)", {0, 1, -2}, {2, 3, 5}, 0, 4, -2},
     {CR_OP_NORM2, "norm2(x)", {0, 0, 0}, {1, 0, 1}, ROOT2, ROOT2, 0},

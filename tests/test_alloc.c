@@ -12,13 +12,14 @@ static const char declarations[] =
     "fun phi : R -> R\n"
     "fun swish(z) = z*sigmoid(z)\n"
     "let t : R, x : R^n, p : R^n positive, W : R^{m x n}, b : R^m, A : R^{n x n}, S : R^{n x n} symmetric, k : Z\n"
+    "let Q : R^{m x 1 x n}\n"
     "let w[1..N] : R, M[1..N] : R^{n x n}\n"
     "def o[0] = t\ndef o[i] = tanh(w[i]*o[i-1]) for i in 1..N\ndef o[N] = w[N]*(o[N-1] + o[1])\n"
     "def v[0] = x\ndef v[i] = tanh(M[i]*v[i-1]) for i in 1..N\n"
     "def p1[0] = t\ndef p1[i] = w[i]*p2[i-1] + p1[i-1] for i in 1..N\n"
     "def p2[0] = 1\ndef p2[i] = p1[i-1]*p2[i-1] for i in 1..N\n";
 static const char values[] = "t = 0.5; x = [1,-2]; p = [2,3]; W = [1,2;3,4;5,6.5]; b = [1,-1,2]; A = [3,1;1,2]; "
-                             "S = [2,1;1,3]; k = 2; w = [1,2,-1]; "
+                             "S = [2,1;1,3]; k = 2; w = [1,2,-1]; Q = [i=1..3, j=1..1, l=1..2 : i - l]; "
                              "M = [i=1..3, j=1..2, l=1..2 : i + 2*j - l*l]; N = 3";
 
 /* Together they hold every operator (the test says so if one is missing). */
@@ -36,6 +37,8 @@ static const char *const statements[] = {
     "derive sum(logsoftmax(x).*p) wrt x",
     "derive vec([t, x[1]; 1, t^2]*[3, t; 1, 2]) wrt t",
     "derive det(A)*logdet(S) wrt A, S",
+    "derive sum(relu(conv(reshape(W, 1, m, n), Q, stride=2, pad=[1], groups=m)).^2) wrt W, Q",
+    "derive maxpool(concat(x, p), 2)[1] + sum(maxpool_ties(x, n)) + sum(avgpool(W, [1, 2], pad=1)) wrt x",
     "derive inv(A)*x + A^3*x + A^k*x wrt A[i,j]",
     "derive tr(pinv(W)*W*adj(A)) wrt A",
     "derive (A + t*I(n))*e(1,n) wrt t",

@@ -18,6 +18,7 @@ m, n = 3, 4
 VECTOR = "x : R^n"
 LAYER = "x : R^n, W : R^{m x n}, b : R^m, a : R^m"
 PAIR = "x : R^n, y : R^n"
+IMAGE = "X : R^{2 x 3 x 3 x 4}, F : R^{2 x 3 x 2 x 2}, K : R^{6 x 1 x 2 x 2}"
 SQUARE = "X : R^{n x n}, A : R^{n x n}, B : R^{n x n}"
 
 
@@ -28,6 +29,29 @@ def sigmoid(z):
 def softmax(z):
     e = np.exp(z)
     return e / e.sum(axis=0)
+
+
+def conv(x, w, stride=(1, 1), dilation=(1, 1), low=(0, 0)):
+    """Entry by entry, from the definition; pads behind are those in front."""
+    size = [(d + 2 * p - e * (k - 1) - 1) // s + 1
+            for d, k, s, e, p in zip(x.shape[2:], w.shape[2:], stride, dilation, low)]
+    y = np.zeros((x.shape[0], w.shape[0], *size))
+    for n, o, i, j in np.ndindex(y.shape):
+        for c, k, l in np.ndindex(w.shape[1:]):
+            r, q = stride[0] * i + dilation[0] * k - low[0], stride[1] * j + dilation[1] * l - low[1]
+            if 0 <= r < x.shape[2] and 0 <= q < x.shape[3]:
+                y[n, o, i, j] += x[n, c, r, q] * w[o, c, k, l]
+    return y
+
+
+def pool(x, f, size, stride=(1, 1), low=(0, 0)):
+    """f of the entries of x in each window; pads behind are those in front."""
+    shape = [(d + 2 * p - k) // s + 1 for d, k, s, p in zip(x.shape[2:], size, stride, low)]
+    y = np.zeros((*x.shape[:2], *shape))
+    for i, j in np.ndindex(*shape):
+        r, q = stride[0] * i - low[0], stride[1] * j - low[1]
+        y[..., i, j] = f(x[..., max(r, 0):r + size[0], max(q, 0):q + size[1]], axis=(2, 3))
+    return y
 
 
 def gelu(z):
@@ -75,6 +99,21 @@ CASES = [
     (PAIR, "x*y'", "x", np.outer),
     (PAIR, "kron(x, y)", "y", np.kron),
     (SQUARE, "tr(A*X*B)", "X", lambda X, A, B: np.trace(A @ X @ B)),
+    (IMAGE, "conv(X, F, stride=[2, 1], dilation=[1, 2], pad=[1, 2])", "X",
+     lambda X, F, K: conv(X, F, (2, 1), (1, 2), (1, 2))),
+    (IMAGE, "sum(conv(X, F, pad=1).^2)", "F", lambda X, F, K: np.sum(conv(X, F, low=(1, 1)) ** 2)),
+    (IMAGE, "conv(X, K, groups=3, pad=[0, 1], size=[2, 6])", "K",
+     lambda X, F, K: np.concatenate([np.concatenate([conv(X[:, c:c + 1], K[2 * c:2 * c + 2], low=(0, 1)),
+                                                     np.zeros((2, 2, 2, 1))], 3) for c in range(3)], 1)),
+    (IMAGE, "maxpool(X, [2, 3], stride=2, pad=[1, 0])", "X", lambda X, F, K: pool(X, np.max, (2, 3), (2, 2), (1, 0))),
+    (IMAGE, "sum(maxpool(X, 2).^2)", "X", lambda X, F, K: np.sum(pool(X, np.max, (2, 2)) ** 2)),
+    (IMAGE, "maxpool(X, 2).*maxpool_ties(X, 2)", "X", lambda X, F, K: pool(X, np.max, (2, 2))),
+    (IMAGE, "avgpool(X, 2, pad=1)", "X", lambda X, F, K: pool(X, np.mean, (2, 2), (1, 1), (1, 1))),
+    (IMAGE, "sumpool(X, 2, dilation=[1, 3])", "X",
+     lambda X, F, K: X[..., :2, :1] + X[..., 1:, :1] + X[..., :2, 3:] + X[..., 1:, 3:]),
+    (IMAGE, "place(slice(X, [2, 1], stride=[1, 2]), [0, 3], size=[2, 5])", "X",
+     lambda X, F, K: np.pad(X[:, :, 2:, ::2], [(0, 0), (0, 0), (0, 1), (2, 1)])),
+    (PAIR, "concat(x, y.^2, x)", "x", lambda x, y: np.concatenate([x, y ** 2, x])),
     (SQUARE, "det(X)", "X", lambda X, A, B: np.linalg.det(X)),
     (SQUARE, "logdet(X*X' + I(n))", "X", lambda X, A, B: np.linalg.slogdet(X @ X.T + np.eye(n))[1]),
     (SQUARE, "inv(X)", "X", lambda X, A, B: np.linalg.inv(X)),
@@ -227,7 +266,8 @@ def values(let):
     out = {}
     for part in let.split(", "):
         name, kind = part.split(" : ")
-        out[name] = rng.standard_normal(shapes[kind])
+        numbers = re.findall(r"\d+", kind)
+        out[name] = rng.standard_normal([int(k) for k in numbers] if numbers else shapes[kind])
     return out
 
 

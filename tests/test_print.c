@@ -284,6 +284,26 @@ static samples samples_of(fixture *f, cr_op op)
         put(&s, cr_kron(g, A, A));
         put(&s, cr_reshape(g, A, 1, (cr_dim[]){cr_dim_mul(g, n, n)}));
         break;
+    case CR_OP_CONV:
+        put(&s, parse(f, "conv(T, T)"));
+        put(&s, parse(f, "conv(T, ones(m, 1, n), stride=2, pad=[n], groups=m, size=n)"));
+        put(&s, parse(f, "conv_x(reshape(A, n, 1, n), reshape(A, 1, n, n), dilation=n)"));
+        put(&s, parse(f, "conv_w(T, T, stride=m)"));
+        break;
+    case CR_OP_WINDOW:
+        put(&s, parse(f, "sumpool(T, d, pad=1, stride=n)"));
+        put(&s, parse(f, "sumpool_x(T, [n, 2], dilation=2)"));
+        put(&s, parse(f, "slice(x, 2)"));
+        put(&s, parse(f, "place(A, [n, 0], stride=[1, 2], size=n*n)"));
+        put(&s, parse(f, "place(T, [n-1, 3, 5])"));
+        break;
+    case CR_OP_MAXPOOL: put(&s, parse(f, "maxpool(x, 3, pad=1)")); put(&s, parse(f, "maxpool(A, [2])")); break;
+    case CR_OP_MAXTIES: put(&s, parse(f, "maxpool_ties(A, [2, n], pad=[1, 0])")); break;
+    case CR_OP_MAXPICK:
+        put(&s, parse(f, "maxpool_y(x, A, [2], stride=2)"));
+        put(&s, parse(f, "maxpool_x(x, reshape(T, n, m*d), [2], stride=2)"));
+        put(&s, parse(f, "maxpool_y(T, T, d, size=1)"));
+        break;
     case CR_OP_STACK: put(&s, parse(f, "[t, 1, s]")); put(&s, parse(f, "[t, 1; s, 2]")); break;
     case CR_OP_MATPOW: put(&s, cr_matpow(g, A, cr_dim_const(g, 3))); put(&s, cr_matpow(g, A, n)); break;
     case CR_OP_CALL: put(&s, parse(f, "f''(t)")); put(&s, parse(f, "swish(x)")); break;

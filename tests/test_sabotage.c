@@ -65,13 +65,12 @@ static cr_ref bad_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)
     assert_true(n <= 64);
     memcpy(some, xdot, n * sizeof *some);
     bool any = broken.what != INPUT_LOST;
-    if (!any && broken.input < n && some[broken.input]) {
-        some[broken.input] = CR_NONE;
-        broken.done = true;
-    }
+    bool lost = !any && broken.input < n && some[broken.input];
+    if (lost) some[broken.input] = CR_NONE;
     for (uint32_t i = 0; i < n; i++) any |= some[i] != CR_NONE;
     broken.depth++;
     if (any) r = broken.sound.jvp(g, y, some, k);
+    if (lost && r != broken.sound.jvp(g, y, xdot, k)) broken.done = true; /* else y is constant in that input */
     broken.depth--;
     return spoil(g, r);
 }

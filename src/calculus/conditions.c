@@ -10,6 +10,7 @@
  * there the formula holds too. If several can, they may cancel: J = 0 is then stated as the exact condition for
  * existence, and z_e != 0 or c_e t_e = 0 for every e as a sufficient one for the formula. */
 #include "calculus/depth.h"
+#include "graph/window.h"
 
 #include <string.h>
 
@@ -283,6 +284,17 @@ static bool has_jump(cr_graph *g, cr_ref r)
     return found;
 }
 
+/* Does z move through a window? Its Jacobian is no formula that a reader could make anything of. */
+static bool holds_window(cr_graph *g, cr_ref z)
+{
+    size_t n;
+    bool found = false;
+    cr_ref *cone = graph_cone(g, 1, &z, &n);
+    for (size_t i = 0; cone && i < n && !found; i++) found = is_window(op_of(g, cone[i]));
+    mem_free(cone);
+    return found;
+}
+
 /* dy/dr for an inner node r: K x shape(r); CR_NONE if zero. */
 static bool cotangent(scope *s, cr_ref r, cr_ref *c)
 {
@@ -389,11 +401,11 @@ static cr_ref vanishes(cr_graph *g, cr_ref s, unsigned e)
 /* The condition of a kink at z = 0 whose argument moves by t. `jumps`: not continuous, so that t = 0 does not help. */
 static bool kink_at_zero(scope *s, cr_ref r, cr_ref z, bool jumps, double slope_gap, const cr_ref *cone, size_t n)
 {
-    enum { MANY = 24 }; /* a network of kinks: each is stated as it stands, without asking what it moves */
+    enum { MANY = 24 }; /* a network of kinks, or a window: stated as it stands, without asking what moves it */
     cr_graph *g = s->g;
     unsigned k = cr_rank(g, s->y), rank = cr_rank(g, z);
     cr_ref c, t, strict = cr_map2(g, CR_OP_NE, z, cr_const(g, 0));
-    if (s->kinks > MANY) {
+    if (s->kinks > MANY || holds_window(g, z)) {
         s->jump_fails = true;
         return add_condition(s, close_binders(s, strict, r, cone, n), COND_SUFFICIENT);
     }
@@ -481,7 +493,7 @@ static cr_ref used_entries(scope *s, cr_ref r, cr_ref regular)
     if (!mask || !read_reach(s, mask, c, cr_rank(g, s->y), &a)) return regular;
     if (a.e == cr_rank(g, regular)) return regular;
     cr_op op = op_of(g, regular);
-    if (op == CR_OP_NE || op == CR_OP_LT || op == CR_OP_LE) { /* a comparison: select on both of its sides */
+    if (op == CR_OP_EQ || op == CR_OP_NE || op == CR_OP_LT || op == CR_OP_LE) { /* select on both sides */
         reach x, y;
         if (read_reach(s, in_of(g, regular, 0), c, cr_rank(g, s->y), &x) &&
             read_reach(s, in_of(g, regular, 1), c, cr_rank(g, s->y), &y))
@@ -496,7 +508,7 @@ static bool operator_condition(scope *s, cr_ref r, const bool *dep, const cr_ref
     cr_op op = op_of(g, r);
     const op_info *info = op_get(op);
     double left, right;
-    if (op == CR_OP_SELECT && !dep[in_of(g, r, 0)]) return true; /* the choice does not move */
+    if ((op == CR_OP_SELECT || op == CR_OP_MAXPICK) && !dep[in_of(g, r, 0)]) return true; /* the choice does not move */
     if (op == CR_OP_DIV && !dep[in_of(g, r, 1)] && !dep[in_of(g, r, 0)]) return true;
     if (info->slopes) {
         if (!info->slopes(g, r, &left, &right)) return false;
@@ -538,7 +550,7 @@ static bool operator_condition(scope *s, cr_ref r, const bool *dep, const cr_ref
     double e;
     if (op == CR_OP_SELECT || op == CR_OP_PINV || op == CR_OP_ADJ || op == CR_OP_BIND || s->choice) exact = false;
     if (op == CR_OP_POW && op_of(g, regular) == CR_OP_NE && !is_const(g, in_of(g, r, 1), &e)) exact = false;
-    if (info->kind == KIND_REDUCE && (s->w->n_index || r != s->y))
+    if ((info->kind == KIND_REDUCE || is_window(op)) && (s->w->n_index || r != s->y))
         exact = false; /* other entries may tie, or not count */
     return add_condition(s, close_binders(s, used_entries(s, r, regular), r, cone, n),
                          exact ? COND_EXACT : COND_SUFFICIENT);
@@ -628,8 +640,8 @@ cr_status calc_conditions(cr_graph *g, cr_ref y, const calc_wrt *w, bool again, 
             inner |= kinked[nd->word[k]];
         }
         op_smooth smooth = op_get((cr_op)nd->op)->smooth;
-        bool kink =
-            dep[cone[i]] && (smooth == KINK || (smooth == JUMP && (nd->op != CR_OP_SELECT || dep[nd->word[0]])));
+        bool chooses = nd->op == CR_OP_SELECT || nd->op == CR_OP_MAXPICK; /* by its first operand */
+        bool kink = dep[cone[i]] && (smooth == KINK || (smooth == JUMP && (!chooses || dep[nd->word[0]])));
         s.kinks += kink;
         s.choice |= nd->op == CR_OP_SELECT;
         s.nested |= kink && inner;

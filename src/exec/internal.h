@@ -4,6 +4,7 @@
 #define CR_EXEC_INTERNAL_H
 
 #include "exec/exec.h"
+#include "graph/window.h"
 
 #define EXEC_MAX_ENTRIES ((int64_t)1 << 31)
 #define EXEC_MAX_NESTING 100 /* binders within binders, functions within functions */
@@ -130,6 +131,21 @@ typedef struct ein_plan {
 } ein_plan;
 bool ein_plan_init(ein_plan *p, exec_env *env, cr_ref r);
 void ein_plan_free(ein_plan *p);
+
+/* ---- windows (window.c) ------------------------------------------------------------------------- */
+
+/* Entries of x, of the window and of y that meet, by window_slot: ascending in y, then in the window. */
+typedef struct exec_meet {
+    uint32_t at[3];
+} exec_meet;
+typedef struct exec_window {
+    int64_t groups;
+    size_t n[3]; /* entries of each slot on the axes of the window: a plane of it */
+    size_t n_meet;
+    exec_meet *meet;
+} exec_window;
+bool exec_window_init(exec_window *v, exec_env *env, cr_ref r); /* false: the graph's error is set */
+void exec_window_free(exec_window *v);
 
 /* ---- the real kernels, for the value at t = 0 of a series (f64.c) -------------------------------- */
 double exec_map1_f64(cr_op op, double z, const double *attr);

@@ -2,7 +2,7 @@
  * axis and the binder becomes a contraction, a reduction or nothing at all, so that `sum(i=1..n, a[i]*x[i])` and `a'*x`
  * are one node. What cannot be lifted (a range such as 2..n, a matrix power with the index as exponent) stays a BIND.
  */
-#include "graph/graph.h"
+#include "graph/window.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -54,8 +54,19 @@ static cr_ref lift_node(cr_graph *g, cr_ref r, dim_sym s, cr_dim n, const cr_ref
     case CR_OP_SOFTMAX: return cr_softmax(g, in[0], attr[0] + 1);
     case CR_OP_LOGSOFTMAX: return cr_logsoftmax(g, in[0], attr[0] + 1);
     case CR_OP_DET: case CR_OP_LOGDET: case CR_OP_INV: case CR_OP_PINV: case CR_OP_ADJ: case CR_OP_MATPOW:
-    case CR_OP_RESHAPE: case CR_OP_STACK: case CR_OP_MEMBER:
+    case CR_OP_RESHAPE: case CR_OP_STACK: case CR_OP_MEMBER: case CR_OP_CONV:
         return CR_NONE;
+    case CR_OP_WINDOW: case CR_OP_MAXPOOL: case CR_OP_MAXTIES: case CR_OP_MAXPICK: { /* axes in front are free */
+        cr_window w;
+        cr_ref to[2] = {in[0], nd->n_in > 1 ? in[1] : CR_NONE};
+        window_read(g, r, &w);
+        if (graph_node_uses(g, r, s)) return CR_NONE;
+        if (nd->n_in > 1 && dep[0]) { /* the new axis of x stands before those that t has of its own */
+            if (sh->rank != shape_of(g, nd->word[0])->rank) return CR_NONE;
+            if (!dep[1]) to[1] = graph_tile(g, in[1], 1, &n);
+        }
+        return window_remake(g, r, to, &w);
+    }
     case CR_OP_PICK: /* all members, in order */
         if (dep[0] || family_first(g, nd->word[0]) != dim_const(g->dims, 1) ||
             !dim_is_symbol(g->dims, attr[0], &t) || t != s || shape_of(g, nd->word[0])->dim[0] != n)

@@ -1,5 +1,5 @@
 /* The one edit: the same expression over other inputs, or with other sizes; and copies into a new graph. */
-#include "graph/graph.h"
+#include "graph/window.h"
 
 #include <string.h>
 
@@ -12,6 +12,18 @@ typedef struct dim_map {
 static cr_dim map_dim(cr_graph *g, const dim_map *m, cr_dim d)
 {
     return m ? dim_substitute(g->dims, d, m->from, m->to) : d;
+}
+
+static cr_ref remake_window(cr_graph *g, cr_ref r, const cr_ref *in, const dim_map *m)
+{
+    cr_window w;
+    window_read(g, r, &w);
+    w.groups = map_dim(g, m, w.groups);
+    cr_dim *const part[] = {w.stride, w.dilation, w.low, w.result, w.size};
+    for (unsigned k = 0; k < (op_of(g, r) == CR_OP_CONV ? 4 : 5); k++)
+        for (unsigned i = 0; i < w.axes; i++)
+            if (!(part[k][i] = map_dim(g, m, part[k][i]))) return CR_NONE;
+    return w.groups ? window_remake(g, r, in, &w) : CR_NONE;
 }
 
 static cr_ref remake(cr_graph *g, cr_ref r, const cr_ref *in, const dim_map *m)
@@ -60,6 +72,8 @@ static cr_ref remake(cr_graph *g, cr_ref r, const cr_ref *in, const dim_map *m)
         return f ? cr_member(g, f, index) : CR_NONE;
     }
     case CR_OP_CALL: return cr_call(g, attr[0], attr[1], in[0]);
+    case CR_OP_CONV: case CR_OP_WINDOW: case CR_OP_MAXPOOL: case CR_OP_MAXTIES: case CR_OP_MAXPICK:
+        return remake_window(g, r, in, m);
     case CR_OP_BIND: {
         dim_sym sym;
         if (!dim_is_symbol(g->dims, attr[1], &sym)) return graph_fail(g, CR_EINTERNAL, "a binder without a symbol");
@@ -191,6 +205,9 @@ void graph_node_dims(const cr_graph *g, cr_ref r, void (*fn)(void *user, dim_sym
     case CR_OP_BIND:
         for (int i = 1; i < 4; i++) dim_symbols(g->dims, attr[i], fn, user);
         break;
+    case CR_OP_CONV: case CR_OP_WINDOW: case CR_OP_MAXPOOL: case CR_OP_MAXTIES: case CR_OP_MAXPICK:
+        for (unsigned i = 1; i < n->n_attr; i++) dim_symbols(g->dims, attr[i], fn, user);
+        break;
     default: break;
     }
 }
@@ -275,6 +292,9 @@ static cr_ref copy_node(const cr_graph *from, cr_graph *to, cr_ref r, const cr_r
     case CR_OP_CALL: attr[0] = fun_of[attr[0]]; break;
     case CR_OP_BIND:
         for (int i = 1; i < 4; i++) attr[i] = copy_dim(from, to, attr[i]);
+        break;
+    case CR_OP_CONV: case CR_OP_WINDOW: case CR_OP_MAXPOOL: case CR_OP_MAXTIES: case CR_OP_MAXPICK:
+        for (unsigned i = 1; i < n->n_attr; i++) attr[i] = copy_dim(from, to, attr[i]);
         break;
     default: break;
     }

@@ -1,88 +1,10 @@
 /* lang_print_numpy: the function derivative(...), its parameters, the sizes that it takes from its arguments, its
- * helpers. numpy_expr.c and numpy_einsum.c write the operators, numpy_family.c recurrences. */
+ * helpers (numpy_helpers.c). numpy_expr.c and numpy_einsum.c write the operators, numpy_family.c recurrences. */
 #include "lang/numpy.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-/* ---- helpers, written in front of the function when used ---------------------------------------- */
-
-static const struct {
-    const char *name;
-    int needs; /* another helper, or -1 */
-    const char *source;
-} helpers[PY_HELPERS] = {
-    [PY_AT] = {"_at", -1,
-        "def _at(i, n):\n"
-        "    \"\"\"Position of entry i, counted from 1, on an axis of n entries.\"\"\"\n"
-        "    if not 1 <= i <= n:\n"
-        "        raise IndexError(f\"index {i} is out of range 1..{n}\")\n"
-        "    return i - 1\n"},
-    [PY_PLACE] = {"_place", -1,
-        "def _place(v, axis, i, n):\n"
-        "    \"\"\"v as entry i of a new axis of n entries, zeros elsewhere.\"\"\"\n"
-        "    v = np.asarray(v)\n"
-        "    out = np.zeros(v.shape[:axis] + (n,) + v.shape[axis:])\n"
-        "    out[(slice(None),) * axis + (i,)] = v\n"
-        "    return out\n"},
-    [PY_DIAGONAL] = {"_diagonal", -1,
-        "def _diagonal(v, a, b):\n"
-        "    \"\"\"v with its axis a once more as axis b, zero off that diagonal.\"\"\"\n"
-        "    v = np.asarray(v)\n"
-        "    n = v.shape[a]\n"
-        "    shape = (1,) * a + (n,) + (1,) * (b - a - 1) + (n,) + (1,) * (v.ndim - b)\n"
-        "    return np.where(np.eye(n, dtype=bool).reshape(shape), np.expand_dims(v, b), 0.0)\n"},
-    [PY_SIGMOID] = {"_sigmoid", -1,
-        "def _sigmoid(z):\n"
-        "    e = np.exp(-np.abs(z))\n"
-        "    return np.where(z >= 0, 1.0, e) / (1.0 + e)\n"},
-    [PY_DSIGMOID] = {"_dsigmoid", -1,
-        "def _dsigmoid(z):\n"
-        "    e = np.exp(-np.abs(z))\n"
-        "    return e / (1.0 + e) ** 2\n"},
-    [PY_DTANH] = {"_dtanh", -1,
-        "def _dtanh(z):\n"
-        "    e = np.exp(-2.0 * np.abs(z))\n"
-        "    return 4.0 * e / (1.0 + e) ** 2\n"},
-    [PY_ERF] = {"_erf", -1,
-        "_erf = np.vectorize(math.erf, otypes=[np.float64])\n"},
-    [PY_GELU] = {"_gelu", -1,
-        "_erfc = np.vectorize(math.erfc, otypes=[np.float64])\n"
-        "\n\n"
-        "def _gelu(z):\n"
-        "    return 0.5 * z * _erfc(-z / math.sqrt(2.0))\n"},
-    [PY_SILU] = {"_silu", PY_SIGMOID,
-        "def _silu(z):\n"
-        "    return z * _sigmoid(z)\n"},
-    [PY_ELU] = {"_elu", -1,
-        "def _elu(z):\n"
-        "    return np.where(z > 0, z, np.expm1(np.minimum(z, 0.0)))\n"},
-    [PY_SELU] = {"_selu", -1,
-        "def _selu(z):\n"
-        "    return 1.0507009873554805 * np.where(z > 0, z, 1.6732632423543772 * np.expm1(np.minimum(z, 0.0)))\n"},
-    [PY_LEAKY_RELU] = {"_leaky_relu", -1,
-        "def _leaky_relu(z, slope):\n"
-        "    return np.where(z > 0, z, slope * z)\n"},
-    [PY_SOFTMAX] = {"_softmax", -1,
-        "def _softmax(z, axis):\n"
-        "    e = np.exp(z - np.max(z, axis=axis, keepdims=True))\n"
-        "    return e / np.sum(e, axis=axis, keepdims=True)\n"},
-    [PY_LOGSOFTMAX] = {"_logsoftmax", -1,
-        "def _logsoftmax(z, axis):\n"
-        "    z = z - np.max(z, axis=axis, keepdims=True)\n"
-        "    return z - np.log(np.sum(np.exp(z), axis=axis, keepdims=True))\n"},
-    [PY_LOGDET] = {"_logdet", -1,
-        "def _logdet(x):\n"
-        "    sign, value = np.linalg.slogdet(x)\n"
-        "    return value if sign > 0 else np.nan\n"},
-    [PY_ADJ] = {"_adj", -1,
-        "def _adj(x):\n"
-        "    \"\"\"Adjugate: det(x) inv(x), for singular x too.\"\"\"\n"
-        "    u, s, vt = np.linalg.svd(x)\n"
-        "    cofactor = np.array([np.prod(np.delete(s, i)) for i in range(s.size)])\n"
-        "    return np.linalg.det(u) * np.linalg.det(vt) * (vt.T * cofactor) @ u.T\n"},
-};
 
 /* ---- pieces of text ---------------------------------------------------------------------------- */
 
@@ -129,7 +51,7 @@ bool py_clashes(const char *s)
     for (size_t i = 0; i < sizeof python / sizeof *python; i++)
         if (!strcmp(s, python[i])) return true;
     for (size_t i = 0; i < PY_HELPERS; i++)
-        if (!strcmp(s, helpers[i].name)) return true;
+        if (!strcmp(s, py_helpers[i].name)) return true;
     return false;
 }
 
@@ -229,9 +151,8 @@ const char *py_number(py *w, double v, unsigned *prec)
 
 const char *py_use(py *w, py_helper h)
 {
-    w->helper[h] = true;
-    if (helpers[h].needs >= 0) w->helper[helpers[h].needs] = true;
-    return helpers[h].name;
+    for (int i = (int)h; i >= 0; i = py_helpers[i].needs) w->helper[i] = true;
+    return py_helpers[h].name;
 }
 
 const char *py_fresh(py *w, const char *stem)
@@ -636,7 +557,7 @@ static bool write_function(py *w, cr_ref root, size_t n_free, const lang_free_in
     bool math = w->helper[PY_ERF] || w->helper[PY_GELU];
     sb_printf(out, "%simport numpy as np\n\n\n", math ? "import math\n\n" : "");
     for (unsigned i = 0; i < PY_HELPERS; i++)
-        if (w->helper[i]) sb_printf(out, "%s\n\n", helpers[i].source);
+        if (w->helper[i]) sb_printf(out, "%s\n\n", py_helpers[i].source);
     sb_puts(out, sb_str(w->preamble));
     if (select)
         sb_puts(out, "@np.errstate(divide=\"ignore\", invalid=\"ignore\", over=\"ignore\")  # of branches not taken\n");

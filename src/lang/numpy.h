@@ -15,7 +15,7 @@ typedef struct py_text {
     bool full;     /* has its whole shape; false: a scalar that NumPy broadcasts */
 } py_text;
 
-/* Helper functions, written in front when used. */
+/* Helper functions (numpy_helpers.c), written in front when used. */
 typedef enum py_helper {
     PY_AT,
     PY_PLACE,
@@ -33,8 +33,20 @@ typedef enum py_helper {
     PY_LOGSOFTMAX,
     PY_LOGDET,
     PY_ADJ,
+    PY_TAPS,
+    PY_CONV,
+    PY_SUMPOOL,
+    PY_MAXPOOL,
+    PY_MAXTIES,
+    PY_MAXPICK,
     PY_HELPERS
 } py_helper;
+typedef struct py_helper_source {
+    const char *name;
+    int needs; /* an earlier helper, or -1 */
+    const char *source;
+} py_helper_source;
+extern const py_helper_source py_helpers[PY_HELPERS];
 
 typedef struct py_symbol_list {
     dim_sym *s;
@@ -110,6 +122,7 @@ void py_part_end(py *w, py *u);
 bool py_clashes(const char *s); /* with Python or a helper */
 py_text py_expression(py *w, cr_ref r, uint64_t scope); /* numpy_expr.c */
 py_text py_einsum(py *w, cr_ref r);    /* numpy_einsum.c */
+py_text py_window(py *w, cr_ref r);    /* numpy_window.c */
 
 /* ---- numpy_family.c ---------------------------------------------------------------------------- */
 bool py_families_find(py_families *f, cr_graph *g, cr_ref root, size_t n_free, const lang_free_index *free_index);

@@ -260,6 +260,8 @@ py_text py_expression(py *w, cr_ref r, uint64_t scope)
         t = py_whole(w, in_of(g, r, 0), PY_ANY);
         return py_make(py_format(w, "np.reshape(%s, %s)", t, py_shape(w, s->rank, s->dim)), PY_ATOM, true);
     case CR_OP_STACK: return stack(w, r);
+    case CR_OP_CONV: case CR_OP_WINDOW: case CR_OP_MAXPOOL: case CR_OP_MAXTIES: case CR_OP_MAXPICK:
+        return py_window(w, r);
     case CR_OP_MATPOW:
         t = py_whole(w, in_of(g, r, 0), PY_ANY);
         return py_make(py_format(w, "np.linalg.matrix_power(%s, %s)", t, py_dim(w, attr_of(g, r, 0), &prec)), PY_ATOM,

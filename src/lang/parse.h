@@ -189,6 +189,7 @@ bool parse_indices(parser *ps, cr_ref of, size_t start, cr_dim *index); /* after
 cr_ref parse_bracket(parser *ps); /* [1,2;3,4] or [i=1..n : expr] */
 cr_ref parse_call(parser *ps, const token *name);
 cr_ref parse_if(parser *ps);
+cr_ref parse_window(parser *ps, const char *name, size_t start); /* conv and its kin, at `(` */
 cr_ref parse_user_call(parser *ps, const token *name, unsigned order);
 bool parse_arguments(parser *ps, unsigned *n); /* after `(`: pushes them on the stack */
 /* i=1..n, j=1..m, `end`: pushes the indices as locals. */

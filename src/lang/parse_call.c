@@ -14,7 +14,8 @@ typedef struct call {
 enum {
     ELEMENTWISE = 1, /* may stand in a function of scalars that is applied to tensors element by element */
     BINDER = 2,      /* f(i=1..n, expr) too */
-    INTEGERS = 4     /* the arguments are integers */
+    INTEGERS = 4,    /* the arguments are integers */
+    WINDOW = 8       /* has options by name: parse_window */
 };
 
 typedef struct builtin {
@@ -161,6 +162,10 @@ static const builtin table[] = {
     {"vec", 1, 1, 0, 0, CR_OP_NONE, 0, build_vec, NULL},
     {"kron", 2, 2, 0, 0, CR_OP_NONE, 0, build_kron, NULL},
     {"reshape", 2, CR_MAX_RANK + 1, 0, 0, CR_OP_NONE, 0, build_reshape, NULL},
+#define WINDOW_ROW(text) {text, 1, MAX_ARGUMENTS, WINDOW, 0, CR_OP_NONE, 0, NULL, NULL}
+    WINDOW_ROW("conv"), WINDOW_ROW("conv_x"), WINDOW_ROW("conv_w"), WINDOW_ROW("maxpool"), WINDOW_ROW("maxpool_ties"),
+    WINDOW_ROW("maxpool_y"), WINDOW_ROW("maxpool_x"), WINDOW_ROW("sumpool"), WINDOW_ROW("sumpool_x"),
+    WINDOW_ROW("avgpool"), WINDOW_ROW("slice"), WINDOW_ROW("place"), WINDOW_ROW("concat"),
     {"transpose", 1, 1, 0, 0, CR_OP_NONE, 0, build_transpose, NULL},
     {"I", 1, 1, INTEGERS, 0, CR_OP_IDENTITY, 0, NULL, build_identity},
     {"iota", 1, 1, INTEGERS, 0, CR_OP_IOTA, 0, NULL, build_iota},
@@ -302,6 +307,7 @@ static cr_ref call_binder(parser *ps, const builtin *f, size_t start)
 static cr_ref call_builtin(parser *ps, const builtin *f, size_t start)
 {
     if (f->flags & INTEGERS) return call_integers(ps, f, start);
+    if (f->flags & WINDOW) return parse_window(ps, f->name, start);
     if ((f->flags & BINDER) && peek(ps).kind == TOK_NAME) {
         lexer ahead = ps->lx; /* `(` is the next token: is it followed by a name and `=`? */
         token t;

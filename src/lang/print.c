@@ -80,6 +80,7 @@ static const style styles[] = {
             [T_NOT] = {P_NOT, P_ATOM, 0, "not ", NULL, ""},
             [T_VECTOR] = {P_ATOM, P_ANY, P_ANY, "[", ", ", "]"},
             [T_MATRIX] = {P_ATOM, P_ANY, P_ANY, "[", ", ", "]"},
+            [T_OPTION] = {P_ATOM, P_ANY, P_ANY, "[", ", ", "]"},
         },
         .compare = {" < ", " <= ", " == ", " != ", " > ", " >= "},
         .big = {"sum", "prod", "", "all", "any", "max", "min", "prod"},
@@ -108,6 +109,7 @@ static const style styles[] = {
             [T_NOT] = {P_NOT, P_ATOM, 0, "¬", NULL, ""},
             [T_VECTOR] = {P_ATOM, P_ANY, P_ANY, "[", ", ", "]"},
             [T_MATRIX] = {P_ATOM, P_ANY, P_ANY, "[", ", ", "]"},
+            [T_OPTION] = {P_ATOM, P_ANY, P_ANY, "[", ", ", "]"},
         },
         .compare = {" < ", " ≤ ", " = ", " ≠ ", " > ", " ≥ "},
         .big = {"Σ", "∏", "", "∀", "∃", "max", "min", "∏"},
@@ -136,6 +138,7 @@ static const style styles[] = {
             [T_NOT] = {P_NOT, P_ATOM, 0, "\\lnot ", NULL, ""},
             [T_VECTOR] = {P_ATOM, P_ANY, P_ANY, "\\begin{pmatrix} ", " \\\\ ", " \\end{pmatrix}"},
             [T_MATRIX] = {P_ATOM, P_ANY, P_ANY, "\\begin{pmatrix} ", " & ", " \\end{pmatrix}"},
+            [T_OPTION] = {P_ATOM, P_ANY, P_ANY, "[", ", ", "]"},
         },
         .compare = {" < ", " \\le ", " = ", " \\ne ", " > ", " \\ge "},
         .big = {"\\sum", "\\prod", "", "\\forall", "\\exists", "\\max", "\\min", "\\prod"},
@@ -603,6 +606,14 @@ static void render(renderer *w, const tree *t, unsigned place)
     case T_BIG: big(w, t, r); break;
     case T_BUILDER: builder(w, t, r); break;
     case T_MATRIX: matrix(w, t, r); break;
+    case T_OPTION:
+        if (*t->name) {
+            put_builtin(w, t->name);
+            sb_putc(w->b, '=');
+        }
+        if (!t->order) render(w, t->kid[0], P_ANY);
+        else parts(w, t, r);
+        break;
     case T_COMPARE: {
         static const uint8_t token[] = {
             [CR_OP_LT] = 0, [CR_OP_LE] = 1, [CR_OP_EQ] = 2, [CR_OP_NE] = 3, [GREATER] = 4, [GREATER_EQUAL] = 5};

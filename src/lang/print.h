@@ -36,6 +36,7 @@ typedef enum tree_kind {
     T_NOT,
     T_VECTOR, /* [a, b]: entries */
     T_MATRIX, /* [a, b; c, d]: entries row by row; .order columns */
+    T_OPTION, /* an argument .name=kid, or, with .order, .name=[kids]; an empty name is not written */
     T_KINDS
 } tree_kind;
 
@@ -159,6 +160,7 @@ tree *pr_einsum_entry(pr *p, cr_ref r, const cr_dim *index, bool top);
 bool pr_selects(const pr *p, cr_ref r);        /* e(i,n) enters it other than through a scalar: indices say it best */
 bool pr_einsum_selects(const pr *p, cr_ref r); /* has an operand e(i,n) */
 bool pr_einsum_sums(const pr *p, cr_ref r);    /* is a contraction, not only an element-wise or outer product */
+tree *pr_window(pr *p, cr_ref r, const cr_dim *index); /* print_window.c */
 tree *pr_kron(pr *p, cr_ref r);    /* r a RESHAPE; NULL if it is no Kronecker product */
 
 #endif

@@ -1,5 +1,6 @@
 /* From expressions to layout trees: every operator but einsum, in matrix form (pr_whole) and entry by entry (pr_entry).
  */
+#include "graph/window.h"
 #include "lang/print.h"
 
 #include <math.h>
@@ -473,6 +474,8 @@ static tree *operator(pr *p, cr_ref r, const cr_dim *index, bool top)
     case CR_OP_SOFTMAX: case CR_OP_LOGSOFTMAX: return softmax(p, r, index);
     case CR_OP_RESHAPE: a = reshape(p, r); return index ? tree_index(p, a, rank, index) : a;
     case CR_OP_STACK: return stack(p, r, index);
+    case CR_OP_CONV: case CR_OP_WINDOW: case CR_OP_MAXPOOL: case CR_OP_MAXTIES: case CR_OP_MAXPICK:
+        return pr_window(p, r, index);
     case CR_OP_DET: case CR_OP_LOGDET: case CR_OP_INV: case CR_OP_PINV: case CR_OP_ADJ:
         a = tree_op(p, op, pr_whole(p, in_of(g, r, 0)));
         return index ? tree_index(p, a, rank, index) : a;
@@ -582,6 +585,7 @@ tree *pr_root(pr *p, cr_ref r)
     bool builder = rank > 2 || (rank > 0 && p->form == LANG_COMPONENT);
     cr_op op = op_of(p->g, r);
     bool is_builder = op == CR_OP_BIND && attr_of(p->g, r, 0) == CR_BIND_STACK;
-    if (!builder || op == CR_OP_PARAM || is_builder) return pr_whole(p, r);
+    bool named = is_window(op) && p->form != LANG_COMPONENT;
+    if (!builder || op == CR_OP_PARAM || is_builder || named) return pr_whole(p, r);
     return pr_builder(p, r, true);
 }

@@ -62,6 +62,6 @@ typedef struct op_block {
     op_info info;
 } op_block;
 extern const op_block ops_elementwise[], ops_arithmetic[], ops_reduce[], ops_linalg[],
-    ops_layout[]; /* end: CR_OP_NONE */
+    ops_layout[], ops_windows[]; /* end: CR_OP_NONE */
 
 #endif

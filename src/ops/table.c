@@ -32,6 +32,7 @@ static void join_all(void)
     join(ops_reduce);
     join(ops_linalg);
     join(ops_layout);
+    join(ops_windows);
 }
 
 op_info *op_edit(cr_op op)
