@@ -4,8 +4,6 @@
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #define SLAB_ALIGN ((size_t)64)
 #define HUGE_PAGE ((size_t)2 << 20)
@@ -153,7 +151,6 @@ cr_status cr_plan_new(cr_graph *g, unsigned n, const cr_ref *out, unsigned n_siz
 #ifndef NDEBUG
     ok = ok && plan_verify(p);
 #endif
-    if (getenv("DUMP")) { strbuf b; sb_init(&b); plan_print(p, &b); fputs(sb_str(&b), stderr); sb_free(&b); }
     exec_env_free(env);
     if (!ok || cr_graph_status(g) != CR_OK) {
         status = report(g, p);
