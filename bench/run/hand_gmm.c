@@ -1,11 +1,12 @@
 /* The GMM objective of ADBench, as GradBench corrected it: the log posterior of a mixture of K Gaussians in d
- * dimensions with a Wishart prior on the precision matrices A_k = L_k L_k', L_k lower triangular with diagonal exp(q_k),
+ * dimensions with a Wishart prior on the precision matrices A_k = L_k L_k', L_k lower triangular with diagonal
+ * exp(q_k),
  *
  *     sum_i logsumexp_k(alpha_k + sum(q_k) - |L_k'(x_i - mu_k)|^2 / 2) - n logsumexp(alpha) - n d/2 log(2 pi)
  *     + sum_k (m sum(q_k) - gamma^2/2 |L_k|_F^2) + K (nu d (log(gamma) - log(2)/2) - log Gamma_d(nu/2)),
  *
- * nu = d + m + 1, and its gradient by alpha, mu, q and l, f64, one thread. Points go in blocks whose y = L_k'(x - mu_k),
- * of all k, stay in the L2 cache from the value to the gradient. */
+ * nu = d + m + 1, and its gradient by alpha, mu, q and l, f64, one thread. Points go in blocks whose
+ * y = L_k'(x - mu_k), of all k, stay in the L2 cache from the value to the gradient. */
 #include "hand.h"
 
 #include "vmath.h"

@@ -5,8 +5,8 @@
  *     f = sigmoid(u W[0] + B[0]), a = sigmoid(h W[1] + B[1]), o = sigmoid(u W[2] + B[2]), t = tanh(h W[3] + B[3])
  *     c' = c f + a t, h' = o tanh(c'),
  *
- * prediction y = h extra[1] + extra[2] of the upper h, log probability y - log(2 + sum of exp(y)). Derivatives by all W,
- * B and extra, f64, one thread. Cells are lanes of vectors, padded to 16; all values of all steps are kept. */
+ * prediction y = h extra[1] + extra[2] of the upper h, log probability y - log(2 + sum of exp(y)). Derivatives by all
+ * W, B and extra, f64, one thread. Cells are lanes of vectors, padded to 16; all values of all steps are kept. */
 #include "hand.h"
 
 #include "vmath.h"

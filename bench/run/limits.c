@@ -114,11 +114,14 @@ static worker_answer answer(void *state)
     return (worker_answer){l->sum, 0, work[l->kind]};
 }
 
-#define LIMIT(name, kind) {name "_1", setup, run, answer, kind + THREADS}, {name "_2", setup, run, answer, kind + 2 * THREADS}
+#define ONE(name, kind, threads) {name "_" #threads, setup, run, answer, kind + threads * THREADS}
+#define LIMIT(name, kind) ONE(name, kind, 1), ONE(name, kind, 2)
 
 int main(int argc, char **argv)
 {
-    static const worker_case cases[] = {LIMIT("f32", F32), LIMIT("f64", F64), LIMIT("triad", TRIAD),
-                                        LIMIT("triad_nt", TRIAD_NT), LIMIT("copy", COPY), LIMIT("copy_nt", COPY_NT), {0}};
+    static const worker_case cases[] = {
+        LIMIT("f32", F32), LIMIT("f64", F64), LIMIT("triad", TRIAD), LIMIT("triad_nt", TRIAD_NT),
+        LIMIT("copy", COPY), LIMIT("copy_nt", COPY_NT), {0},
+    };
     return worker_serve(WIDE == 64 ? "512-bit vectors" : "256-bit vectors", cases, argc, argv);
 }

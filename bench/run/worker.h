@@ -24,8 +24,9 @@ typedef struct worker_case {
 } worker_case;
 
 int worker_serve(const char *settings, const worker_case *cases, int argc, char **argv);
-double worker_now(void);             /* seconds */
-void *worker_room(size_t bytes);     /* aligned, zeroed, on huge pages where there are any; ends the process if there is none */
+double worker_now(void); /* seconds */
+/* Aligned, zeroed, on huge pages where there are any; ends the process if there is no memory. */
+void *worker_room(size_t bytes);
 
 /* The numbers that all peers compute with: uniform in [-1, 1), entry i of a stream; exact in single precision. */
 static inline double worker_value(unsigned stream, size_t i)

@@ -6,10 +6,14 @@ import time
 import numpy as np
 
 
-def value(stream, n):
-    """Entries 0..n-1 of a stream, uniform in [-1, 1): worker_value of worker.h."""
+BLOCK = 1 << 18  # entries that are in double precision at a time: data and answers must not set the peak of memory
+
+
+def value(stream, start, n):
+    """Entries start..start+n-1 of a stream, uniform in [-1, 1): worker_value of worker.h."""
     with np.errstate(over="ignore"):
-        z = (np.arange(1, n + 1, dtype=np.uint64) + np.uint64(stream << 40)) * np.uint64(0x9E3779B97F4A7C15)
+        z = np.arange(start + 1, start + n + 1, dtype=np.uint64) + np.uint64(stream << 40)
+        z *= np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ z >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ z >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
     z ^= z >> np.uint64(31)
@@ -17,11 +21,27 @@ def value(stream, n):
 
 
 def array(stream, shape, middle, scale, dtype=np.float32):
-    return (middle + scale * value(stream, int(np.prod(shape)))).astype(dtype).reshape(shape)
+    flat = np.empty(int(np.prod(shape)), dtype)
+    for i in range(0, flat.size, BLOCK):
+        part = flat[i:i + BLOCK]
+        part[:] = middle + scale * value(stream, i, part.size)
+    return flat.reshape(shape)
 
 
 def bits(stream, shape):
-    return (value(stream, int(np.prod(shape))) > 0).astype(np.float64).reshape(shape)
+    return (array(stream, shape, 0, 1) > 0).astype(np.float64)
+
+
+def sums(arrays):
+    """Sum and norm of all entries."""
+    total = square = 0.0
+    for a in arrays:
+        flat = a.reshape(-1)
+        for i in range(0, flat.size, BLOCK):
+            part = flat[i:i + BLOCK].astype(np.float64)
+            total += float(part.sum())
+            square += float(part @ part)
+    return total, square**0.5
 
 
 class Streams:
@@ -41,7 +61,7 @@ def peak_kib():
 
 
 def serve(settings, cases):
-    """cases: name -> function that sets a case up and returns (run, answer); answer() is (loss, norm) of the last run."""
+    """cases: name -> function that sets it up and returns (run, answer); answer() is (loss, norm) of the last run."""
     runs, head = {}, {}
     for name in sys.argv[1:]:
         run, answer = cases[name]()
