@@ -245,7 +245,7 @@ class Bench:
         sides = row["sides"]
         now = table.Now(self.limits.rate("f32_2", True), self.limits.rate("triad_nt_2", True),
                         {k: s["median"] for k, s in sides.items() if "median" in s})
-        ours_ms = next((now.ms[name] for name in case.ours if name in now.ms), None)
+        ours_ms = min((now.ms[name] for name in case.ours if name in now.ms), default=None)
         if ours_ms is not None:
             self.ours_ms[case.name] = ours_ms
         now.ms.update({k: v for k, v in self.ours_ms.items() if k not in now.ms})

@@ -66,8 +66,10 @@ int worker_serve(const char *settings, const worker_case *cases, int argc, char 
     for (int i = 1; i < argc; i++) {
         running *r = &all[i - 1];
         for (r->as = cases; r->as->name && strcmp(r->as->name, argv[i]) != 0; r->as++) {}
+        if (!r->as->name) {
+            fprintf(stderr, "no such case here: %s\n", argv[i]);
+        }
         if (!r->as->name || !(r->state = r->as->setup(r->as->which))) {
-            fprintf(stderr, "cannot do %s\n", argv[i]);
             return 1;
         }
         r->as->run(r->state);
