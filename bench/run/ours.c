@@ -1,0 +1,184 @@
+/* Our side: a plan of each case, a slab for it, runs. run_ours CASE... */
+#include "ours.h"
+
+#include "worker.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct way {
+    const char *name;
+    ours_build *build;
+    int which;
+    cr_precision precision;
+    bool unrolled;
+    const char *not_yet; /* what is missing */
+} way;
+
+static const way ways[] = {
+    {"mlp", ours_mlp, 0, CR_F32, false, NULL},
+    {"deep", ours_deep, 0, CR_F32, false, NULL},
+    {"chain_1", ours_chain, 1, CR_F32, false, NULL},
+    {"chain_1_unrolled", ours_chain, 1, CR_F32, true, NULL},
+    {"chain_1024", ours_chain, 1024, CR_F32, false, NULL},
+    {"chain_1024_unrolled", ours_chain, 1024, CR_F32, true, NULL},
+    {"resnet18", NULL, 0, CR_F32, false, "convolution"},
+    {"resnet20", NULL, 0, CR_F32, false, "convolution"},
+    {"transformer", ours_transformer, 0, CR_F32, false, NULL},
+    {"elementwise", ours_elementwise, 0, CR_F32, false, NULL},
+    {"softmax_256", ours_softmax, 256, CR_F32, false, NULL},
+    {"softmax_512", ours_softmax, 512, CR_F32, false, NULL},
+    {"softmax_1024", ours_softmax, 1024, CR_F32, false, NULL},
+    {"layer_norm_256", ours_layer_norm_rows, 256, CR_F32, false, NULL},
+    {"layer_norm_512", ours_layer_norm_rows, 512, CR_F32, false, NULL},
+    {"layer_norm_1024", ours_layer_norm_rows, 1024, CR_F32, false, NULL},
+    {"gmm_value", ours_gmm, 0, CR_F64, false, NULL},
+    {"gmm", ours_gmm, 1, CR_F64, false, NULL},
+    {"lstm_value", ours_lstm, 0, CR_F64, false, NULL},
+    {"lstm_value_unrolled", ours_lstm, 0, CR_F64, true, NULL},
+    {"lstm", ours_lstm, 1, CR_F64, false, NULL},
+    {"lstm_unrolled", ours_lstm, 1, CR_F64, true, NULL},
+    {"jacobian", NULL, 0, CR_F32, false, "singular values"},
+};
+enum { WAYS = sizeof ways / sizeof *ways };
+
+typedef struct ours {
+    ours_network net;
+    cr_plan *plan;
+    cr_slab *slab;
+    const void **in;
+    void *out[OURS_OUTPUTS];
+} ours;
+
+/* ---- numbers ---------------------------------------------------------------------------------------- */
+
+static double number_of(const ours_input *in, size_t i)
+{
+    switch (in->values) {
+    case OURS_BITS: return worker_value(in->stream, i) > 0;
+    case OURS_LABELS: return i % in->columns == (7 * (i / in->columns) + 3) % in->columns;
+    case OURS_BELOW: return i % in->columns < i / in->columns;
+    default: return in->middle + in->scale * worker_value(in->stream, i);
+    }
+}
+
+static void *numbers(const ours_input *in, size_t count, cr_precision precision)
+{
+    void *to = worker_room(count * (precision == CR_F32 ? sizeof(float) : sizeof(double)));
+    for (size_t i = 0; i < count; i++) {
+        if (precision == CR_F32) {
+            ((float *)to)[i] = (float)number_of(in, i);
+        } else {
+            ((double *)to)[i] = number_of(in, i);
+        }
+    }
+    return to;
+}
+
+static double entry(const ours *o, unsigned output, size_t i)
+{
+    return o->net.precision == CR_F32 ? (double)((const float *)o->out[output])[i]
+                                      : ((const double *)o->out[output])[i];
+}
+
+/* ---- a plan ----------------------------------------------------------------------------------------- */
+
+static unsigned threads(void)
+{
+    const char *n = getenv("OMP_NUM_THREADS");
+    return n ? (unsigned)strtoul(n, NULL, 10) : 1;
+}
+
+static bool make_plan(ours *o)
+{
+    ours_network *n = &o->net;
+    cr_plan_options options = {.precision = n->precision, .threads = threads()};
+    for (unsigned i = 0; i < n->n_outputs; i++) {
+        if (n->output[i] == CR_NONE && cr_graph_status(n->g) == CR_OK) {
+            fprintf(stderr, "output %u is structurally zero\n", i);
+            return false;
+        }
+    }
+    if (cr_graph_status(n->g) != CR_OK ||
+        cr_plan_new(n->g, n->n_outputs, n->output, 0, NULL, &options, &o->plan) != CR_OK) {
+        fprintf(stderr, "%s\n", cr_graph_message(n->g));
+        return false;
+    }
+    o->slab = cr_slab_new(o->plan);
+    if (!o->slab) {
+        fprintf(stderr, "no room for a slab of %zu bytes\n", cr_plan_bytes(o->plan));
+        return false;
+    }
+    unsigned inputs = cr_plan_inputs(o->plan);
+    o->in = worker_room((inputs + 1) * sizeof *o->in);
+    for (unsigned i = 0; i < inputs; i++) {
+        const char *name = cr_plan_input_name(o->plan, i);
+        unsigned k = 0;
+        for (; k < n->n_inputs && strcmp(n->input[k].name, name) != 0; k++) {}
+        if (k == n->n_inputs) {
+            fprintf(stderr, "the plan asks for %s\n", name);
+            return false;
+        }
+        o->in[i] = numbers(&n->input[k], cr_plan_input_count(o->plan, i), n->precision);
+    }
+    size_t size = n->precision == CR_F32 ? sizeof(float) : sizeof(double);
+    for (unsigned i = 0; i < n->n_outputs; i++) {
+        o->out[i] = worker_room(cr_plan_output_count(o->plan, i) * size);
+    }
+    return true;
+}
+
+static void *setup(int which)
+{
+    const way *w = &ways[which];
+    if (w->not_yet) {
+        fprintf(stderr, "not yet: %s\n", w->not_yet);
+        return NULL;
+    }
+    ours *o = worker_room(sizeof *o);
+    o->net.g = cr_graph_new();
+    o->net.precision = w->precision;
+    o->net.unrolled = w->unrolled;
+    if (!o->net.g) {
+        fprintf(stderr, "out of memory\n");
+        return NULL;
+    }
+    w->build(&o->net, w->which);
+    return make_plan(o) ? o : NULL;
+}
+
+static void run(void *state)
+{
+    const ours *o = state;
+    cr_status status = cr_run(o->plan, o->slab, o->in, o->out);
+    if (status != CR_OK) {
+        fprintf(stderr, "a run fails: %d\n", (int)status);
+        exit(1);
+    }
+}
+
+/* A value alone that is a tensor is known by its sum and norm. */
+static worker_answer answer(void *state)
+{
+    const ours *o = state;
+    bool derivatives = o->net.n_outputs > 1;
+    double loss = 0, square = 0;
+    for (unsigned k = 0; k < o->net.n_outputs; k++) {
+        size_t count = cr_plan_output_count(o->plan, k);
+        for (size_t i = 0; i < count; i++) {
+            double v = entry(o, k, i);
+            loss += k == 0 ? v : 0;
+            square += k > 0 || (!derivatives && count > 1) ? v * v : 0;
+        }
+    }
+    return (worker_answer){loss, sqrt(square), 0};
+}
+
+int main(int argc, char **argv)
+{
+    static worker_case cases[WAYS + 1];
+    for (int i = 0; i < WAYS; i++) {
+        cases[i] = (worker_case){ways[i].name, setup, run, answer, i};
+    }
+    return worker_serve("chainrule", cases, argc, argv);
+}
