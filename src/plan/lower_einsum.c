@@ -15,10 +15,14 @@ typedef struct einsum_operand {
     unsigned at[CR_MAX_RANK]; /* class of each axis */
 } einsum_operand;
 
+enum { MAX_LABELS_OF = EINSUM_MAX_LABELS * CR_MAX_RANK };
+
 typedef struct einsum {
     lower *l;
     cr_ref r;
-    einsum_view view;
+    einsum_view view; /* operands that only spread others over a diagonal are replaced by what they are made of */
+    cr_ref operands[EINSUM_MAX_LABELS];
+    uint32_t labels[MAX_LABELS_OF];
     int64_t size[EINSUM_MAX_LABELS]; /* by label */
     unsigned up[EINSUM_MAX_LABELS];  /* labels joined: a forest */
     cr_dim fixed[EINSUM_MAX_LABELS]; /* of roots: the index that a one-hot vector gives; 0: none */
@@ -32,6 +36,11 @@ typedef struct einsum {
     unsigned n_live;
 } einsum;
 
+static bool is_delta(const cr_graph *g, cr_ref r)
+{
+    return op_of(g, r) == CR_OP_IDENTITY || op_of(g, r) == CR_OP_ONEHOT;
+}
+
 static unsigned root_of(const einsum *e, unsigned k)
 {
     while (e->up[k] != k) k = e->up[k];
@@ -44,10 +53,53 @@ typedef struct agreement {
     cr_dim a, b;
 } agreement;
 
+/* A product without a sum in which there are deltas, such as diag(x): its zeros are never to be multiplied with. */
+static bool is_diagonal(const cr_graph *g, cr_ref r, einsum_view *v)
+{
+    if (op_of(g, r) != CR_OP_EINSUM) return false;
+    einsum_read(g, r, v);
+    bool delta = false;
+    for (uint32_t i = 0; i < v->n; i++) {
+        delta |= is_delta(g, v->operand[i]);
+    }
+    return delta && v->n_labels == v->rank;
+}
+
+/* Puts the operands of operand i, which is a product, in its place; false: there is no room. */
+static bool open_operand(einsum *e, uint32_t i, const uint32_t *at, const einsum_view *inner)
+{
+    const cr_graph *g = e->l->g;
+    uint32_t n_labels = 0, before = (uint32_t)(at - e->labels), added = 0;
+    for (uint32_t k = 0; k < e->view.n; k++) n_labels += shape_of(g, e->operands[k])->rank;
+    for (uint32_t k = 0; k < inner->n; k++) added += shape_of(g, inner->operand[k])->rank;
+    uint32_t own = inner->rank, after = n_labels - before - own;
+    if (e->view.n - 1 + inner->n > EINSUM_MAX_LABELS || n_labels - own + added > MAX_LABELS_OF) return false;
+    uint32_t outer[CR_MAX_RANK];
+    memcpy(outer, at, own * sizeof *outer);
+    memmove(e->labels + before + added, e->labels + before + own, after * sizeof *e->labels);
+    for (uint32_t k = 0; k < added; k++) e->labels[before + k] = outer[inner->labels[k]];
+    memmove(e->operands + i + inner->n, e->operands + i + 1, (e->view.n - i - 1) * sizeof *e->operands);
+    memcpy(e->operands + i, inner->operand, inner->n * sizeof *e->operands);
+    e->view.n += inner->n - 1;
+    return true;
+}
+
 static bool read_labels(einsum *e)
 {
     lower *l = e->l;
+    einsum_view inner;
     einsum_read(l->g, e->r, &e->view);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < e->view.n; i++) n += shape_of(l->g, e->view.operand[i])->rank;
+    memcpy(e->operands, e->view.operand, e->view.n * sizeof *e->operands);
+    memcpy(e->labels, e->view.labels, n * sizeof *e->labels);
+    e->view.operand = e->operands;
+    e->view.labels = e->labels;
+    const uint32_t *at = e->labels;
+    for (uint32_t i = 0; i < e->view.n;) {
+        if (is_diagonal(l->g, e->operands[i], &inner) && open_operand(e, i, at, &inner)) continue; /* look again */
+        at += shape_of(l->g, e->operands[i++])->rank;
+    }
     for (unsigned k = 0; k < e->view.n_labels; k++) {
         if (!exec_dim(l->env, e->view.size[k], "a size", &e->size[k])) return false;
         e->up[k] = k;
@@ -103,7 +155,7 @@ static bool read_operands(einsum *e)
     for (uint32_t i = 0; i < e->view.n; i++) {
         cr_ref o = e->view.operand[i];
         unsigned rank = shape_of(l->g, o)->rank;
-        if (!exec_is_delta(l->g, e->r, i)) {
+        if (!is_delta(l->g, o)) {
             einsum_operand *x = &e->operand[e->n_operand++];
             x->tensor = *lower_input(l, o);
             unsigned left = 0;
@@ -446,7 +498,12 @@ static bool run_einsum(einsum *e, lower_tensor *out)
 {
     agreement *agree = mem_alloc((e->view.n + 1) * sizeof *agree);
     unsigned n_agree = 0;
-    if (!agree) return plan_no_memory(e->l->plan);
+    e->operand = mem_zalloc(e->view.n + 1, sizeof *e->operand);
+    e->live = mem_zalloc(e->view.n + 2, sizeof *e->live);
+    if (!agree || !e->operand || !e->live) {
+        mem_free(agree);
+        return plan_no_memory(e->l->plan);
+    }
     bool ok = join_labels(e, agree, &n_agree);
     if (ok) number_classes(e);
     ok = ok && read_operands(e) && make_frame(e);
@@ -482,10 +539,7 @@ bool lower_einsum(lower *l, cr_ref r, lower_tensor *out)
     if (!e) return plan_no_memory(l->plan);
     e->l = l;
     e->r = r;
-    e->operand = mem_zalloc(n + 1, sizeof *e->operand);
-    e->live = mem_zalloc(n + 2, sizeof *e->live);
-    bool ok = e->operand && e->live ? true : plan_no_memory(l->plan);
-    ok = ok && read_labels(e) && run_einsum(e, out);
+    bool ok = read_labels(e) && run_einsum(e, out);
     mem_free(e->operand);
     mem_free(e->live);
     mem_free(e);

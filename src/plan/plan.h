@@ -154,6 +154,7 @@ bool plan_no_memory(cr_plan *p); /* false, with that said */
 
 /* Fills p->body with the operations that compute the outputs, and p->input. */
 bool plan_lower(cr_plan *p, cr_graph *g, exec_env *env, unsigned n, const cr_ref *out);
+bool plan_prune(cr_plan *p);        /* takes out what no output needs */
 bool plan_group(cr_plan *p);        /* operations to steps */
 bool plan_place_values(cr_plan *p); /* offsets in the slab, its size */
 /* Every step reads what was written for it, and nothing else lies there: CR_EINTERNAL if not. */

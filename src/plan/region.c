@@ -306,7 +306,7 @@ static bool materialise(compiler *c, uint32_t s)
             x->slot = c->source[of].slot;
             return true;
         }
-        uint32_t to;
+        uint32_t to = 0;
         if (!take_register(c, false, &to)) return false;
         region_instruction *i = emit(c, REGION_SPREAD, false);
         if (!i) return false;
@@ -319,7 +319,7 @@ static bool materialise(compiler *c, uint32_t s)
         return new_slot(c, (region_slot){.kind = SLOT_MEMORY, .row = x->row, .still = still, .view = x->view},
                         &x->slot);
     }
-    uint32_t view, to;
+    uint32_t view = 0, to = 0;
     if (!new_slot(c, (region_slot){.kind = SLOT_MEMORY, .row = x->row, .still = true, .view = x->view}, &view) ||
         !take_register(c, x->row, &to)) {
         return false;
@@ -387,7 +387,7 @@ static bool store_result(compiler *c, const plan_op *x, bool row, uint32_t from)
     unsigned rank = row ? r->split : r->rank;
     plan_operand to = x->part ? x->to : row_major(r, x->out, rank);
     bool stream = is_contiguous(r, &to, rank) && rank > 0;
-    uint32_t view;
+    uint32_t view = 0;
     if (!new_slot(c, (region_slot){.kind = SLOT_MEMORY, .row = row, .still = !stream, .view = to}, &view)) return false;
     region_instruction *i = emit(c, stream ? REGION_STREAM : REGION_STORE, row);
     if (!i) return false;
@@ -415,7 +415,7 @@ static bool free_sources(compiler *c, size_t at)
 /* A number for all of a block into a register of its own: kernels want one operand at least that has an entry a place. */
 static bool spread_number(compiler *c, bool row, uint32_t *slot)
 {
-    uint32_t to;
+    uint32_t to = 0;
     if (!take_register(c, row, &to)) return false;
     region_instruction *i = emit(c, REGION_FILL, row);
     if (!i) return false;
