@@ -14,10 +14,12 @@
 #include <math.h>
 #include <string.h>
 
+#if !defined(KERN_X86) /* 0 builds as if for another processor */
 #if defined(__GNUC__) && defined(__x86_64__)
 #define KERN_X86 1
 #else
 #define KERN_X86 0
+#endif
 #endif
 
 #if defined(__GNUC__)
