@@ -2,8 +2,9 @@
  * stay in the L1 cache, each in plain C, AVX2 and AVX-512, chosen at run time; products of matrices are in gemm.h.
  *
  * Plain C is the reference: every other variant is tested against it and against the same function in higher precision,
- * on every operator, by `checkkern`. Stated errors: exp, log, tanh, sigmoid, erf and what is made of them at most 2 ULP
- * in f32 and 4 in f64; NaN, infinities and signed zeros as the reference has them. */
+ * on every operator, by `checkkern`. Stated errors: exp, log, tanh, sigmoid, erf, softplus and elu at most 2 ULP in f32,
+ * what else is made of them 3 or 4; all 4 in f64 (docs/kernels.md has what was measured); NaN, infinities and signed
+ * zeros as the reference has them. */
 #ifndef CR_KERNEL_H
 #define CR_KERNEL_H
 
@@ -60,7 +61,8 @@ double kern_neutral(kern_fold f); /* 0, 1, -inf (MAX), inf (MIN) */
 typedef void kern_move_fn(size_t n, void *out, const void *in, ptrdiff_t stride);
 
 typedef struct kern_table {
-    kern_map_fn *map[KERN_OPS][8]; /* by the set of operands that are one number; all of them: n is 1 (use 0) */
+    kern_map_fn *map[KERN_OPS][8]; /* by the set of operands that are one number, bits beyond the arity aside;
+                                       all of them: n is 1 (it is the kernel of 0) */
     kern_fold_fn *fold[KERN_FOLDS];
     void (*dot)(size_t n, void *acc, const void *a, const void *b); /* *acc += sum of a[i] b[i] */
     kern_move_fn *load, *store;

@@ -14,16 +14,20 @@
 #include <math.h>
 #include <string.h>
 
+#if !defined(KERN_X86) /* 0 builds as if for another processor */
 #if defined(__GNUC__) && defined(__x86_64__)
 #define KERN_X86 1
 #else
 #define KERN_X86 0
 #endif
+#endif
 
 #if defined(__GNUC__)
 #define INLINE static inline __attribute__((always_inline))
+#define SELDOM __attribute__((noinline, cold)) /* keeps its calls from costing the registers of a loop */
 #else
 #define INLINE static inline
+#define SELDOM
 #endif
 
 extern const kern_table kern_plain_f32, kern_plain_f64;
