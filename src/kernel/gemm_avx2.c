@@ -15,9 +15,10 @@
 #define INLINE inline __attribute__((always_inline))
 #define prefetch_read(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
 #define prefetch_write(p) __builtin_prefetch((p), 1, 3)
-enum { ROWS = 6, VECTORS = 2, DIRECT_ROWS = 4, DIRECT_VECTORS = 3 };
+enum { ROWS = 6, VECTORS = 2, DIRECT_ROWS = 4, DIRECT_VECTORS = 3, DOT_ROWS = 2 };
 #define PACKED_TILES(X) GEMM_ROWS_6(X, 1) GEMM_ROWS_6(X, 2)
 #define DIRECT_TILES(X) GEMM_ROWS_4(X, 1) GEMM_ROWS_4(X, 2) GEMM_ROWS_4(X, 3)
+#define DOT_TILES(X) X(1, 1) X(2, 1)
 
 /* ---- f32 ---------------------------------------------------------------------------------------- */
 

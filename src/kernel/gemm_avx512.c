@@ -15,9 +15,10 @@
 #define INLINE inline __attribute__((always_inline))
 #define prefetch_read(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
 #define prefetch_write(p) __builtin_prefetch((p), 1, 3)
-enum { ROWS = 14, VECTORS = 2, DIRECT_ROWS = 6, DIRECT_VECTORS = 4 };
+enum { ROWS = 14, VECTORS = 2, DIRECT_ROWS = 6, DIRECT_VECTORS = 4, DOT_ROWS = 4 };
 #define PACKED_TILES(X) GEMM_ROWS_14(X, 1) GEMM_ROWS_14(X, 2)
 #define DIRECT_TILES(X) GEMM_ROWS_6(X, 1) GEMM_ROWS_6(X, 2) GEMM_ROWS_6(X, 3) GEMM_ROWS_6(X, 4)
+#define DOT_TILES(X) GEMM_ROWS_4(X, 1)
 
 /* ---- f32 ---------------------------------------------------------------------------------------- */
 

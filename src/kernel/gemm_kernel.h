@@ -40,9 +40,10 @@ typedef struct gemm_kernels {
     gemm_pack_fn *pack;
     /* C[j] (+)= sum over p of a[p*a_k] B[p*b_k + j]: one row; as gemm_tile, with n of any size. */
     gemm_tile_fn *axpy;
-    /* C[j] (+)= sum over p of a[p] B[j*b_k + p], n of any size: columns of B are contiguous; lanes of the sum are a
-     * function of k only. */
-    gemm_tile_fn *dots;
+    /* dots[rows-1]: C[i,j] (+)= sum over p of A[i*a_m + p] B[j*b_k + p], n of any size: both contiguous in p. The sum
+     * runs in lanes, in an order that depends on k only. */
+    size_t dot_rows;
+    gemm_tile_fn *dots[4];
 } gemm_kernels;
 
 extern const gemm_kernels *const gemm_plain[KERN_DTYPES];
