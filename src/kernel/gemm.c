@@ -82,6 +82,9 @@ static void choose_way(gemm_plan *p)
     }
 }
 
+/* Bytes of a packed panel of A: packing stores up to 64 beyond the end. */
+static size_t panel_bytes(size_t rows, size_t k, size_t size) { return rows * k * size + 64; }
+
 static void choose_blocks(gemm_plan *p)
 {
     const gemm_shape *s = &p->shape;
@@ -101,9 +104,9 @@ static void choose_blocks(gemm_plan *p)
     }
     p->mc = min(p->mc, max(s->m, 1));
     p->nc = min(p->nc, max(s->n, 1));
-    /* Packing stores whole vectors: 64 bytes beyond the end. */
-    p->scratch_a = p->pack_a ? up(p->mc * p->kc * size, 64) + 64 : 0;
-    p->scratch_b = p->pack_b ? up(p->kc * panel * size, 64) + 64 : 0;
+    size_t panels = p->way == GEMM_PACKED ? ratio_up(p->mc, kern->rows) : 1;
+    p->scratch_a = p->pack_a ? up(p->mc * p->kc * size + panels * panel_bytes(0, 0, size), 64) : 0;
+    p->scratch_b = p->pack_b ? up(p->kc * panel * size, 64) : 0; /* whole vectors: nothing beyond the end */
     p->scratch_each = p->scratch_a + p->scratch_b + (p->buffer_c ? up(p->mc * p->nc * size, 64) : 0);
 }
 
@@ -213,17 +216,21 @@ static void done(const part *w, const rectangle *r, size_t n0, size_t n1)
     }
 }
 
-/* Rows m0..m1-1 of A in panels of nearly equal height, one after the other. */
+/* Rows m0..m1-1 of A in panels of nearly equal height, one after the other. Where A lies in columns, few terms are
+ * packed for all panels before the next: columns are read along, not across. */
 static void pack_rows(const part *w, size_t m0, size_t m1, size_t p, size_t k)
 {
     const gemm_shape *s = &w->p->shape;
     size_t panels = ratio_up(m1 - m0, w->p->kernels->rows), height = (m1 - m0) / panels, higher = (m1 - m0) % panels;
-    char *to = w->packed_a;
-    for (size_t i = 0; i < panels; i++) {
-        size_t rows = height + (i < higher);
-        w->p->kernels->pack(k, rows, rows, to, at(w, w->a, m0, s->a_m, p, s->a_k), s->a_k, s->a_m);
-        to += rows * k * w->size;
-        m0 += rows;
+    size_t deep = s->a_m == 1 ? 8 : k;
+    for (size_t q = 0; q < k; q += deep) {
+        char *to = w->packed_a;
+        for (size_t i = 0, m = m0, rows; i < panels; i++, m += rows) {
+            rows = height + (i < higher);
+            w->p->kernels->pack(min(deep, k - q), rows, rows, to + q * rows * w->size,
+                                at(w, w->a, m, s->a_m, p + q, s->a_k), s->a_k, s->a_m);
+            to += panel_bytes(rows, k, w->size);
+        }
     }
 }
 
@@ -257,7 +264,6 @@ static void tiles(const part *w, const rectangle *r, size_t p, size_t k, gemm_ti
     size_t m = r->m1 - r->m0, heights = ratio_up(m, most_rows), height = m / heights, higher = m % heights;
     size_t units = ratio_up(r->n1 - r->n0, kern->lanes), widths = ratio_up(units, most);
     size_t width = units / widths, wider = units % widths, finished = r->n0;
-    ptrdiff_t a_step = (packed ? (ptrdiff_t)k : s->a_m) * (ptrdiff_t)w->size, c_step = t->c_m * (ptrdiff_t)w->size;
     char *c = t->c;
     t->k = k;
     t->a_m = s->a_m, t->a_k = s->a_k;
@@ -283,8 +289,8 @@ static void tiles(const part *w, const rectangle *r, size_t p, size_t k, gemm_ti
             t->a = a;
             if (packed) look_ahead(w, t, next, i, heights);
             tile[rows - 1][vectors - 1](t);
-            a += (ptrdiff_t)rows * a_step;
-            t->c = (char *)t->c + (ptrdiff_t)rows * c_step;
+            a += packed ? (ptrdiff_t)panel_bytes(rows, k, w->size) : (ptrdiff_t)(rows * w->size) * s->a_m;
+            t->c = (char *)t->c + (ptrdiff_t)(rows * w->size) * t->c_m;
         }
         if (last && (j + 1 == widths || (n1 - finished) * w->size >= FINISH_BYTES)) {
             done(w, r, finished, n1);
