@@ -1,8 +1,9 @@
 /* Planning and running: how C is cut into blocks, among threads and within one.
  *
- * A thread has a rectangle of C, of some of the batch. It takes blocks of mc x nc entries, and of each the sum kc
- * terms at a time: mc x kc of A is packed once and stays in L2, panels of B (kc x a few vectors) are packed one by one
- * and stay in L1 while all rows of A pass by. When the last kc terms are in, the block is finished.
+ * A thread has a rectangle of C, of some of the batch. It takes blocks of mc x nc entries, and the sums kc terms at a
+ * time: a panel of B, kc x a few vectors, stays in L2 while all rows of the block pass by, tile by tile; the tiles fetch
+ * the next panel meanwhile. A is read as it lies, and B too if its rows are contiguous; else its panels are packed
+ * one by one. When the last kc terms are in, the entries are finished.
  *
  * kc is a function of the shape, and an entry's sum does not depend on the tile it is in: cuts among threads change
  * no bits. */
@@ -51,62 +52,50 @@ static const gemm_kernels *kernels_of(kern_dtype t, kern_level level)
 
 enum {
     DOTS_MOST_ROWS = 8,
-    PANEL_BYTES = 32 << 10,   /* of B: L1 */
-    BLOCK_BYTES = 256 << 10,  /* of A: a part of L2 */
-    COLUMNS_BYTES = 4 << 10,  /* of a row of a block of C */
+    PANEL_BYTES = 64 << 10,  /* of B: in L2, beside */
+    BLOCK_BYTES = 256 << 10, /* of A */
+    COLUMNS_BYTES = 4 << 10, /* of a row of a block of C */
+    FINISH_BYTES = 1 << 10,  /* of a row that is finished: short enough to be in L2, long enough for the calls */
 };
 
 static void choose_way(gemm_plan *p)
 {
     const gemm_shape *s = &p->shape;
-    const gemm_kernels *kern = p->kernels;
-    bool b_in_columns = s->b_k == 1 && (s->b_n != 1 || s->n == 1), many_terms = s->k >= 2 * kern->lanes;
-    ptrdiff_t a_bytes = (s->a_k < 0 ? -s->a_k : s->a_k) * (ptrdiff_t)(s->k * kern_size(s->dtype));
+    bool b_in_columns = s->b_k == 1 && (s->b_n != 1 || s->n == 1), many_terms = s->k >= 2 * p->kernels->lanes;
     p->buffer_c = s->c_n != 1;
-    p->pack_a = p->pack_b = false;
-    if (s->k == 0) {
-        p->way = GEMM_DIRECT;
-    } else if (b_in_columns && ((s->m == 1 && (many_terms || s->n == 1)) ||
-                                (s->m <= DOTS_MOST_ROWS && s->a_k == 1 && many_terms))) {
+    p->way = GEMM_TILES;
+    if (s->k > 0 && s->m == 1 && b_in_columns && (many_terms || s->n == 1)) {
         p->way = GEMM_DOTS;
         p->pack_a = s->a_k != 1;
-    } else if (s->m == 1 && s->b_n == 1) {
+    } else if (s->m <= DOTS_MOST_ROWS && b_in_columns && many_terms && s->a_k == 1) {
+        p->way = GEMM_DOTS;
+    } else if (s->k > 0 && s->m == 1 && s->b_n == 1) {
         p->way = GEMM_AXPY;
-    } else if (s->m <= 2 * kern->direct_rows ||
-               (s->n <= kern->direct_vectors * kern->lanes && (s->a_k == 1 || a_bytes <= PANEL_BYTES))) {
-        p->way = GEMM_DIRECT;
-        p->pack_b = s->b_n != 1;
     } else {
-        p->way = GEMM_PACKED;
-        p->pack_a = p->pack_b = true;
+        p->pack_b = s->b_n != 1;
     }
 }
-
-/* Bytes of a packed panel of A: packing stores up to 64 beyond the end. */
-static size_t panel_bytes(size_t rows, size_t k, size_t size) { return rows * k * size + 64; }
 
 static void choose_blocks(gemm_plan *p)
 {
     const gemm_shape *s = &p->shape;
     const gemm_kernels *kern = p->kernels;
-    size_t size = kern_size(s->dtype);
-    size_t panel = kern->lanes * (p->way == GEMM_PACKED ? kern->vectors : kern->direct_vectors);
+    size_t size = kern_size(s->dtype), panel = kern->lanes * kern->vectors;
     p->mc = s->m;
     p->nc = p->buffer_c ? COLUMNS_BYTES / size : s->n;
     p->kc = s->k;
-    if (p->way == GEMM_DIRECT || p->way == GEMM_PACKED) {
-        size_t most = PANEL_BYTES / (panel * size);
-        p->kc = max(1, up(ratio_up(s->k, max(1, ratio_up(s->k, most))), 4));
+    if (p->way == GEMM_TILES) {
+        size_t parts = max(1, ratio_up(s->k, PANEL_BYTES / (panel * size)));
+        p->kc = max(1, ratio_up(s->k, parts));
         p->nc = up(COLUMNS_BYTES / size, panel);
-        p->mc = max(p->way == GEMM_PACKED ? 4 * kern->rows : 1, BLOCK_BYTES / size / p->kc);
+        p->mc = max(kern->rows, BLOCK_BYTES / size / p->kc);
     } else if (p->way == GEMM_DOTS && s->m > kern->dot_rows) {
         p->nc = max(8, BLOCK_BYTES / size / s->k); /* of B, to be read again */
     }
     p->mc = min(p->mc, max(s->m, 1));
     p->nc = min(p->nc, max(s->n, 1));
-    size_t panels = p->way == GEMM_PACKED ? ratio_up(p->mc, kern->rows) : 1;
-    p->scratch_a = p->pack_a ? up(p->mc * p->kc * size + panels * panel_bytes(0, 0, size), 64) : 0;
-    p->scratch_b = p->pack_b ? up(p->kc * panel * size, 64) : 0; /* whole vectors: nothing beyond the end */
+    p->scratch_a = p->pack_a ? up(p->kc * size, 64) + 64 : 0;
+    p->scratch_b = p->pack_b ? up(p->kc * panel * size, 64) : 0;
     p->scratch_each = p->scratch_a + p->scratch_b + (p->buffer_c ? up(p->mc * p->nc * size, 64) : 0);
 }
 
@@ -125,7 +114,7 @@ static void choose_threads(gemm_plan *p, const gemm_options *o)
     const gemm_kernels *kern = p->kernels;
     double ns = estimate(p);
     size_t t = ns < 20e3 ? 1 : ns / 10e3 < o->threads ? (size_t)(ns / 10e3) : o->threads;
-    size_t rows = p->way == GEMM_PACKED ? kern->rows : kern->direct_rows, columns = kern->lanes * kern->vectors;
+    size_t rows = kern->rows, columns = kern->lanes * kern->vectors;
     p->parts_batch = p->parts_m = p->parts_n = 1;
     if (s->batch >= 4 * t || (s->batch > 1 && s->batch % t == 0)) {
         p->parts_batch = t;
@@ -216,81 +205,55 @@ static void done(const part *w, const rectangle *r, size_t n0, size_t n1)
     }
 }
 
-/* Rows m0..m1-1 of A in panels of nearly equal height, one after the other. Where A lies in columns, few terms are
- * packed for all panels before the next: columns are read along, not across. */
-static void pack_rows(const part *w, size_t m0, size_t m1, size_t p, size_t k)
+/* Has the panel of B at `next` brought near by the tiles of this one: the i-th takes the i-th cache line of every row,
+ * or of every column if these are contiguous. */
+static void look_ahead(const part *w, gemm_tile *t, const char *next, size_t i)
 {
     const gemm_shape *s = &w->p->shape;
-    size_t panels = ratio_up(m1 - m0, w->p->kernels->rows), height = (m1 - m0) / panels, higher = (m1 - m0) % panels;
-    size_t deep = s->a_m == 1 ? 8 : k;
-    for (size_t q = 0; q < k; q += deep) {
-        char *to = w->packed_a;
-        for (size_t i = 0, m = m0, rows; i < panels; i++, m += rows) {
-            rows = height + (i < higher);
-            w->p->kernels->pack(min(deep, k - q), rows, rows, to + q * rows * w->size,
-                                at(w, w->a, m, s->a_m, p + q, s->a_k), s->a_k, s->a_m);
-            to += panel_bytes(rows, k, w->size);
-        }
-    }
-}
-
-/* Has the panel of B at `next` brought near: the share of one of `shares` tiles, pairs of cache lines. */
-static void look_ahead(const part *w, gemm_tile *t, const char *next, size_t share, size_t shares)
-{
-    const gemm_shape *s = &w->p->shape;
-    ptrdiff_t size = (ptrdiff_t)w->size;
     t->ahead = t->a;
     t->ahead_step = 0;
-    if (next && s->b_n == 1) {
-        t->ahead = next + (ptrdiff_t)(share * t->k / shares) * s->b_k * size;
-        t->ahead_step = s->b_k * size;
-    } else if (next && s->b_k == 1 && 128 * share < t->k * w->size) {
-        t->ahead = next + 128 * share;
-        t->ahead_step = s->b_n * size;
+    if (next && 64 * i < (s->b_n == 1 ? t->n : t->k) * w->size) {
+        t->ahead = next + 64 * i;
+        t->ahead_step = (s->b_n == 1 ? s->b_k : s->b_n) * (ptrdiff_t)w->size;
     }
 }
 
-enum { FINISH_BYTES = 1 << 10 }; /* of a row of C: short enough to be in L2, long enough for the calls */
-
 /* Adds terms p..p+k-1 to the block r of C, which is at t->c, and finishes it a few panels at a time if these are the
- * last. */
+ * last. Panels of B are of nearly equal width, tiles of nearly equal height. */
 static void tiles(const part *w, const rectangle *r, size_t p, size_t k, gemm_tile *t)
 {
     const gemm_shape *s = &w->p->shape;
     const gemm_kernels *kern = w->p->kernels;
-    bool packed = w->p->way == GEMM_PACKED, last = p + k >= s->k;
-    gemm_tile_fn *const(*tile)[GEMM_VECTORS] = packed ? kern->packed : kern->direct;
-    size_t most = packed ? kern->vectors : kern->direct_vectors, most_rows = packed ? kern->rows : kern->direct_rows;
-    size_t m = r->m1 - r->m0, heights = ratio_up(m, most_rows), height = m / heights, higher = m % heights;
-    size_t units = ratio_up(r->n1 - r->n0, kern->lanes), widths = ratio_up(units, most);
+    size_t m = r->m1 - r->m0, heights = ratio_up(m, kern->rows), height = m / heights, higher = m % heights;
+    size_t units = ratio_up(r->n1 - r->n0, kern->lanes), widths = ratio_up(units, kern->vectors);
     size_t width = units / widths, wider = units % widths, finished = r->n0;
+    bool last = p + k >= s->k, near = s->b_n == 1 || s->b_k == 1;
+    ptrdiff_t size = (ptrdiff_t)w->size;
     char *c = t->c;
     t->k = k;
     t->a_m = s->a_m, t->a_k = s->a_k;
-    if (packed) pack_rows(w, r->m0, r->m1, p, k);
     for (size_t j = 0, n0 = r->n0, n1; j < widths; j++, n0 = n1) {
         size_t vectors = width + (j < wider);
         n1 = min(r->n1, n0 + vectors * kern->lanes);
-        const char *a = packed ? w->packed_a : at(w, w->a, r->m0, s->a_m, p, s->a_k);
-        const char *next = j + 1 < widths ? at(w, w->b, p, s->b_k, n1, s->b_n)
-                           : last         ? NULL
-                                          : at(w, w->b, p + k, s->b_k, r->n0, s->b_n);
+        const char *next = !near ? NULL
+                           : j + 1 < widths ? at(w, w->b, p, s->b_k, n1, s->b_n)
+                           : last ? NULL : at(w, w->b, p + k, s->b_k, r->n0, s->b_n);
         t->n = n1 - n0;
         t->b = at(w, w->b, p, s->b_k, n0, s->b_n);
         t->b_k = s->b_k;
         if (w->p->pack_b) {
-            kern->pack(k, t->n, most * kern->lanes, w->packed_b, t->b, s->b_k, s->b_n);
+            kern->pack(k, t->n, vectors * kern->lanes, w->packed_b, t->b, s->b_k, s->b_n);
             t->b = w->packed_b;
-            t->b_k = (ptrdiff_t)(most * kern->lanes);
+            t->b_k = (ptrdiff_t)(vectors * kern->lanes);
         }
+        t->a = at(w, w->a, r->m0, s->a_m, p, s->a_k);
         t->c = c + (n0 - r->n0) * w->size;
         for (size_t i = 0; i < heights; i++) {
             size_t rows = height + (i < higher);
-            t->a = a;
-            if (packed) look_ahead(w, t, next, i, heights);
-            tile[rows - 1][vectors - 1](t);
-            a += packed ? (ptrdiff_t)panel_bytes(rows, k, w->size) : (ptrdiff_t)(rows * w->size) * s->a_m;
-            t->c = (char *)t->c + (ptrdiff_t)(rows * w->size) * t->c_m;
+            look_ahead(w, t, next, i);
+            kern->tile[rows - 1][vectors - 1](t);
+            t->a = (const char *)t->a + (ptrdiff_t)rows * t->a_m * size;
+            t->c = (char *)t->c + (ptrdiff_t)rows * t->c_m * size;
         }
         if (last && (j + 1 == widths || (n1 - finished) * w->size >= FINISH_BYTES)) {
             done(w, r, finished, n1);
