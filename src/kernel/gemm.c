@@ -1,9 +1,9 @@
 /* Planning and running: how C is cut into blocks, among threads and within one.
  *
- * A thread has a rectangle of C, of some of the batch. It takes blocks of mc x nc entries, and the sums kc terms at a
- * time: a panel of B, kc x a few vectors, stays in L2 while all rows of the block pass by, tile by tile; the tiles fetch
- * the next panel meanwhile. A is read as it lies, and B too if its rows are contiguous; else its panels are packed
- * one by one. When the last kc terms are in, the entries are finished.
+ * A thread has a rectangle of C, of some of the batch. It takes blocks of mc x nc entries, and sums kc terms at a time:
+ * a panel of B, kc x a few vectors, stays in L2 while all rows of the block pass by, tile by tile; the tiles fetch the
+ * next panel meanwhile. A is read as it lies, and B too if its rows are contiguous; else its panels are packed one by
+ * one. When the last kc terms are in, the entries are finished.
  *
  * kc is a function of the shape, and an entry's sum does not depend on the tile it is in: cuts among threads change
  * no bits. */
