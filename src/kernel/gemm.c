@@ -1,8 +1,9 @@
 /* Planning and running: how C is cut into blocks, among threads and within one.
  *
- * A thread has a rectangle of C, of some of the batch. It takes blocks of mc x nc entries, and of each the sum kc
- * terms at a time: mc x kc of A is packed once and stays in L2, panels of B (kc x a few vectors) are packed one by one
- * and stay in L1 while all rows of A pass by. When the last kc terms are in, the block is finished.
+ * A thread has a rectangle of C, of some of the batch. It takes blocks of mc x nc entries, and sums kc terms at a time:
+ * a panel of B, kc x a few vectors, stays in L2 while all rows of the block pass by, tile by tile; the tiles fetch the
+ * next panel meanwhile. A is read as it lies, and B too if its rows are contiguous; else its panels are packed one by
+ * one. When the last kc terms are in, the entries are finished.
  *
  * kc is a function of the shape, and an entry's sum does not depend on the tile it is in: cuts among threads change
  * no bits. */
@@ -21,6 +22,8 @@ static size_t ratio_up(size_t a, size_t b) { return (a + b - 1) / b; }
 /* Where part i of `parts` begins, of n things cut into parts as equal as units of them allow. */
 static size_t cut(size_t n, size_t unit, size_t i, size_t parts)
 {
+    if (i == 0) return 0;
+    if (i == parts) return n;
     size_t units = ratio_up(n, unit);
     return min(n, (units / parts * i + min(i, units % parts)) * unit);
 }
@@ -47,55 +50,52 @@ static const gemm_kernels *kernels_of(kern_dtype t, kern_level level)
     return gemm_plain[t];
 }
 
+enum {
+    DOTS_MOST_ROWS = 8,
+    PANEL_BYTES = 64 << 10,  /* of B: in L2, beside */
+    BLOCK_BYTES = 256 << 10, /* of A */
+    COLUMNS_BYTES = 4 << 10, /* of a row of a block of C */
+    FINISH_BYTES = 1 << 10,  /* of a row that is finished: short enough to be in L2, long enough for the calls */
+};
+
 static void choose_way(gemm_plan *p)
 {
     const gemm_shape *s = &p->shape;
-    const gemm_kernels *kern = p->kernels;
-    bool one_row = s->m == 1 && s->k > 0;
+    bool b_in_columns = s->b_k == 1 && (s->b_n != 1 || s->n == 1), many_terms = s->k >= 2 * p->kernels->lanes;
     p->buffer_c = s->c_n != 1;
-    p->pack_a = p->pack_b = false;
-    if (one_row && s->b_k == 1 && (s->n == 1 || (s->b_n != 1 && s->k >= 2 * kern->lanes))) {
+    p->way = GEMM_TILES;
+    if (s->k > 0 && s->m == 1 && b_in_columns && (many_terms || s->n == 1)) {
         p->way = GEMM_DOTS;
         p->pack_a = s->a_k != 1;
-    } else if (one_row && s->b_n == 1) {
+    } else if (s->m <= DOTS_MOST_ROWS && b_in_columns && many_terms && s->a_k == 1) {
+        p->way = GEMM_DOTS;
+    } else if (s->k > 0 && s->m == 1 && s->b_n == 1) {
         p->way = GEMM_AXPY;
-    } else if (s->m <= 2 * kern->direct_rows || s->n <= kern->direct_vectors * kern->lanes) {
-        p->way = GEMM_DIRECT;
-        p->pack_b = s->b_n != 1;
     } else {
-        p->way = GEMM_PACKED;
-        p->pack_a = p->pack_b = true;
+        p->pack_b = s->b_n != 1;
     }
 }
-
-enum {
-    PANEL_BYTES = 32 << 10, /* of B: L1 */
-    BLOCK_BYTES = 256 << 10, /* of A: a part of L2 */
-    COLUMNS_BYTES = 2 << 10, /* of a row of a block of C */
-};
 
 static void choose_blocks(gemm_plan *p)
 {
     const gemm_shape *s = &p->shape;
     const gemm_kernels *kern = p->kernels;
-    size_t size = kern_size(s->dtype);
-    size_t panel = kern->lanes * (p->way == GEMM_PACKED ? kern->vectors : kern->direct_vectors);
+    size_t size = kern_size(s->dtype), panel = kern->lanes * kern->vectors;
     p->mc = s->m;
     p->nc = p->buffer_c ? COLUMNS_BYTES / size : s->n;
     p->kc = s->k;
-    if (p->way == GEMM_DIRECT || p->way == GEMM_PACKED) {
-        size_t most = PANEL_BYTES / (panel * size);
-        p->kc = max(1, up(ratio_up(s->k, max(1, ratio_up(s->k, most))), 4));
+    if (p->way == GEMM_TILES) {
+        size_t parts = max(1, ratio_up(s->k, PANEL_BYTES / (panel * size)));
+        p->kc = max(1, ratio_up(s->k, parts));
         p->nc = up(COLUMNS_BYTES / size, panel);
-        p->mc = max(p->way == GEMM_PACKED ? 4 * kern->rows : 1, BLOCK_BYTES / size / p->kc);
-    } else if (p->way == GEMM_DOTS) {
-        panel = 1;
+        p->mc = max(kern->rows, BLOCK_BYTES / size / p->kc);
+    } else if (p->way == GEMM_DOTS && s->m > kern->dot_rows) {
+        p->nc = max(8, BLOCK_BYTES / size / s->k); /* of B, to be read again */
     }
     p->mc = min(p->mc, max(s->m, 1));
     p->nc = min(p->nc, max(s->n, 1));
-    /* Packing stores whole vectors: 64 bytes beyond the end. */
-    p->scratch_a = p->pack_a ? up(p->mc * p->kc * size, 64) + 64 : 0;
-    p->scratch_b = p->pack_b ? up(p->kc * panel * size, 64) + 64 : 0;
+    p->scratch_a = p->pack_a ? up(p->kc * size, 64) + 64 : 0;
+    p->scratch_b = p->pack_b ? up(p->kc * panel * size, 64) : 0;
     p->scratch_each = p->scratch_a + p->scratch_b + (p->buffer_c ? up(p->mc * p->nc * size, 64) : 0);
 }
 
@@ -114,7 +114,7 @@ static void choose_threads(gemm_plan *p, const gemm_options *o)
     const gemm_kernels *kern = p->kernels;
     double ns = estimate(p);
     size_t t = ns < 20e3 ? 1 : ns / 10e3 < o->threads ? (size_t)(ns / 10e3) : o->threads;
-    size_t rows = p->way == GEMM_PACKED ? kern->rows : kern->direct_rows, columns = kern->lanes * kern->vectors;
+    size_t rows = kern->rows, columns = kern->lanes * kern->vectors;
     p->parts_batch = p->parts_m = p->parts_n = 1;
     if (s->batch >= 4 * t || (s->batch > 1 && s->batch % t == 0)) {
         p->parts_batch = t;
@@ -151,11 +151,19 @@ void gemm_plan_init(gemm_plan *p, const gemm_shape *shape, const gemm_options *o
 
 typedef struct rectangle { size_t m0, m1, n0, n1; } rectangle;
 
-/* A share of the work: of one matrix of the batch. */
-typedef struct part {
+typedef struct job {
     const gemm_plan *p;
-    size_t size;
-    unsigned thread;
+    const char *a, *b;
+    char *c, *scratch;
+    gemm_finish *finish;
+    void *user;
+} job;
+
+/* What a thread is at: one matrix of the batch. */
+typedef struct part {
+    const job *q;
+    const gemm_plan *p;
+    size_t size, thread, batch;
     const char *a, *b; /* of this matrix */
     char *c;
     char *packed_a, *packed_b, *buffer_c;
@@ -166,92 +174,16 @@ static const char *at(const part *w, const char *base, size_t i, ptrdiff_t i_ste
     return base + ((ptrdiff_t)i * i_step + (ptrdiff_t)j * j_step) * (ptrdiff_t)w->size;
 }
 
-/* Rows m0..m1-1 in panels of nearly equal height, each packed by itself at (row - m0)*k. */
-static void pack_rows(const part *w, size_t m0, size_t m1, size_t p, size_t k)
-{
-    const gemm_shape *s = &w->p->shape;
-    size_t panels = w->p->way == GEMM_PACKED ? ratio_up(m1 - m0, w->p->kernels->rows) : 1;
-    for (size_t i = 0; i < panels; i++) {
-        size_t from = m0 + cut(m1 - m0, 1, i, panels), to = m0 + cut(m1 - m0, 1, i + 1, panels);
-        w->p->kernels->pack(k, to - from, to - from, w->packed_a + (from - m0) * k * w->size,
-                            at(w, w->a, from, s->a_m, p, s->a_k), s->a_k, s->a_m);
-    }
-}
-
-/* Adds terms p..p+k-1 to the block r of C. */
-static void tiles(const part *w, const rectangle *r, size_t p, size_t k, gemm_tile *t)
-{
-    const gemm_shape *s = &w->p->shape;
-    const gemm_kernels *kern = w->p->kernels;
-    bool packed = w->p->way == GEMM_PACKED;
-    size_t vectors = packed ? kern->vectors : kern->direct_vectors, rows = packed ? kern->rows : kern->direct_rows;
-    size_t m = r->m1 - r->m0, n = r->n1 - r->n0, columns = kern->lanes * vectors;
-    size_t panels_m = ratio_up(m, rows), panels_n = ratio_up(n, columns);
-    char *c = t->c;
-    t->k = k;
-    t->a_m = s->a_m, t->a_k = s->a_k;
-    if (packed) pack_rows(w, r->m0, r->m1, p, k);
-    for (size_t j = 0; j < panels_n; j++) {
-        size_t n0 = cut(n, kern->lanes, j, panels_n), n1 = cut(n, kern->lanes, j + 1, panels_n);
-        const char *b = at(w, w->b, p, s->b_k, r->n0 + n0, s->b_n);
-        gemm_tile_fn *const(*tile)[GEMM_VECTORS] = packed ? kern->packed : kern->direct;
-        const char *ahead = j + 1 < panels_n ? at(w, w->b, p, s->b_k, r->n0 + n1, s->b_n)
-                            : p + k < s->k   ? at(w, w->b, p + k, s->b_k, r->n0, s->b_n)
-                                             : NULL;
-        t->n = n1 - n0;
-        vectors = ratio_up(t->n, kern->lanes);
-        t->b = b, t->b_k = s->b_k;
-        if (w->p->pack_b) {
-            kern->pack(k, t->n, columns, w->packed_b, b, s->b_k, s->b_n);
-            t->b = w->packed_b, t->b_k = (ptrdiff_t)columns;
-        }
-        for (size_t i = 0; i < panels_m; i++) {
-            size_t m0 = cut(m, 1, i, panels_m), m1 = cut(m, 1, i + 1, panels_m);
-            t->a = packed ? w->packed_a + m0 * k * w->size : at(w, w->a, r->m0 + m0, s->a_m, p, s->a_k);
-            t->c = c + ((ptrdiff_t)m0 * t->c_m + (ptrdiff_t)n0) * (ptrdiff_t)w->size;
-            t->ahead = t->a;
-            t->ahead_step = 0;
-            if (ahead && s->b_n == 1 && panels_m > 1) {
-                size_t chunk = ratio_up(k, panels_m / 2);
-                t->ahead = ahead + (ptrdiff_t)(i / 2 * chunk) * s->b_k * (ptrdiff_t)w->size + 64 * (i % 2);
-                t->ahead_step = s->b_k * (ptrdiff_t)w->size;
-            }
-            tile[m1 - m0 - 1][vectors - 1](t);
-        }
-    }
-    t->c = c;
-}
-
-static void one_row(const part *w, const rectangle *r, gemm_tile *t)
-{
-    const gemm_shape *s = &w->p->shape;
-    t->k = s->k;
-    t->n = r->n1 - r->n0;
-    t->a = w->a, t->a_k = s->a_k;
-    t->b = at(w, w->b, 0, 0, r->n0, s->b_n);
-    if (w->p->way == GEMM_AXPY) {
-        t->b_k = s->b_k;
-        w->p->kernels->axpy(t);
-        return;
-    }
-    if (w->p->pack_a) {
-        pack_rows(w, 0, 1, 0, s->k);
-        t->a = w->packed_a;
-    }
-    t->b_k = s->b_n;
-    w->p->kernels->dots(t);
-}
-
-/* C from the block that was computed beside it. */
-static void put(const part *w, const rectangle *r)
+/* Columns n0..n1-1 of C from the block r that was computed beside it. */
+static void put(const part *w, const rectangle *r, size_t n0, size_t n1)
 {
     const gemm_shape *s = &w->p->shape;
     size_t n = r->n1 - r->n0;
 #define PUT(real) \
     for (size_t i = r->m0; i < r->m1; i++) { \
-        const real *from = (const real *)w->buffer_c + (i - r->m0) * n; \
-        real *to = (real *)w->c + (ptrdiff_t)i * s->c_m + (ptrdiff_t)r->n0 * s->c_n; \
-        for (size_t j = 0; j < n; j++, to += s->c_n) *to = s->accumulate ? *to + from[j] : from[j]; \
+        const real *from = (const real *)w->buffer_c + (i - r->m0) * n - r->n0; \
+        real *to = (real *)w->c + (ptrdiff_t)i * s->c_m + (ptrdiff_t)n0 * s->c_n; \
+        for (size_t j = n0; j < n1; j++, to += s->c_n) *to = s->accumulate ? *to + from[j] : from[j]; \
     }
     if (s->dtype == KERN_F32) {
         PUT(float)
@@ -261,62 +193,148 @@ static void put(const part *w, const rectangle *r)
 #undef PUT
 }
 
+/* The sums in columns n0..n1-1 of the block r are complete. */
+static void done(const part *w, const rectangle *r, size_t n0, size_t n1)
+{
+    const job *q = w->q;
+    if (w->p->buffer_c) put(w, r, n0, n1);
+    if (q->finish && w->p->transposed) {
+        q->finish(q->user, (unsigned)w->thread, w->batch, n0, n1, r->m0, r->m1);
+    } else if (q->finish) {
+        q->finish(q->user, (unsigned)w->thread, w->batch, r->m0, r->m1, n0, n1);
+    }
+}
+
+/* Has the panel of B at `next` brought near by the tiles of this one: the i-th takes the i-th cache line of every row,
+ * or of every column if these are contiguous. */
+static void look_ahead(const part *w, gemm_tile *t, const char *next, size_t i)
+{
+    const gemm_shape *s = &w->p->shape;
+    t->ahead = t->a;
+    t->ahead_step = 0;
+    if (next && 64 * i < (s->b_n == 1 ? t->n : t->k) * w->size) {
+        t->ahead = next + 64 * i;
+        t->ahead_step = (s->b_n == 1 ? s->b_k : s->b_n) * (ptrdiff_t)w->size;
+    }
+}
+
+/* Adds terms p..p+k-1 to the block r of C, which is at t->c, and finishes it a few panels at a time if these are the
+ * last. Panels of B are of nearly equal width, tiles of nearly equal height. */
+static void tiles(const part *w, const rectangle *r, size_t p, size_t k, gemm_tile *t)
+{
+    const gemm_shape *s = &w->p->shape;
+    const gemm_kernels *kern = w->p->kernels;
+    size_t m = r->m1 - r->m0, heights = ratio_up(m, kern->rows), height = m / heights, higher = m % heights;
+    size_t units = ratio_up(r->n1 - r->n0, kern->lanes), widths = ratio_up(units, kern->vectors);
+    size_t width = units / widths, wider = units % widths, finished = r->n0;
+    bool last = p + k >= s->k, near = s->b_n == 1 || s->b_k == 1;
+    ptrdiff_t size = (ptrdiff_t)w->size;
+    char *c = t->c;
+    t->k = k;
+    t->a_m = s->a_m, t->a_k = s->a_k;
+    for (size_t j = 0, n0 = r->n0, n1; j < widths; j++, n0 = n1) {
+        size_t vectors = width + (j < wider);
+        n1 = min(r->n1, n0 + vectors * kern->lanes);
+        const char *next = !near ? NULL
+                           : j + 1 < widths ? at(w, w->b, p, s->b_k, n1, s->b_n)
+                           : last ? NULL : at(w, w->b, p + k, s->b_k, r->n0, s->b_n);
+        t->n = n1 - n0;
+        t->b = at(w, w->b, p, s->b_k, n0, s->b_n);
+        t->b_k = s->b_k;
+        if (w->p->pack_b) {
+            kern->pack(k, t->n, vectors * kern->lanes, w->packed_b, t->b, s->b_k, s->b_n);
+            t->b = w->packed_b;
+            t->b_k = (ptrdiff_t)(vectors * kern->lanes);
+        }
+        t->a = at(w, w->a, r->m0, s->a_m, p, s->a_k);
+        t->c = c + (n0 - r->n0) * w->size;
+        for (size_t i = 0; i < heights; i++) {
+            size_t rows = height + (i < higher);
+            look_ahead(w, t, next, i);
+            kern->tile[rows - 1][vectors - 1](t);
+            t->a = (const char *)t->a + (ptrdiff_t)rows * t->a_m * size;
+            t->c = (char *)t->c + (ptrdiff_t)rows * t->c_m * size;
+        }
+        if (last && (j + 1 == widths || (n1 - finished) * w->size >= FINISH_BYTES)) {
+            done(w, r, finished, n1);
+            finished = n1;
+        }
+    }
+    t->c = c;
+}
+
+static void axpy(const part *w, const rectangle *r, gemm_tile *t)
+{
+    const gemm_shape *s = &w->p->shape;
+    t->k = s->k, t->n = r->n1 - r->n0;
+    t->a = w->a, t->a_k = s->a_k;
+    t->b = at(w, w->b, 0, 0, r->n0, s->b_n), t->b_k = s->b_k;
+    w->p->kernels->axpy(t);
+    done(w, r, r->n0, r->n1);
+}
+
+static void dots(const part *w, const rectangle *r, gemm_tile *t)
+{
+    const gemm_shape *s = &w->p->shape;
+    const gemm_kernels *kern = w->p->kernels;
+    t->k = s->k, t->n = r->n1 - r->n0;
+    t->a_m = s->a_m;
+    t->b = at(w, w->b, 0, 0, r->n0, s->b_n), t->b_k = s->b_n;
+    if (w->p->pack_a) kern->pack(s->k, 1, 1, w->packed_a, w->a, s->a_k, 0);
+    for (size_t m0 = r->m0, rows; m0 < r->m1; m0 += rows) {
+        rows = min(r->m1 - m0, kern->dot_rows);
+        t->a = w->p->pack_a ? w->packed_a : at(w, w->a, m0, s->a_m, 0, 0);
+        kern->dots[rows - 1](t);
+        t->c = (char *)t->c + (ptrdiff_t)rows * t->c_m * (ptrdiff_t)w->size;
+    }
+    done(w, r, r->n0, r->n1);
+}
+
 static void block(const part *w, const rectangle *r)
 {
     const gemm_plan *p = w->p;
     const gemm_shape *s = &p->shape;
-    gemm_tile t = {.add = s->accumulate && !p->buffer_c};
+    gemm_tile t = {.add = s->accumulate && !p->buffer_c, .c_m = s->c_m};
     if (p->buffer_c) {
         t.c = w->buffer_c;
         t.c_m = (ptrdiff_t)(r->n1 - r->n0);
     } else {
         t.c = w->c + ((ptrdiff_t)r->m0 * s->c_m + (ptrdiff_t)r->n0) * (ptrdiff_t)w->size;
-        t.c_m = s->c_m;
     }
-    if (p->way == GEMM_AXPY || p->way == GEMM_DOTS) {
-        one_row(w, r, &t);
+    if (p->way == GEMM_AXPY) {
+        axpy(w, r, &t);
+    } else if (p->way == GEMM_DOTS) {
+        dots(w, r, &t);
     } else {
         tiles(w, r, 0, min(p->kc, s->k), &t); /* no terms: zeros */
         t.add = true;
         for (size_t k = p->kc; k < s->k; k += p->kc) tiles(w, r, k, min(p->kc, s->k - k), &t);
     }
-    if (p->buffer_c) put(w, r);
 }
-
-typedef struct job {
-    const gemm_plan *p;
-    const char *a, *b;
-    char *c, *scratch;
-    gemm_finish *finish;
-    void *user;
-} job;
 
 static void run_part(const job *q, size_t index)
 {
     const gemm_plan *p = q->p;
     const gemm_shape *s = &p->shape;
-    size_t column_unit = p->kernels->lanes * p->kernels->vectors;
+    size_t unit = p->kernels->lanes * p->kernels->vectors;
     size_t i = index % p->parts_m, j = index / p->parts_m % p->parts_n, k = index / p->parts_m / p->parts_n;
-    rectangle all = {cut(s->m, 1, i, p->parts_m), cut(s->m, 1, i + 1, p->parts_m),
-                     cut(s->n, column_unit, j, p->parts_n), cut(s->n, column_unit, j + 1, p->parts_n)};
+    rectangle all = {cut(s->m, 1, i, p->parts_m), cut(s->m, 1, i + 1, p->parts_m), cut(s->n, unit, j, p->parts_n),
+                     cut(s->n, unit, j + 1, p->parts_n)};
     ptrdiff_t size = (ptrdiff_t)kern_size(s->dtype);
-    part w = {.p = p, .size = (size_t)size};
-    w.packed_a = p->scratch > 0 ? q->scratch + index * p->scratch_each : NULL;
-    w.packed_b = w.packed_a + p->scratch_a;
-    w.buffer_c = w.packed_b + p->scratch_b;
-    for (size_t b = cut(s->batch, 1, k, p->parts_batch); b < cut(s->batch, 1, k + 1, p->parts_batch); b++) {
-        w.a = q->a + (ptrdiff_t)b * s->a_batch * size;
-        w.b = q->b + (ptrdiff_t)b * s->b_batch * size;
-        w.c = q->c + (ptrdiff_t)b * s->c_batch * size;
+    part w = {.q = q, .p = p, .size = (size_t)size, .thread = index, .batch = cut(s->batch, 1, k, p->parts_batch)};
+    if (p->scratch > 0) {
+        w.packed_a = q->scratch + index * p->scratch_each;
+        w.packed_b = w.packed_a + p->scratch_a;
+        w.buffer_c = w.packed_b + p->scratch_b;
+    }
+    for (size_t end = cut(s->batch, 1, k + 1, p->parts_batch); w.batch < end; w.batch++) {
+        w.a = q->a + (ptrdiff_t)w.batch * s->a_batch * size;
+        w.b = q->b + (ptrdiff_t)w.batch * s->b_batch * size;
+        w.c = q->c + (ptrdiff_t)w.batch * s->c_batch * size;
         for (size_t n0 = all.n0; n0 < all.n1; n0 += p->nc) {
             for (size_t m0 = all.m0; m0 < all.m1; m0 += p->mc) {
                 rectangle r = {m0, min(all.m1, m0 + p->mc), n0, min(all.n1, n0 + p->nc)};
                 block(&w, &r);
-                if (q->finish && p->transposed) {
-                    q->finish(q->user, (unsigned)index, b, r.n0, r.n1, r.m0, r.m1);
-                } else if (q->finish) {
-                    q->finish(q->user, (unsigned)index, b, r.m0, r.m1, r.n0, r.n1);
-                }
             }
         }
     }

@@ -1,6 +1,6 @@
-/* Products of matrices, planned once and run often: blocked kernels for AVX-512, AVX2 and plain C. Operands are packed
- * panel by panel while they are in cache, and only where that pays. A run allocates nothing; what it needs beside the
- * operands is `scratch`. */
+/* Products of matrices, planned once and run often: blocked kernels for AVX-512, AVX2 and plain C. Operands are read as
+ * they lie; only a B whose rows are not contiguous is packed, panel by panel while it is in cache. A run allocates
+ * nothing; what it needs beside the operands is `scratch`. */
 #ifndef CR_GEMM_H
 #define CR_GEMM_H
 
@@ -28,9 +28,9 @@ typedef struct gemm_options {
     bool deterministic; /* the same bits for every number of threads: no sum is split among them */
 } gemm_options;
 
-/* The ways to compute a block of C: rows of B scaled and added, or scalar products, if C is one row; else tiles of
- * registers, which read A (and B if its rows are contiguous) as it lies, or read packed panels. */
-typedef enum gemm_way { GEMM_AXPY, GEMM_DOTS, GEMM_DIRECT, GEMM_PACKED } gemm_way;
+/* The ways to compute a block of C: tiles of registers; if it has few rows, scalar products, or rows of B scaled and
+ * added. */
+typedef enum gemm_way { GEMM_TILES, GEMM_DOTS, GEMM_AXPY } gemm_way;
 
 typedef struct gemm_plan {
     size_t scratch;   /* bytes, to be aligned to 64; 0: none */

@@ -1,4 +1,4 @@
-/* Products of matrices with AVX2 and FMA: 6 x 2 vectors keep 12 sums, 2 vectors of B and 1 number of A in 16
+/* Products of matrices with AVX2 and FMA: 4 x 3 vectors keep 12 sums, 3 vectors of B and 1 number of A in 16
  * registers. */
 #include "kernel/gemm_kernel.h"
 
@@ -15,9 +15,9 @@
 #define INLINE inline __attribute__((always_inline))
 #define prefetch_read(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
 #define prefetch_write(p) __builtin_prefetch((p), 1, 3)
-enum { ROWS = 6, VECTORS = 2, DIRECT_ROWS = 4, DIRECT_VECTORS = 3 };
-#define PACKED_TILES(X) GEMM_ROWS_6(X, 1) GEMM_ROWS_6(X, 2)
-#define DIRECT_TILES(X) GEMM_ROWS_4(X, 1) GEMM_ROWS_4(X, 2) GEMM_ROWS_4(X, 3)
+enum { ROWS = 4, VECTORS = 3, DOT_ROWS = 2 };
+#define TILES(X) GEMM_ROWS_4(X, 1) GEMM_ROWS_4(X, 2) GEMM_ROWS_4(X, 3)
+#define DOT_TILES(X) X(1, 1) X(2, 1)
 
 /* ---- f32 ---------------------------------------------------------------------------------------- */
 

@@ -1,5 +1,5 @@
-/* Products of matrices with AVX-512. 14 x 2 vectors keep 28 sums, 2 vectors of B and 2 numbers of A in 32 registers: 16
- * loads for 28 multiply-adds. 6 x 4 need 10 for 24, and rows of A by 6 addresses. */
+/* Products of matrices with AVX-512: 6 x 4 vectors keep 24 sums, 4 vectors of B and 1 number of A in 32 registers; 10
+ * loads for 24 multiply-adds. Taller tiles (14 x 2) need A packed, and were slower. */
 #include "kernel/gemm_kernel.h"
 
 #ifdef CR_GEMM_X86
@@ -15,9 +15,9 @@
 #define INLINE inline __attribute__((always_inline))
 #define prefetch_read(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
 #define prefetch_write(p) __builtin_prefetch((p), 1, 3)
-enum { ROWS = 14, VECTORS = 2, DIRECT_ROWS = 6, DIRECT_VECTORS = 4 };
-#define PACKED_TILES(X) GEMM_ROWS_14(X, 1) GEMM_ROWS_14(X, 2)
-#define DIRECT_TILES(X) GEMM_ROWS_6(X, 1) GEMM_ROWS_6(X, 2) GEMM_ROWS_6(X, 3) GEMM_ROWS_6(X, 4)
+enum { ROWS = 6, VECTORS = 4, DOT_ROWS = 4 };
+#define TILES(X) GEMM_ROWS_6(X, 1) GEMM_ROWS_6(X, 2) GEMM_ROWS_6(X, 3) GEMM_ROWS_6(X, 4)
+#define DOT_TILES(X) GEMM_ROWS_4(X, 1)
 
 /* ---- f32 ---------------------------------------------------------------------------------------- */
 

@@ -5,21 +5,19 @@
 
 #include "kernel/kernel.h"
 
-enum { GEMM_ROWS = 14, GEMM_VECTORS = 4 }; /* of the largest tiles */
+enum { GEMM_ROWS = 6, GEMM_VECTORS = 4, GEMM_DOT_ROWS = 4 }; /* of the largest tiles */
 
 /* C[i,j] = (C[i,j] +) sum over p < k of A[i,p] B[p,j], with the rows that the tile was made for and j < n. Every entry
  * is one chain of multiply-adds (fused, but for PLAIN) in ascending p from 0, whatever the tile: an entry has the same
  * bits wherever the cuts between tiles fall. */
 typedef struct gemm_tile {
     size_t k, n;
-    const void *a, *b; /* rows of B are contiguous; packed tiles know the strides of A and B */
-    ptrdiff_t a_m, a_k, b_k;
-    void *c; /* rows are contiguous */
-    ptrdiff_t c_m;
+    const void *a, *b;
+    ptrdiff_t a_m, a_k, b_k; /* rows of B are contiguous */
+    void *c;
+    ptrdiff_t c_m; /* rows of C are contiguous */
     bool add;
-    /* Packed tiles only: what is needed soon, two neighbouring cache lines every ahead_step bytes. Hints: any address
-     * will do. */
-    const char *ahead;
+    const char *ahead; /* what is needed soon: the cache line there and one every ahead_step bytes, k in all; hints */
     ptrdiff_t ahead_step;
 } gemm_tile;
 typedef void gemm_tile_fn(const gemm_tile *t);
@@ -31,18 +29,15 @@ typedef void gemm_pack_fn(size_t k, size_t n, size_t width, void *out, const voi
 
 typedef struct gemm_kernels {
     size_t lanes; /* numbers in a vector */
-    /* packed[rows-1][vectors-1]: A is [p][rows], B is [p][vectors of the widest], padded with zeros. */
     size_t rows, vectors;
-    gemm_tile_fn *packed[GEMM_ROWS][GEMM_VECTORS];
-    /* direct[rows-1][vectors-1]: A by its strides, B by b_k; nothing beyond column n is touched. */
-    size_t direct_rows, direct_vectors;
-    gemm_tile_fn *direct[GEMM_ROWS][GEMM_VECTORS];
+    gemm_tile_fn *tile[GEMM_ROWS][GEMM_VECTORS]; /* [rows-1][vectors-1]; nothing beyond column n is touched */
     gemm_pack_fn *pack;
     /* C[j] (+)= sum over p of a[p*a_k] B[p*b_k + j]: one row; as gemm_tile, with n of any size. */
     gemm_tile_fn *axpy;
-    /* C[j] (+)= sum over p of a[p] B[j*b_k + p], n of any size: columns of B are contiguous; lanes of the sum are a
-     * function of k only. */
-    gemm_tile_fn *dots;
+    /* dots[rows-1]: C[i,j] (+)= sum over p of A[i*a_m + p] B[j*b_k + p], n of any size: both contiguous in p. The sum
+     * runs in lanes, in an order that depends on k only. */
+    size_t dot_rows;
+    gemm_tile_fn *dots[GEMM_DOT_ROWS];
 } gemm_kernels;
 
 extern const gemm_kernels *const gemm_plain[KERN_DTYPES];

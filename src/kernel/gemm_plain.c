@@ -17,9 +17,9 @@ typedef double vec_f64;
 
 #define prefetch_read(p) ((void)(p))
 #define prefetch_write(p) ((void)(p))
-enum { ROWS = 4, VECTORS = 2, DIRECT_ROWS = 4, DIRECT_VECTORS = 2 };
-#define PACKED_TILES(X) GEMM_ROWS_4(X, 1) GEMM_ROWS_4(X, 2)
-#define DIRECT_TILES(X) GEMM_ROWS_4(X, 1) GEMM_ROWS_4(X, 2)
+enum { ROWS = 4, VECTORS = 2, DOT_ROWS = 2 };
+#define TILES(X) GEMM_ROWS_4(X, 1) GEMM_ROWS_4(X, 2)
+#define DOT_TILES(X) X(1, 1) X(2, 1)
 
 #define MEMORY(real, vec) \
     static INLINE vec load_##vec(const real *p) \
