@@ -104,35 +104,37 @@ def vectors():
     return env | ({"ATEN_CPU_CAPABILITY": "avx512"} if "avx512dq" in flags else {})
 
 
-# malloc keeps what it has: page faults cost PyTorch more than most of its kernels
+# malloc keeps what it has: page faults cost PyTorch more than most of its kernels. Its memory is measured
+# with a malloc as it comes.
 KEEP = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MALLOC_TOP_PAD_": "67108864"}
 SIDES = {  # name -> (how to make it, environment beyond that of all)
     "limits": (limits, {}),
     "ours": (ours, {}),
     "hand": (hand, {}),
-    "torch": (lambda: python_peer("/usr/bin/python3", "torch"), vectors() | KEEP),
+    "torch": (lambda: python_peer("/usr/bin/python3", "torch"), vectors()),
     "jax": (lambda: python_peer(PEERS_IN / "venv-jax" / "bin" / "python", "jax"), {}),
     "adolc": (adolc, {}),
 }
 PEERS = tuple(name for name in SIDES if name not in ("limits", "ours"))
 
 
-def environment(side, threads):
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "OPENBLAS_", "GOMP_", "MKL_"))}
+def environment(side, threads, stock_malloc):
+    set_here = ("OMP_", "OPENBLAS_", "GOMP_", "MKL_", "MALLOC_")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(set_here)}
     env |= {"OMP_NUM_THREADS": str(threads), "OMP_PROC_BIND": "true", "OMP_PLACES": "cores", "OMP_DYNAMIC": "false"}
-    return env | SIDES[side][1]
+    return env | SIDES[side][1] | (KEEP if side == "torch" and not stock_malloc else {})
 
 
 # ---- a process --------------------------------------------------------------------------------------
 
 
 class Process:
-    def __init__(self, program, side, threads, names):
+    def __init__(self, program, side, threads, names, stock_malloc=False):
         cores = CORES if threads > 1 else CORES.split(",", 1)[0]
         self.errors = tempfile.TemporaryFile("w+", encoding="utf-8")
         self.child = subprocess.Popen(["taskset", "-c", cores, "timeout", "1500"] + program + list(names), text=True,
                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
-                                      env=environment(side, threads))
+                                      env=environment(side, threads, stock_malloc))
         head = self.read()
         self.settings, self.cases, self.rounds = head["settings"], head["cases"], {n: [] for n in names}
 
@@ -219,6 +221,15 @@ class Bench:
         except Absent as e:
             return None, str(e)
 
+    def memory(self, side, case, name, process):
+        """What it takes beyond an idle process of its kind; of PyTorch, without the malloc that keeps everything."""
+        kib = process.end()
+        if side == "torch":
+            stock = Process(self.programs[side], side, case.threads, (name,), stock_malloc=True)
+            stock.measure(name, 0)
+            kib = min(kib, stock.end())
+        return kib - self.idle[side]
+
     def measure(self, case):
         sides = [("ours", name) for name in case.ours] + [(p, case.name) for p in case.peers if p in self.programs]
         running, row = [], {"case": case.name, "title": case.title, "sides": {}, "busy": []}
@@ -238,7 +249,7 @@ class Bench:
         for key, name, process in running:
             figures = row["sides"][key]
             figures.update(process.figures(name))
-            figures["memory_kib"] = process.end() - self.idle[figures["side"]]
+            figures["memory_kib"] = self.memory(figures["side"], case, name, process)
         return row
 
     def show(self, case, row):

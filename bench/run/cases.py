@@ -106,4 +106,5 @@ CASES = [
     Case("jacobian", "Jacobian of 50 tanh layers, singular values", PEERS,
          [Target("15 ms at 488 GFLOP/s", lambda now: now.peak and 15 * 488e9 / now.peak)],
          flops=2 * 49 * 256**3),
+    Case("resnet50_first", "ResNet-50: graph, plan and first run", (), [Target("0.5 s", lambda now: 500)]),
 ]

@@ -22,8 +22,8 @@ static const way ways[] = {
     {"chain_1_unrolled", ours_chain, 1, CR_F32, true, NULL},
     {"chain_1024", ours_chain, 1024, CR_F32, false, NULL},
     {"chain_1024_unrolled", ours_chain, 1024, CR_F32, true, NULL},
-    {"resnet18", NULL, 0, CR_F32, false, "convolution"},
-    {"resnet20", NULL, 0, CR_F32, false, "convolution"},
+    {"resnet18", ours_resnet, 18, CR_F32, false, NULL},
+    {"resnet20", ours_resnet, 20, CR_F32, false, NULL},
     {"transformer", ours_transformer, 0, CR_F32, false, NULL},
     {"elementwise", ours_elementwise, 0, CR_F32, false, NULL},
     {"softmax_256", ours_softmax, 256, CR_F32, false, NULL},
@@ -39,11 +39,13 @@ static const way ways[] = {
     {"lstm", ours_lstm, 1, CR_F64, false, NULL},
     {"lstm_unrolled", ours_lstm, 1, CR_F64, true, NULL},
     {"jacobian", NULL, 0, CR_F32, false, "singular values"},
+    {"resnet50_first", ours_resnet, 50, CR_F32, false, NULL},
 };
 enum { WAYS = sizeof ways / sizeof *ways };
 
 typedef struct ours {
     ours_network net;
+    const way *way;
     cr_plan *plan;
     cr_slab *slab;
     const void **in;
@@ -89,10 +91,17 @@ static unsigned threads(void)
     return n ? (unsigned)strtoul(n, NULL, 10) : 1;
 }
 
+/* Expressions, their plan and a slab */
 static bool make_plan(ours *o)
 {
     ours_network *n = &o->net;
-    cr_plan_options options = {.precision = n->precision, .threads = threads()};
+    cr_plan_options options = {.precision = o->way->precision, .threads = threads()};
+    *n = (ours_network){.g = cr_graph_new(), .precision = o->way->precision, .unrolled = o->way->unrolled};
+    if (!n->g) {
+        fprintf(stderr, "out of memory\n");
+        return false;
+    }
+    o->way->build(n, o->way->which);
     for (unsigned i = 0; i < n->n_outputs; i++) {
         if (n->output[i] == CR_NONE && cr_graph_status(n->g) == CR_OK) {
             fprintf(stderr, "output %u is structurally zero\n", i);
@@ -107,8 +116,13 @@ static bool make_plan(ours *o)
     o->slab = cr_slab_new(o->plan);
     if (!o->slab) {
         fprintf(stderr, "no room for a slab of %zu bytes\n", cr_plan_bytes(o->plan));
-        return false;
     }
+    return o->slab != NULL;
+}
+
+static bool make_numbers(ours *o)
+{
+    const ours_network *n = &o->net;
     unsigned inputs = cr_plan_inputs(o->plan);
     o->in = worker_room((inputs + 1) * sizeof *o->in);
     for (unsigned i = 0; i < inputs; i++) {
@@ -136,15 +150,8 @@ static void *setup(int which)
         return NULL;
     }
     ours *o = worker_room(sizeof *o);
-    o->net.g = cr_graph_new();
-    o->net.precision = w->precision;
-    o->net.unrolled = w->unrolled;
-    if (!o->net.g) {
-        fprintf(stderr, "out of memory\n");
-        return NULL;
-    }
-    w->build(&o->net, w->which);
-    return make_plan(o) ? o : NULL;
+    o->way = w;
+    return make_plan(o) && make_numbers(o) ? o : NULL;
 }
 
 static void run(void *state)
@@ -155,6 +162,19 @@ static void run(void *state)
         fprintf(stderr, "a run fails: %d\n", (int)status);
         exit(1);
     }
+}
+
+/* All there is to do from nothing to the first result, but for the numbers */
+static void run_first(void *state)
+{
+    ours *o = state;
+    cr_slab_free(o->slab);
+    cr_plan_free(o->plan);
+    cr_graph_free(o->net.g);
+    if (!make_plan(o)) {
+        exit(1);
+    }
+    run(o);
 }
 
 /* A value alone that is a tensor is known by its sum and norm. */
@@ -178,7 +198,8 @@ int main(int argc, char **argv)
 {
     static worker_case cases[WAYS + 1];
     for (int i = 0; i < WAYS; i++) {
-        cases[i] = (worker_case){ways[i].name, setup, run, answer, i};
+        bool first = strstr(ways[i].name, "_first") != NULL;
+        cases[i] = (worker_case){ways[i].name, setup, first ? run_first : run, answer, i};
     }
     return worker_serve("chainrule", cases, argc, argv);
 }

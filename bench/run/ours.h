@@ -1,10 +1,10 @@
-/* Ours: the cases as expressions (ours_graph.c, ours_formula.c) and their life as plans (ours.c). */
+/* Ours: the cases as expressions (ours_graph.c, ours_resnet.c, ours_formula.c) and their life as plans (ours.c). */
 #ifndef BENCH_OURS_H
 #define BENCH_OURS_H
 
 #include <chainrule.h>
 
-enum { OURS_INPUTS = 160, OURS_OUTPUTS = 160 };
+enum { OURS_INPUTS = 192, OURS_OUTPUTS = 192 };
 
 typedef enum ours_values {
     OURS_UNIFORM, /* middle + scale * a stream of worker.h */
@@ -49,8 +49,12 @@ cr_ref ours_affine(ours_network *n, cr_ref x, cr_ref w, cr_ref b);
 /* over the last axis of x */
 cr_ref ours_layer_norm(ours_network *n, cr_ref x, cr_ref gain, cr_ref shift);
 
+/* -mean log p(label) of rows of z, labels as README.md says */
+cr_ref ours_cross_entropy(ours_network *n, cr_ref z, int64_t rows, int64_t classes);
+
 typedef void ours_build(ours_network *n, int which);
 ours_build ours_mlp, ours_deep, ours_chain, ours_transformer, ours_elementwise, ours_softmax, ours_layer_norm_rows;
 ours_build ours_gmm, ours_lstm;
+ours_build ours_resnet; /* 18, 20, 50; the last without derivatives */
 
 #endif

@@ -122,9 +122,15 @@ cr_ref ours_layer_norm(ours_network *n, cr_ref x, cr_ref gain, cr_ref shift)
     return cr_add(g, y, cr_einsum(g, 1, &shift, &last, rank, shape));
 }
 
-/* ---- dense ------------------------------------------------------------------------------------------ */
-
 typedef int64_t shape[4];
+
+cr_ref ours_cross_entropy(ours_network *n, cr_ref z, int64_t rows, int64_t classes)
+{
+    cr_ref labels = ours_data(n, OURS_LABELS, 0, 2, (shape){rows, classes}, 1, 0);
+    return ours_scale(n, -1.0 / (double)rows, cr_sum(n->g, cr_mul(n->g, labels, cr_logsoftmax(n->g, z, 1))));
+}
+
+/* ---- dense ------------------------------------------------------------------------------------------ */
 
 void ours_mlp(ours_network *n, int which)
 {
@@ -136,9 +142,7 @@ void ours_mlp(ours_network *n, int which)
         wrt[2 * i + 1] = ours_next(n, 1, (shape){size[i + 1]}, 0.1, 0);
         h = ours_affine(n, i ? cr_map(n->g, CR_OP_RELU, h) : h, wrt[2 * i], wrt[2 * i + 1]);
     }
-    cr_ref labels = ours_data(n, OURS_LABELS, 0, 2, (shape){128, 10}, 1, 0);
-    cr_ref log_p = cr_sum(n->g, cr_mul(n->g, labels, cr_logsoftmax(n->g, h, 1)));
-    ours_gradient(n, ours_scale(n, -1.0 / 128, log_p), 6, wrt);
+    ours_gradient(n, ours_cross_entropy(n, h, 128, 10), 6, wrt);
 }
 
 void ours_deep(ours_network *n, int which)
