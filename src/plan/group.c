@@ -248,6 +248,50 @@ static bool make_steps(cr_plan *p, plan_body *b, uint32_t first, uint32_t end)
     return ok;
 }
 
+/* Does v, of a value that the loop writes, read only what the same place has written at other indices? */
+static bool reads_own_place(const cr_plan *p, const plan_op *x, const plan_operand *v)
+{
+    int64_t stride = 1;
+    if (v->source != SOURCE_VALUE || !p->value[v->value].parts) return true;
+    for (unsigned k = x->rank; k-- > 0;) {
+        if (v->stride[k] != stride && x->dim[k] > 1) return false;
+        stride *= x->dim[k];
+    }
+    return true;
+}
+
+static bool can_split(const cr_plan *p, const plan_body *b)
+{
+    if (b->n_step != 1 || !b->step[0].region || b->step[0].region->n_sum) return false;
+    const region *r = b->step[0].region;
+    for (size_t i = 0; i < b->n_op; i++) {
+        const plan_op *x = &b->op[i];
+        if (x->rank != r->rank || memcmp(x->dim, r->dim, x->rank * sizeof *x->dim) != 0) return false;
+        for (unsigned k = 0; k < x->n_in; k++) {
+            if (!reads_own_place(p, x, &x->in[k])) return false;
+        }
+        if (x->part && !reads_own_place(p, x, &x->to)) return false;
+    }
+    return true;
+}
+
+/* How the steps of a loop's body are run. */
+static void plan_loop(cr_plan *p, plan_body *b)
+{
+    b->split = can_split(p, b);
+    if (b->split) {
+        region *r = b->step[0].region;
+        region_share(r, (double)(b->hi - b->lo + 1));
+        b->step[0].scratch = region_scratch(r, p->threads);
+        return;
+    }
+    for (size_t i = 0; i < b->n_step; i++) {
+        plan_step *s = &b->step[i];
+        s->block = s->region && region_is_block(s->region);
+        if (s->block) s->scratch = region_prepared(s->region);
+    }
+}
+
 bool plan_group(cr_plan *p)
 {
     made *by_value = mem_zalloc(p->n_value + 1, sizeof *by_value);
@@ -269,6 +313,7 @@ bool plan_group(cr_plan *p)
     for (size_t i = 0; ok && i < p->body.n_op; i++) {
         if (p->body.op[i].kind != PLAN_LOOP) continue;
         ok = make_steps(p, p->body.op[i].u.loop, first[n_loops], first[n_loops + 1]);
+        if (ok) plan_loop(p, p->body.op[i].u.loop);
         n_loops++;
     }
     ok = ok && make_steps(p, &p->body, first[n_loops], p->n_groups);

@@ -233,15 +233,34 @@ static bool elementwise_frame(lower *l, cr_ref r, unsigned n, lower_frame *f, lo
     return true;
 }
 
+/* x^k for a small integer k, by products; false in *done where it is no such thing. */
+static bool lower_power(lower *l, const lower_frame *f, const lower_view *in, lower_view *out, bool *done)
+{
+    double k = in[1].number, n = k < 0 ? -k : k;
+    *done = in[1].source == SOURCE_NUMBER && in[0].source != SOURCE_NUMBER && n >= 1 && n <= 4 && n == (int)n;
+    if (!*done) return true;
+    lower_view x = in[0], pair[2] = {lower_number(1), x};
+    if (k < 0 && !lower_map(l, f, KERN_DIV, 0, 2, pair, &x)) return false;
+    *out = x;
+    for (int i = 1; i < n; i++) {
+        pair[0] = *out;
+        pair[1] = n == 4 && i == 2 ? *out : x;
+        if (!lower_map(l, f, KERN_MUL, 0, 2, pair, out)) return false;
+        if (n == 4 && i == 2) break;
+    }
+    return true;
+}
+
 static bool lower_elementwise(lower *l, cr_ref r, lower_tensor *out)
 {
     const cr_node *nd = node(l->g, r);
     lower_frame f;
     lower_view in[3], v;
     double attr = nd->n_attr >= 2 ? attr_double(l->g, r, 0) : 0;
-    if (!elementwise_frame(l, r, nd->n_in, &f, in) || !lower_map(l, &f, map_of[nd->op], attr, nd->n_in, in, &v)) {
-        return false;
-    }
+    bool done = false;
+    if (!elementwise_frame(l, r, nd->n_in, &f, in)) return false;
+    if (nd->op == CR_OP_POW && !lower_power(l, &f, in, &v, &done)) return false;
+    if (!done && !lower_map(l, &f, map_of[nd->op], attr, nd->n_in, in, &v)) return false;
     lower_tensor_of(&f, &v, shape_of(l->g, r)->rank, out);
     return true;
 }

@@ -190,13 +190,14 @@ static bool place_all(sweep *s, const bool *taken, event *begin, event *end)
 
 static size_t most_scratch(const plan_body *b)
 {
-    size_t most = 0;
+    size_t most = 0, prepared = 0;
     for (size_t i = 0; i < b->n_step; i++) {
         const plan_step *s = &b->step[i];
         size_t n = s->kind == PLAN_LOOP ? most_scratch(s->op->u.loop) : s->scratch;
-        most = n > most ? n : most;
+        if (s->block) prepared += n;
+        else most = n > most ? n : most;
     }
-    return most;
+    return prepared + most;
 }
 
 bool plan_place_values(cr_plan *p)

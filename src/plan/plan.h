@@ -104,6 +104,7 @@ typedef struct plan_step {
     plan_kind kind;    /* MAP: a region */
     const plan_op *op; /* of all others */
     region *region;
+    bool block;        /* of a loop's body: a region of one block, see region_prepare */
     gemm_plan product;
     size_t scratch; /* bytes */
 } plan_step;
@@ -114,7 +115,7 @@ typedef struct plan_body {
     plan_step *step;
     size_t n_step, step_cap;
     int64_t lo, hi;  /* of a LOOP: indices, both included */
-    bool split;      /* a LOOP whose regions do not look at each other's places: threads share them out */
+    bool split;      /* of a LOOP that is one region, whose blocks do not look at each other */
 } plan_body;
 
 typedef struct plan_port { /* an input or output */

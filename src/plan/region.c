@@ -523,12 +523,24 @@ static double cost_of(const plan_op *x)
     return n * (kern_arity(x->u.map.op) > 1 ? 0.08 : 0.2);
 }
 
+static size_t blocks_of(const region *r)
+{
+    return ((r->rows + r->block_rows - 1) / r->block_rows) *
+           ((r->columns + r->block_columns - 1) / r->block_columns);
+}
+
+bool region_is_block(const region *r) { return blocks_of(r) == 1; }
+
+void region_share(region *r, double times)
+{
+    size_t blocks = blocks_of(r);
+    r->parts = r->cost * times < 15000 ? 1 : blocks < REGION_PARTS ? blocks : REGION_PARTS;
+}
+
 static bool choose_parts(compiler *c)
 {
     region *r = c->r;
-    size_t blocks = ((r->rows + r->block_rows - 1) / r->block_rows) *
-                    ((r->columns + r->block_columns - 1) / r->block_columns);
-    r->parts = r->cost < 15000 ? 1 : blocks < REGION_PARTS ? blocks : REGION_PARTS;
+    region_share(r, 1);
     if (r->n_sum == 0 || r->parts == 1) return true;
     bool columns_apart = !c->uses_rows && !c->whole;
     for (size_t i = 0; i < r->n_sum; i++) columns_apart &= !r->sum[i].by_row && r->sum[i].n % r->columns == 0;
@@ -552,6 +564,13 @@ static bool finish(compiler *c)
         region_slot *s = &r->slot[i];
         if (s->kind == SLOT_REGISTER) s->offset = s->row ? c->n_full * full + s->offset * row : s->offset * full;
         if (s->kind == SLOT_MEMORY && !s->still) r->moving[r->n_moving++] = (uint32_t)i;
+    }
+    r->n_looping = r->n_moving;
+    for (size_t i = 0; i < r->n_slot; i++) {
+        const region_slot *s = &r->slot[i];
+        if (s->kind == SLOT_MEMORY && s->still && s->view.loop && s->view.source == SOURCE_VALUE) {
+            r->moving[r->n_looping++] = (uint32_t)i;
+        }
     }
     r->registers = c->n_full * full + c->n_row * row;
     return choose_parts(c);

@@ -67,8 +67,8 @@ struct region {
     size_t rows, columns, block_rows, block_columns;
     size_t parts;
     bool by_columns; /* parts are ranges of columns, so that no two add to the same entry; else of blocks */
-    uint32_t *moving; /* slots whose pointers change from block to block */
-    size_t n_moving;
+    uint32_t *moving; /* slots whose pointers change from block to block; then those that only a loop moves, too */
+    size_t n_moving, n_looping;
     region_slot *slot;
     size_t n_slot, slot_cap;
     region_instruction *code;
@@ -87,5 +87,14 @@ region *region_new(cr_plan *p, size_t n, const plan_op *const *op);
 void region_free(region *r);
 size_t region_scratch(const region *r, unsigned threads); /* bytes */
 void region_run(const region *r, const plan_run *run, char *scratch, int64_t index);
+
+/* In loops. A region of one block is prepared once, and then only its pointers move on from index to index. */
+bool region_is_block(const region *r);
+size_t region_prepared(const region *r); /* bytes that it keeps from index to index */
+void region_prepare(const region *r, const plan_run *run, char *scratch);
+void region_step(const region *r, const plan_run *run, char *scratch, int64_t index);
+/* All n indices for a block, then for the next: for regions whose blocks do not look at each other. */
+void region_run_loop(const region *r, const plan_run *run, char *scratch, int64_t n);
+void region_share(region *r, double times); /* deals it out for so many runs at a time */
 
 #endif

@@ -215,6 +215,16 @@ static void point_still(const worker *w)
     }
 }
 
+/* Pointers from one index of a loop to the next. */
+static void move_on(const worker *w)
+{
+    const region *r = w->r;
+    for (size_t i = 0; i < r->n_looping; i++) {
+        uint32_t k = r->moving[i];
+        w->at[k] = (char *)w->at[k] + r->slot[k].view.loop * (int64_t)w->size;
+    }
+}
+
 static void run_rows(const worker *w, size_t row, size_t rows, size_t column, size_t columns)
 {
     block b = {row, rows, column, columns, row * w->r->columns + column, rows * columns};
@@ -222,8 +232,22 @@ static void run_rows(const worker *w, size_t row, size_t rows, size_t column, si
     run_block(w, &b);
 }
 
+/* All indices of a loop for one block. */
+static void loop_rows(worker *w, size_t row, size_t rows, size_t column, size_t columns, int64_t n)
+{
+    const region *r = w->r;
+    block b = {row, rows, column, columns, row * r->columns + column, rows * columns};
+    w->index = 0;
+    point_still(w);
+    point(w, &b);
+    for (; w->index < n; w->index++) {
+        run_block(w, &b);
+        move_on(w);
+    }
+}
+
 /* Part number `part`: a range of the blocks, or of the columns. */
-static void run_part(const worker *w, size_t part)
+static void run_part(worker *w, size_t part, int64_t loop)
 {
     const region *r = w->r;
     size_t across = r->block_columns ? (r->columns + r->block_columns - 1) / r->block_columns : 0;
@@ -236,7 +260,9 @@ static void run_part(const worker *w, size_t part)
         size_t first = r->by_columns ? 0 : u / across, last = r->by_columns ? down : first + 1;
         for (size_t k = first; k < last; k++) {
             size_t row = k * r->block_rows, rows = r->rows - row;
-            run_rows(w, row, rows > r->block_rows ? r->block_rows : rows, column, columns);
+            rows = rows > r->block_rows ? r->block_rows : rows;
+            if (loop) loop_rows(w, row, rows, column, columns, loop);
+            else run_rows(w, row, rows, column, columns);
         }
     }
 }
@@ -278,8 +304,9 @@ static void join_parts(const region *r, const plan_run *run, const char *sums)
     }
 }
 
-static void run_worker(const region *r, const plan_run *run, char *scratch, char *sums, int64_t index, size_t number,
-                       size_t workers)
+/* loop 0: once, at `index`; else for the indices 0..loop-1. */
+static void run_worker(const region *r, const plan_run *run, char *scratch, char *sums, int64_t index, int64_t loop,
+                       size_t number, size_t workers)
 {
     char *mine = scratch + number * thread_bytes(r);
     worker w = {.r = r, .run = run, .registers = mine, .at = (void **)(void *)(mine + r->registers), .index = index,
@@ -290,20 +317,59 @@ static void run_worker(const region *r, const plan_run *run, char *scratch, char
             w.sums = sums + p * r->accumulators;
             neutral_sums(r, run, w.sums);
         }
-        run_part(&w, p);
+        run_part(&w, p, loop);
     }
 }
 
-void region_run(const region *r, const plan_run *run, char *scratch, int64_t index)
+static void run_workers(const region *r, const plan_run *run, char *scratch, int64_t index, int64_t loop)
 {
     size_t workers = r->parts < run->plan->threads ? r->parts : run->plan->threads;
     char *sums = sums_apart(r) ? scratch + workers * thread_bytes(r) : NULL;
     if (!sums) neutral_sums(r, run, NULL);
     if (workers == 1) {
-        run_worker(r, run, scratch, sums, index, 0, 1);
+        run_worker(r, run, scratch, sums, index, loop, 0, 1);
     } else {
 #pragma omp parallel for num_threads((int)workers) schedule(static, 1)
-        for (size_t k = 0; k < workers; k++) run_worker(r, run, scratch, sums, index, k, workers);
+        for (size_t k = 0; k < workers; k++) run_worker(r, run, scratch, sums, index, loop, k, workers);
     }
     if (sums) join_parts(r, run, sums);
+}
+
+void region_run(const region *r, const plan_run *run, char *scratch, int64_t index)
+{
+    run_workers(r, run, scratch, index, 0);
+}
+
+void region_run_loop(const region *r, const plan_run *run, char *scratch, int64_t n)
+{
+    run_workers(r, run, scratch, 0, n);
+}
+
+/* ---- one block, index by index ------------------------------------------------------------------ */
+
+size_t region_prepared(const region *r) { return thread_bytes(r); }
+
+static worker prepared(const region *r, const plan_run *run, char *scratch, int64_t index)
+{
+    return (worker){.r = r, .run = run, .registers = scratch, .at = (void **)(void *)(scratch + r->registers),
+                    .index = index, .size = kern_size(r->dtype)};
+}
+
+static block whole(const region *r) { return (block){0, r->rows, 0, r->columns, 0, r->rows * r->columns}; }
+
+void region_prepare(const region *r, const plan_run *run, char *scratch)
+{
+    worker w = prepared(r, run, scratch, 0);
+    block b = whole(r);
+    point_still(&w);
+    point(&w, &b);
+}
+
+void region_step(const region *r, const plan_run *run, char *scratch, int64_t index)
+{
+    worker w = prepared(r, run, scratch, index);
+    block b = whole(r);
+    if (r->n_sum) neutral_sums(r, run, NULL);
+    run_block(&w, &b);
+    move_on(&w);
 }

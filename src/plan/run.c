@@ -132,23 +132,51 @@ static void run_linalg(const plan_run *r, const plan_op *x, char *scratch, int64
     }
 }
 
-static void run_body(const plan_run *r, const plan_body *b, int64_t index)
+static void run_step(const plan_run *r, const plan_step *s, char *scratch, int64_t index);
+
+/* Regions of one block keep their pointers from index to index, in front of the scratch of all other steps. */
+static void run_loop(const plan_run *r, const plan_body *b, char *scratch)
 {
-    char *scratch = r->slab + r->plan->scratch;
+    int64_t n = b->hi - b->lo + 1;
+    if (b->split) {
+        region_run_loop(b->step[0].region, r, scratch, n);
+        return;
+    }
+    char *rest = scratch;
     for (size_t i = 0; i < b->n_step; i++) {
-        const plan_step *s = &b->step[i];
-        switch (s->kind) {
-        case PLAN_MAP: case PLAN_FOLD: case PLAN_CALL: region_run(s->region, r, scratch, index); break;
-        case PLAN_PRODUCT: run_product(r, s, scratch, index); break;
-        case PLAN_SCAN: run_scan(r, s->op, index); break;
-        case PLAN_GATHER: run_gather(r, s->op, index); break;
-        case PLAN_LINALG: run_linalg(r, s->op, scratch, index); break;
-        case PLAN_CHAIN: run_chain(r, s->op, index); break;
-        case PLAN_LOOP:
-            for (int64_t k = 0; k <= s->op->u.loop->hi - s->op->u.loop->lo; k++) run_body(r, s->op->u.loop, k);
-            break;
+        if (!b->step[i].block) continue;
+        region_prepare(b->step[i].region, r, rest);
+        rest += region_prepared(b->step[i].region);
+    }
+    for (int64_t k = 0; k < n; k++) {
+        char *at = scratch;
+        for (size_t i = 0; i < b->n_step; i++) {
+            const plan_step *s = &b->step[i];
+            if (s->block) {
+                region_step(s->region, r, at, k);
+                at += region_prepared(s->region);
+            } else {
+                run_step(r, s, rest, k);
+            }
         }
     }
 }
 
-void plan_run_all(const plan_run *r) { run_body(r, &r->plan->body, 0); }
+static void run_step(const plan_run *r, const plan_step *s, char *scratch, int64_t index)
+{
+    switch (s->kind) {
+    case PLAN_MAP: case PLAN_FOLD: case PLAN_CALL: region_run(s->region, r, scratch, index); break;
+    case PLAN_PRODUCT: run_product(r, s, scratch, index); break;
+    case PLAN_SCAN: run_scan(r, s->op, index); break;
+    case PLAN_GATHER: run_gather(r, s->op, index); break;
+    case PLAN_LINALG: run_linalg(r, s->op, scratch, index); break;
+    case PLAN_CHAIN: run_chain(r, s->op, index); break;
+    case PLAN_LOOP: run_loop(r, s->op->u.loop, scratch); break;
+    }
+}
+
+void plan_run_all(const plan_run *r)
+{
+    const plan_body *b = &r->plan->body;
+    for (size_t i = 0; i < b->n_step; i++) run_step(r, &b->step[i], r->slab + r->plan->scratch, 0);
+}
