@@ -150,6 +150,12 @@ CR_API cr_ref cr_vec(cr_graph *g, cr_ref a); /* columns stacked */
 CR_API cr_ref cr_reshape(cr_graph *g, cr_ref a, unsigned rank, const cr_dim *shape); /* row-major order */
 CR_API cr_ref cr_stack(cr_graph *g, unsigned n, const cr_ref *scalars, unsigned rank,
                        const cr_dim *shape); /* numeric shape, row-major */
+/* Entries of an axis (counted from 0) of a by their indices, which are values 1, 2, ... as in cr_index: the axes of
+ * `index` stand in place of that one. Any other value is an error of evaluation. */
+CR_API cr_ref cr_gather(cr_graph *g, cr_ref a, cr_ref index, unsigned axis);
+/* Its transpose: zeros, with n entries on the axis, to which the parts of a (whose axes from `axis` on are those of
+ * `index`) are added where index says. */
+CR_API cr_ref cr_scatter(cr_graph *g, cr_ref a, cr_ref index, unsigned axis, cr_dim n);
 CR_API cr_ref
 cr_reduce(cr_graph *g, cr_op op, cr_ref a,
           unsigned keep); /* MAXR MINR PRODR ALLR ANYR NORM1 NORM2 NORM_INF over the axes from `keep` on */

@@ -121,6 +121,44 @@ static cr_ref binder(random_graph *k)
     return cr_bind(k->g, kinds[b % 5], name, b & 64 ? cr_dim_const(k->g, 2) : one, size, body);
 }
 
+/* A window over a vector or a matrix, a slice, or a convolution of rows. */
+static cr_ref window(random_graph *k)
+{
+    cr_graph *g = k->g;
+    cr_ref a = real(k, 1 + byte(k) % 2);
+    unsigned rank = cr_rank(g, a), kind = byte(k) % 8, b = byte(k);
+    if (rank == 0) return CR_NONE;
+    cr_dim one = cr_dim_const(g, 1), at[2], size[2], s[3] = {one, one, cr_size(g, a, rank - 1)};
+    cr_window w = {.axes = 1 + (b & 1) % rank};
+    for (unsigned i = 0; i < w.axes; i++) {
+        w.size[i] = cr_dim_const(g, 1 + (b >> 1 & 1));
+        w.stride[i] = cr_dim_const(g, 1 + (b >> 2 & 1));
+        w.low[i] = w.high[i] = cr_dim_const(g, b >> 3 & 1);
+    }
+    for (unsigned i = 0; i < rank; i++) {
+        at[i] = cr_dim_const(g, (int)(b >> 4 & 3) - 1);
+        size[i] = b & 64 ? k->dim_n : cr_size(g, a, i);
+    }
+    switch (kind) {
+    case 0: return cr_pool(g, CR_POOL_SUM, a, &w);
+    case 1: return cr_pool(g, CR_POOL_MAX, a, &w);
+    case 2: return cr_pool(g, CR_POOL_MEAN_PADDED, a, &w);
+    case 3: return cr_slice(g, a, at, NULL, size);
+    case 4: return cr_place(g, a, at, NULL, size);
+    case 5: return cr_concat(g, 2, (cr_ref[]){a, a}, b % rank);
+    case 6: return cr_gather(g, a, cr_int(g, index_of(k, cr_size(g, a, 0))), 0);
+    default: {
+        s[0] = rank == 2 ? cr_size(g, a, 0) : one;
+        cr_ref v = real(k, 1), rows = cr_reshape(g, a, 3, s);
+        if (cr_rank(g, v) != 1) return CR_NONE;
+        cr_ref filter = cr_reshape(g, v, 3, (cr_dim[]){one, one, cr_size(g, v, 0)});
+        cr_window pads = {.low = {cr_size(g, v, 0)}};
+        cr_ref y = cr_conv(g, rows, filter, &pads);
+        return rank == 1 && y ? cr_reshape(g, y, 1, (cr_dim[]){cr_size(g, y, 2)}) : cr_sum(g, y);
+    }
+    }
+}
+
 static cr_ref step(random_graph *k)
 {
     static const cr_op maps[] = {CR_OP_EXP, CR_OP_LOG, CR_OP_SQRT, CR_OP_ABS, CR_OP_SIGN, CR_OP_STEP, CR_OP_RELU,
@@ -163,7 +201,9 @@ static cr_ref step(random_graph *k)
     case 20: return cr_call(g, byte(k) & 1 ? k->known : k->unknown, byte(k) % 3, a);
     case 21: {
         cr_ref m = real(k, 2);
-        return byte(k) & 1 ? cr_matpow(g, m, cr_dim_const(g, (int)(byte(k) % 6) - 1)) : cr_vec(g, m);
+        unsigned b = byte(k);
+        if ((b & 129) == 128) return window(k);
+        return b & 1 ? cr_matpow(g, m, cr_dim_const(g, (int)(byte(k) % 6) - 1)) : cr_vec(g, m);
     }
     case 22:
         switch (byte(k) % 6) {

@@ -38,6 +38,7 @@ static const char *const statements[] = {
     "derive vec([t, x[1]; 1, t^2]*[3, t; 1, 2]) wrt t",
     "derive det(A)*logdet(S) wrt A, S",
     "derive sum(relu(conv(reshape(W, 1, m, n), Q, stride=2, pad=[1], groups=m)).^2) wrt W, Q",
+    "derive sum(scatter(gather(W, [2, 1, 2]), [1, 3, 1], size=3).^2) wrt W",
     "derive maxpool(concat(x, p), 2)[1] + sum(maxpool_ties(x, n)) + sum(avgpool(W, [1, 2], pad=1)) wrt x",
     "derive inv(A)*x + A^3*x + A^k*x wrt A[i,j]",
     "derive tr(pinv(W)*W*adj(A)) wrt A",

@@ -113,6 +113,8 @@ CASES = [
      lambda X, F, K: X[..., :2, :1] + X[..., 1:, :1] + X[..., :2, 3:] + X[..., 1:, 3:]),
     (IMAGE, "place(slice(X, [2, 1], stride=[1, 2]), [0, 3], size=[2, 5])", "X",
      lambda X, F, K: np.pad(X[:, :, 2:, ::2], [(0, 0), (0, 0), (0, 1), (2, 1)])),
+    (SQUARE, "gather(X, [2, 4, 2], axis=2)", "X", lambda X, A, B: X[:, [1, 3, 1]]),
+    (SQUARE, "sum(gather(X, [2, 4, 2]).^2)", "X", lambda X, A, B: np.sum(X[[1, 3, 1]] ** 2)),
     (PAIR, "concat(x, y.^2, x)", "x", lambda x, y: np.concatenate([x, y ** 2, x])),
     (SQUARE, "det(X)", "X", lambda X, A, B: np.linalg.det(X)),
     (SQUARE, "logdet(X*X' + I(n))", "X", lambda X, A, B: np.linalg.slogdet(X @ X.T + np.eye(n))[1]),

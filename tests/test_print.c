@@ -297,6 +297,11 @@ static samples samples_of(fixture *f, cr_op op)
         put(&s, parse(f, "place(A, [n, 0], stride=[1, 2], size=n*n)"));
         put(&s, parse(f, "place(T, [n-1, 3, 5])"));
         break;
+    case CR_OP_GATHER: put(&s, parse(f, "gather(x, [1, 2])")); put(&s, parse(f, "gather(T, y, axis=3)")); break;
+    case CR_OP_SCATTER:
+        put(&s, parse(f, "scatter(A, y, size=m+1)"));
+        put(&s, parse(f, "scatter(A, x, size=3, axis=2)"));
+        break;
     case CR_OP_MAXPOOL: put(&s, parse(f, "maxpool(x, 3, pad=1)")); put(&s, parse(f, "maxpool(A, [2])")); break;
     case CR_OP_MAXTIES: put(&s, parse(f, "maxpool_ties(A, [2, n], pad=[1, 0])")); break;
     case CR_OP_MAXPICK:

@@ -100,6 +100,11 @@ static void known_values(void **state)
     EXPECT(&f, cr_place(g, y, (cr_dim[]){num(&f, 0), num(&f, 0), num(&f, 1), num(&f, -2)},
                         (cr_dim[]){num(&f, 1), num(&f, 1), num(&f, 1), num(&f, 3)},
                         (cr_dim[]){num(&f, 1), num(&f, 1), num(&f, 2), num(&f, 3)}), 0, 0, 0, 0, 2, 0);
+    cr_ref at = PARAM(&f, "at", ((double[]){5, 1, 5, 2}), 2, 2);
+    EXPECT(&f, cr_gather(g, c, at, 0), 5, 3, 5, 1);
+    EXPECT(&f, cr_scatter(g, cr_einsum(g, 1, &at, (uint8_t[]){0, 1}, 2, (cr_dim[]){num(&f, 2), num(&f, 2)}), at, 0,
+                          num(&f, 6)), 1, 2, 0, 0, 10, 0);
+    EXPECT(&f, cr_gather(g, a, cr_const(g, 2), 2), 2, 4);
     EXPECT(&f, cr_concat(g, 2, (cr_ref[]){a, cr_neg(g, a)}, 1), 1, 2, 3, 4, -1, -2, -3, -4);
     EXPECT(&f, cr_concat(g, 2, (cr_ref[]){a, cr_neg(g, a)}, 2), 1, 2, -1, -2, 3, 4, -3, -4);
     assert_int_equal(cr_graph_status(g), CR_OK);
@@ -250,6 +255,9 @@ static void what_makes_no_sense(void **state)
     assert_int_equal(cr_conv(g, x, CR_NONE, NULL), CR_NONE);
     assert_int_equal(cr_graph_status(g), CR_OK);
 
+    refused(&f, cr_gather(g, x, t, 3), CR_ESHAPE, "axis 4");
+    refused(&f, cr_scatter(g, x, t, 1, two), CR_ESHAPE, "from axis 2 on");
+
     /* Sizes that turn out to be too large, or negative, are errors of the evaluation. */
     exec_array a;
     assert_int_equal(exec_bind_int(f.env, name_intern(g->dims, "n", 1), INT64_C(1) << 40), CR_OK);
@@ -259,6 +267,14 @@ static void what_makes_no_sense(void **state)
     cr_ref wide = cr_pool(g, CR_POOL_SUM, t, &(cr_window){.axes = 1, .size = {n}, .result = {two}});
     assert_int_equal(exec_eval(g, f.env, wide, &a), CR_ELIMIT);
     cr_graph_clear_error(g);
+    static const double odd[] = {0, 6, 1.5, NAN};
+    for (int i = 0; i < 4; i++) { /* indices, too */
+        assert_int_equal(exec_eval(g, f.env, cr_gather(g, t, cr_const(g, odd[i]), 0), &a), CR_EVALUE);
+        cr_graph_clear_error(g);
+        cr_ref out = cr_scatter(g, t, cr_mul(g, t, cr_const(g, odd[i])), 0, two);
+        assert_int_equal(exec_eval(g, f.env, out, &a), CR_EVALUE);
+        cr_graph_clear_error(g);
+    }
     cr_ref none = cr_pool(g, CR_POOL_SUM, t, &(cr_window){.axes = 1, .size = {cr_dim_sub(g, two, n)}, .result = {two}});
     assert_int_equal(exec_eval(g, f.env, none, &a), CR_EVALUE);
     cr_graph_clear_error(g);

@@ -509,6 +509,7 @@ static bool operator_condition(scope *s, cr_ref r, const bool *dep, const cr_ref
     const op_info *info = op_get(op);
     double left, right;
     if ((op == CR_OP_SELECT || op == CR_OP_MAXPICK) && !dep[in_of(g, r, 0)]) return true; /* the choice does not move */
+    if ((op == CR_OP_GATHER || op == CR_OP_SCATTER) && !dep[in_of(g, r, 1)]) return true; /* nor does the index */
     if (op == CR_OP_DIV && !dep[in_of(g, r, 1)] && !dep[in_of(g, r, 0)]) return true;
     if (info->slopes) {
         if (!info->slopes(g, r, &left, &right)) return false;

@@ -67,6 +67,8 @@ static cr_ref lift_node(cr_graph *g, cr_ref r, dim_sym s, cr_dim n, const cr_ref
         }
         return window_remake(g, r, to, &w);
     }
+    case CR_OP_GATHER: return dep[1] ? CR_NONE : cr_gather(g, in[0], in[1], attr[0] + 1);
+    case CR_OP_SCATTER: return dep[1] ? CR_NONE : cr_scatter(g, in[0], in[1], attr[0] + 1, sh->dim[attr[0]]);
     case CR_OP_PICK: /* all members, in order */
         if (dep[0] || family_first(g, nd->word[0]) != dim_const(g->dims, 1) ||
             !dim_is_symbol(g->dims, attr[0], &t) || t != s || shape_of(g, nd->word[0])->dim[0] != n)

@@ -168,6 +168,39 @@ cr_ref cr_stack(cr_graph *g, unsigned n, const cr_ref *scalars, unsigned rank, c
     return graph_node(g, CR_OP_STACK, graph_type(g, CR_REAL, rank, shape), n, scalars, 0, NULL);
 }
 
+/* The node, whose axes from..from+drop-1 are those of `by` in place of those of a. */
+static cr_ref exchange_axes(cr_graph *g, cr_op op, cr_ref a, cr_ref index, unsigned axis, unsigned drop, unsigned n,
+                            const cr_dim *by)
+{
+    const cr_shape *s = shape_of(g, a);
+    cr_dim shape[2 * CR_MAX_RANK];
+    memcpy(shape, s->dim, axis * sizeof *shape);
+    memcpy(shape + axis, by, n * sizeof *shape);
+    memcpy(shape + axis + n, s->dim + axis + drop, (s->rank - axis - drop) * sizeof *shape);
+    return graph_node(g, op, graph_type(g, CR_REAL, s->rank - drop + n, shape), 2, (cr_ref[]){a, index}, 1, &axis);
+}
+
+cr_ref cr_gather(cr_graph *g, cr_ref a, cr_ref index, unsigned axis)
+{
+    if (!valid(g, a) || !valid(g, index)) return CR_NONE;
+    const cr_shape *s = shape_of(g, a), *t = shape_of(g, index);
+    if (s->dtype != CR_REAL || t->dtype != CR_REAL || axis >= s->rank)
+        return graph_fail(g, CR_ESHAPE, "gather takes entries of axis %u, which %s does not have", axis + 1,
+                          shape_text(g, a, 0));
+    return exchange_axes(g, CR_OP_GATHER, a, index, axis, 1, t->rank, t->dim);
+}
+
+cr_ref cr_scatter(cr_graph *g, cr_ref a, cr_ref index, unsigned axis, cr_dim n)
+{
+    if (!valid(g, a) || !valid(g, index) || !n) return CR_NONE;
+    const cr_shape *s = shape_of(g, a), *t = shape_of(g, index);
+    if (s->dtype != CR_REAL || t->dtype != CR_REAL || axis + t->rank > s->rank ||
+        memcmp(s->dim + axis, t->dim, t->rank * sizeof *t->dim))
+        return graph_fail(g, CR_ESHAPE, "scatter takes an index for each part of %s from axis %u on, not %s",
+                          shape_text(g, a, 0), axis + 1, shape_text(g, index, 1));
+    return exchange_axes(g, CR_OP_SCATTER, a, index, axis, t->rank, 1, &n);
+}
+
 cr_ref cr_reduce(cr_graph *g, cr_op op, cr_ref a, unsigned keep)
 {
     if (!valid(g, a)) return CR_NONE;

@@ -61,6 +61,8 @@ static cr_ref remake(cr_graph *g, cr_ref r, const cr_ref *in, const dim_map *m)
     case CR_OP_LOGSOFTMAX: return cr_logsoftmax(g, in[0], attr[0]);
     case CR_OP_RESHAPE: return cr_reshape(g, in[0], s->rank, dim);
     case CR_OP_STACK: return cr_stack(g, n->n_in, in, s->rank, dim);
+    case CR_OP_GATHER: return cr_gather(g, in[0], in[1], attr[0]);
+    case CR_OP_SCATTER: return cr_scatter(g, in[0], in[1], attr[0], dim[attr[0]]);
     case CR_OP_MATPOW: return cr_matpow(g, in[0], map_dim(g, m, attr[0]));
     case CR_OP_PICK: return cr_pick(g, in[0], map_dim(g, m, attr[0]));
     case CR_OP_MEMBER: {

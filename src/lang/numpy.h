@@ -33,6 +33,8 @@ typedef enum py_helper {
     PY_LOGSOFTMAX,
     PY_LOGDET,
     PY_ADJ,
+    PY_ROWS,
+    PY_SCATTER,
     PY_TAPS,
     PY_CONV,
     PY_SUMPOOL,

@@ -260,6 +260,19 @@ py_text py_expression(py *w, cr_ref r, uint64_t scope)
         t = py_whole(w, in_of(g, r, 0), PY_ANY);
         return py_make(py_format(w, "np.reshape(%s, %s)", t, py_shape(w, s->rank, s->dim)), PY_ATOM, true);
     case CR_OP_STACK: return stack(w, r);
+    case CR_OP_GATHER: {
+        const char *from = py_whole(w, in_of(g, r, 0), PY_ANY), *index = py_whole(w, in_of(g, r, 1), PY_ANY);
+        t = py_dim(w, shape_of(g, in_of(g, r, 0))->dim[attr_of(g, r, 0)], &prec);
+        return py_make(py_format(w, "np.take(%s, %s(%s, %s), axis=%u)", from, py_use(w, PY_ROWS), index, t,
+                                 attr_of(g, r, 0)),
+                       PY_ATOM, true);
+    }
+    case CR_OP_SCATTER: {
+        const char *from = py_whole(w, in_of(g, r, 0), PY_ANY), *index = py_whole(w, in_of(g, r, 1), PY_ANY);
+        t = py_dim(w, s->dim[attr_of(g, r, 0)], &prec);
+        return py_make(py_format(w, "%s(%s, %s, %u, %s)", py_use(w, PY_SCATTER), from, index, attr_of(g, r, 0), t),
+                       PY_ATOM, true);
+    }
     case CR_OP_CONV: case CR_OP_WINDOW: case CR_OP_MAXPOOL: case CR_OP_MAXTIES: case CR_OP_MAXPICK:
         return py_window(w, r);
     case CR_OP_MATPOW:

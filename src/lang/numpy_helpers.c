@@ -71,6 +71,20 @@ const py_helper_source py_helpers[PY_HELPERS] = {
         "    u, s, vt = np.linalg.svd(x)\n"
         "    cofactor = np.array([np.prod(np.delete(s, i)) for i in range(s.size)])\n"
         "    return np.linalg.det(u) * np.linalg.det(vt) * (vt.T * cofactor) @ u.T\n"},
+    [PY_ROWS] = {"_rows", -1,
+        "def _rows(index, n):\n"
+        "    \"\"\"Positions on an axis of n entries for indices counted from 1.\"\"\"\n"
+        "    index = np.asarray(index)\n"
+        "    if not np.all((index >= 1) & (index <= n) & (index == np.floor(index))):\n"
+        "        raise IndexError(f\"an index is none of 1..{n}\")\n"
+        "    return index.astype(int) - 1\n"},
+    [PY_SCATTER] = {"_scatter", PY_ROWS,
+        "def _scatter(a, index, axis, n):\n"
+        "    \"\"\"The parts of a added up by their index, on an axis of n entries.\"\"\"\n"
+        "    rows = _rows(index, n)\n"
+        "    out = np.zeros(a.shape[:axis] + (n,) + a.shape[axis + rows.ndim:])\n"
+        "    np.add.at(out, (slice(None),) * axis + (rows,), a)\n"
+        "    return out\n"},
     [PY_TAPS] = {"_taps", -1,
         "def _taps(x, taps, y, stride, dilation, low):\n"
         "    \"\"\"Each tap of a window, with the slices of x and y that meet there; x, taps, y: sizes.\"\"\"\n"

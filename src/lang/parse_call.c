@@ -166,6 +166,7 @@ static const builtin table[] = {
     WINDOW_ROW("conv"), WINDOW_ROW("conv_x"), WINDOW_ROW("conv_w"), WINDOW_ROW("maxpool"), WINDOW_ROW("maxpool_ties"),
     WINDOW_ROW("maxpool_y"), WINDOW_ROW("maxpool_x"), WINDOW_ROW("sumpool"), WINDOW_ROW("sumpool_x"),
     WINDOW_ROW("avgpool"), WINDOW_ROW("slice"), WINDOW_ROW("place"), WINDOW_ROW("concat"),
+    WINDOW_ROW("gather"), WINDOW_ROW("scatter"),
     {"transpose", 1, 1, 0, 0, CR_OP_NONE, 0, build_transpose, NULL},
     {"I", 1, 1, INTEGERS, 0, CR_OP_IDENTITY, 0, NULL, build_identity},
     {"iota", 1, 1, INTEGERS, 0, CR_OP_IOTA, 0, NULL, build_iota},

@@ -31,6 +31,8 @@ static const window_call calls[] = {
     {"slice", CR_OP_WINDOW, SLOT_Y, 1, true, 1u << STRIDE | 1u << SIZE},
     {"place", CR_OP_WINDOW, SLOT_X, 1, true, 1u << STRIDE | 1u << SIZE},
     {"concat", CR_OP_ADD, SLOT_Y, MAX_ARGUMENTS, false, 1u << AXIS},
+    {"gather", CR_OP_GATHER, SLOT_Y, 2, false, 1u << AXIS},
+    {"scatter", CR_OP_SCATTER, SLOT_X, 2, false, 1u << AXIS | 1u << SIZE},
 };
 
 /* Integers as written; n == 0: not given. */
@@ -106,7 +108,8 @@ static bool parse_parts(parser *ps, const window_call *c, unsigned *n, option *l
     } while (accept(ps, TOK_COMMA));
     bool enough = c->op == CR_OP_ADD ? *n > 0 : *n == c->operands && (!c->list || list->n);
     if (enough) return expect_close(ps, TOK_RPAREN, &open);
-    fail_token(ps, &ps->tok, CR_EARG, "`%s` takes %s%s", c->name, c->operands == 1 ? "a tensor" : "two tensors",
+    fail_token(ps, &ps->tok, CR_EARG, "`%s` takes %s%s", c->name,
+               c->op == CR_OP_ADD ? "tensors" : c->operands == 1 ? "a tensor" : "two tensors",
                !c->list ? "" : list->what[2] == 'w' ? " and the size of its window" : " and the first entry");
     return false;
 }
@@ -122,19 +125,24 @@ static bool spread(parser *ps, const option *o, unsigned n, cr_dim *to)
     return true;
 }
 
+/* Those that have axes and no windows. */
+static cr_ref build_along(parser *ps, const window_call *c, unsigned n, const cr_ref *a, const option *o)
+{
+    int64_t v = 1;
+    if (o[AXIS].n && (!dim_value(ps->g->dims, o[AXIS].d[0], &v) || v < 1 || v > CR_MAX_RANK))
+        return fail_at(ps, o[AXIS].at, CR_EARG, "an axis is a number from 1 on");
+    unsigned axis = (unsigned)v - 1;
+    if (c->op == CR_OP_ADD) return cr_concat(ps->g, n, a, axis);
+    if (c->op == CR_OP_GATHER) return cr_gather(ps->g, a[0], a[1], axis);
+    if (!o[SIZE].n) return graph_fail(ps->g, CR_EARG, "scatter needs size=, the number of entries of the result");
+    return cr_scatter(ps->g, a[0], a[1], axis, o[SIZE].d[0]);
+}
+
 static cr_ref build(parser *ps, const window_call *c, const cr_ref *a, const cr_window *w)
 {
     if (c->op == CR_OP_CONV) return window_conv(ps->g, c->value, a[0], a[1], w);
     if (c->op == CR_OP_DIV) return cr_pool(ps->g, CR_POOL_MEAN, a[0], w);
     return window_pool(ps->g, c->op, c->value, a, w);
-}
-
-static cr_ref build_concat(parser *ps, unsigned n, const cr_ref *a, const option *axis)
-{
-    int64_t v = 1;
-    if (axis->n && (!dim_value(ps->g->dims, axis->d[0], &v) || v < 1 || v > CR_MAX_RANK))
-        return fail_at(ps, axis->at, CR_EARG, "an axis is a number from 1 on");
-    return cr_concat(ps->g, n, a, (unsigned)v - 1);
 }
 
 cr_ref parse_window(parser *ps, const char *name, size_t start)
@@ -150,6 +158,11 @@ cr_ref parse_window(parser *ps, const char *name, size_t start)
     unsigned n;
     if (!parse_parts(ps, c, &n, &list, o)) return CR_NONE;
     const cr_ref *a = ps->stack + base;
+    if (c->options >> AXIS & 1) {
+        cr_ref along = built(ps, build_along(ps, c, n, a, o), start);
+        ps->n_stack = base;
+        return along;
+    }
     cr_window w = {.axes = list.list ? list.n : window_usual_axes(ps->g, a[0])};
     if (!spread(ps, &list, w.axes, slice ? w.low : w.size) || !spread(ps, &o[STRIDE], w.axes, w.stride) ||
         !spread(ps, &o[DILATION], w.axes, w.dilation) || !spread(ps, &o[PAD], w.axes, slice ? w.high : w.low) ||
@@ -161,7 +174,7 @@ cr_ref parse_window(parser *ps, const char *name, size_t start)
         w.low[i] = cr_dim_sub(ps->g, w.size[i], w.low[i]); /* counted from 1 */
         if (!w.low[i]) return built(ps, CR_NONE, start);
     }
-    cr_ref r = built(ps, c->op == CR_OP_ADD ? build_concat(ps, n, a, &o[AXIS]) : build(ps, c, a, &w), start);
+    cr_ref r = built(ps, build(ps, c, a, &w), start);
     ps->n_stack = base;
     return r;
 }

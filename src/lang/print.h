@@ -106,6 +106,7 @@ tree *tree_number(pr *p, double v); /* any double; fractions of small numbers as
 tree *tree_dim(pr *p, cr_dim d);
 tree *tree_name(pr *p, const char *name);
 tree *tree_call(pr *p, const char *name, uint32_t n, tree *const *arg);
+tree *tree_option(pr *p, const char *name, cr_dim d); /* name=d */
 tree *tree_op(pr *p, cr_op op, tree *arg);
 tree *tree_index(pr *p, tree *base, unsigned n, const cr_dim *index);
 tree *tree_compare(pr *p, unsigned op, tree *a, tree *b);

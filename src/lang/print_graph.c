@@ -307,6 +307,17 @@ static tree *reshape(pr *p, cr_ref r)
     return tree_call(p, "reshape", s->rank + 1u, arg);
 }
 
+/* gather(a, index, axis=2), scatter(a, index, size=n, axis=2) */
+static tree *gather(pr *p, cr_ref r)
+{
+    unsigned axis = attr_of(p->g, r, 0), n = 0;
+    tree *arg[4];
+    for (; n < 2; n++) arg[n] = pr_whole(p, in_of(p->g, r, n));
+    if (op_of(p->g, r) == CR_OP_SCATTER) arg[n++] = tree_option(p, "size", shape_of(p->g, r)->dim[axis]);
+    if (axis) arg[n++] = tree_option(p, "axis", dim_const(p->g->dims, (int64_t)axis + 1));
+    return tree_call(p, op_get(op_of(p->g, r))->spelling, n, arg);
+}
+
 static tree *addition(pr *p, cr_ref r, const cr_dim *index, bool top)
 {
     const cr_node *nd = node(p->g, r);
@@ -474,6 +485,7 @@ static tree *operator(pr *p, cr_ref r, const cr_dim *index, bool top)
     case CR_OP_SOFTMAX: case CR_OP_LOGSOFTMAX: return softmax(p, r, index);
     case CR_OP_RESHAPE: a = reshape(p, r); return index ? tree_index(p, a, rank, index) : a;
     case CR_OP_STACK: return stack(p, r, index);
+    case CR_OP_GATHER: case CR_OP_SCATTER: a = gather(p, r); return index ? tree_index(p, a, rank, index) : a;
     case CR_OP_CONV: case CR_OP_WINDOW: case CR_OP_MAXPOOL: case CR_OP_MAXTIES: case CR_OP_MAXPICK:
         return pr_window(p, r, index);
     case CR_OP_DET: case CR_OP_LOGDET: case CR_OP_INV: case CR_OP_PINV: case CR_OP_ADJ:

@@ -118,6 +118,13 @@ tree *tree_call(pr *p, const char *name, uint32_t n, tree *const *arg)
     return t;
 }
 
+tree *tree_option(pr *p, const char *name, cr_dim d)
+{
+    tree *value = tree_dim(p, d), *t = tree_new(p, T_OPTION, 1, &value);
+    if (t) t->name = name;
+    return t;
+}
+
 tree *tree_op(pr *p, cr_op op, tree *arg)
 {
     tree *t = tree_call(p, op_get(op)->spelling, 1, &arg);

@@ -71,6 +71,32 @@ static cr_ref stack_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)
     return sum;
 }
 
+/* Rows gathered and rows added up are each other's transpose; both are constant in the index, which must not move. */
+static cr_ref gather_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k)
+{
+    unsigned axis = attr_of(g, y, 0);
+    return i ? CR_NONE : cr_scatter(g, ybar, in_of(g, y, 1), k + axis, shape_of(g, arg(g, y))->dim[axis]);
+}
+static cr_ref gather_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)
+{
+    return xdot[0] ? cr_gather(g, xdot[0], in_of(g, y, 1), k + attr_of(g, y, 0)) : CR_NONE;
+}
+static cr_ref scatter_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k)
+{
+    return i ? CR_NONE : cr_gather(g, ybar, in_of(g, y, 1), k + attr_of(g, y, 0));
+}
+static cr_ref scatter_jvp(cr_graph *g, cr_ref y, const cr_ref *xdot, unsigned k)
+{
+    unsigned axis = attr_of(g, y, 0);
+    return xdot[0] ? cr_scatter(g, xdot[0], in_of(g, y, 1), k + axis, shape_of(g, y)->dim[axis]) : CR_NONE;
+}
+static cr_ref index_fixed(cr_graph *g, cr_ref y) { (void)y; return cr_bool(g, false); }
+static cr_ref gather_simplify(cr_graph *g, cr_ref y)
+{
+    double v;
+    return is_const(g, arg(g, y), &v) && v == 0 ? number_like(g, y, 0) : y;
+}
+
 /* Where the member picked stands along the first axis of its family. */
 static cr_ref picked(cr_graph *g, cr_ref y)
 {
@@ -156,6 +182,15 @@ static unsigned positive(const cr_graph *g, cr_ref y, const unsigned *s) { (void
 const op_block ops_layout[] = {
     {CR_OP_RESHAPE, {.vjp = reshape_vjp, .jvp = reshape_jvp}},
     {CR_OP_STACK, {.vjp = stack_vjp, .jvp = stack_jvp}},
+    {CR_OP_GATHER,
+     {.vjp = gather_vjp,
+      .jvp = gather_jvp,
+      .smooth = SINGULAR,
+      .regular = index_fixed,
+      .sign = same_sign,
+      .simplify = gather_simplify}},
+    {CR_OP_SCATTER,
+     {.vjp = scatter_vjp, .jvp = scatter_jvp, .smooth = SINGULAR, .regular = index_fixed, .simplify = gather_simplify}},
     {CR_OP_BIND, {.regular = bind_regular}},
     {CR_OP_MEMBER, {.simplify = member_simplify}},
     {CR_OP_PICK, {.vjp = pick_vjp, .jvp = pick_jvp, .sign = same_sign}},
