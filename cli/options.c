@@ -59,10 +59,8 @@ static bool format_word(options *o, const char *s, size_t n)
     static const struct {
         const char *name;
         unsigned bit;
-    } table[] = {{"text", CR_TEXT}, {"unicode", CR_UNICODE}, {"latex", CR_LATEX}, {"numpy", CR_NUMPY}};
-    if (is_word(s, n, "c"))
-        return usage(o, "--format c is not available in this version: the C emitter comes with the "
-                        "runtime");
+    } table[] = {{"text", CR_TEXT}, {"unicode", CR_UNICODE}, {"latex", CR_LATEX}, {"numpy", CR_NUMPY},
+                 {"c", CR_C}};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         if (!is_word(s, n, table[i].name)) continue;
         for (size_t k = 0; k < o->n_formats; k++)
@@ -129,7 +127,7 @@ static const struct option_row {
     {O_LET, "--let", "DECLS", CMD_ALL, "declarations, as after `let`: \"x : R^n, W : R^{m x n}\""},
     {O_WRT, "--wrt", "VARS", CMD_ALL, "with respect to: \"x[j]\", \"W\", \"x, x\" for the second derivative"},
     {O_FORMAT, "--format", "LIST", CMD_DERIVE | CMD_EXPLAIN,
-     "text, unicode, latex, numpy (explain: one of the first three)"},
+     "text, unicode, latex, numpy, c (explain: one of the first three)"},
     {O_FORM, "--form", "FORM", CMD_DERIVE | CMD_CHECK,
      "auto, component or matrix; gradient: (G + G')/2 for symmetric variables"},
     {O_STEPS, "--steps", NULL, CMD_DERIVE, "the derivation, rule by rule"},
