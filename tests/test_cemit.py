@@ -18,7 +18,7 @@ PROGRAM = os.environ.get("CHAINRULE", "build/chainrule")
 SOURCE = pathlib.Path(os.environ.get("CHAINRULE_SOURCE", pathlib.Path(__file__).resolve().parent.parent))
 CC = os.environ.get("CC", "cc").split()
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror"]
-FLAGS = {"-O2": ["-O2"], "sanitizers": ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]}
+FLAGS = {"-O2": ["-O2"], "sanitizers": ["-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]}
 FILES = 4  # that the cases are spread over
 TOLERANCE = 1e-9  # relative to the largest entry
 
@@ -214,9 +214,11 @@ def ascii_name(name):
     return "".join(c if ord(c) < 128 else f"u{ord(c):04x}" for c in name)
 
 
-def in_c(case, number):
-    """The source under a name of its own, and a call of it that asks for both, then for each alone."""
-    source = re.sub(r"\bderive(\d*)(_\w+)?\b(?=\()", rf"case{number}_\1\2", case.source)
+def in_c(case, number, known):
+    """The source under a name of its own (none if it is among the known), and a call of it that asks for both outputs,
+    then for each alone."""
+    number_of = known.setdefault(case.source, number)
+    source = re.sub(r"\bderive(\d*)(_\w+)?\b(?=\()", rf"case{number_of}_\1\2", case.source)
     name, arguments = re.search(r"(?m)^int (\w+)\(((?:[^()]|\([^()]*\))*)\)\n\{", source).groups()
     given = {ascii_name(n): v for n, v in case.arguments.items()}
     body, call, outputs = [], [], {}
@@ -236,26 +238,29 @@ def in_c(case, number):
             call.append(f"in_{n}")
         else:
             call.append(str(int(v)) if kind == "ptrdiff_t " else literal(v))
-    for some in (list(outputs), *([n] for n in outputs)):
+    asked = [list(outputs), *([n] for n in outputs)]
+    for some in asked:
         these = [c if c not in outputs or c in some else "NULL" for c in call]
-        status = f"status = {name}({', '.join(these)});"
-        body.append(f"    {status}")
+        body.append(f"    status = {name}({', '.join(these)});")
         body += [f"    show(status, {n}, {outputs[n]});" for n in some]
-    main = f"void test{number}(void);\nvoid test{number}(void)\n{{\n    int status;\n" + "\n".join(body) + "\n}\n"
-    return source + main, [n for some in (list(outputs), *([n] for n in outputs)) for n in some]
+    test = f"static void test{number}(void)\n{{\n    int status;\n" + "\n".join(body) + "\n}\n"
+    return (source if number_of == number else "") + test, [n for some in asked for n in some]
 
 
 def built(folder, cases, flags):
     """Runs all cases; the lines that each printed."""
     objects, jobs, order = [], [], []
+    cases = list(enumerate(cases))
+    cases.sort(key=lambda c: c[1].source)  # those of one source into one file
     for f in range(FILES):
+        part, known = cases[f * len(cases) // FILES:(f + 1) * len(cases) // FILES], {}
         path = folder / f"cases{f}.c"
         text = [SIGMA_C]
-        for number in range(f, len(cases), FILES):
-            source, names = in_c(cases[number], number)
+        for number, case in part:
+            source, names = in_c(case, number, known)
             text.append(source)
             order.append((number, names))
-        calls = "".join(f"    test{n}();\n" for n in range(f, len(cases), FILES))
+        calls = "".join(f"    test{n}();\n" for n, _ in part)
         text.append(f"void run{f}(void);\nvoid run{f}(void)\n{{\n    (void)sigma;\n{calls}}}\n")
         path.write_text("\n".join(text))
         objects.append(str(path.with_suffix(".o")))

@@ -65,10 +65,10 @@ static void write_output(ce *w, unsigned i, uint64_t scope)
         ce_text t = ce_scalar(w, r);
         ce_line(w, "*%s = %s;", name, t.s ? t.s : "");
     } else if (!w->v[r].array || strcmp(w->v[r].array, name) != 0) {
-        ce_loops(w, s->rank, s->dim, index);
+        unsigned loops = ce_loops(w, s->rank, s->dim, index);
         ce_text t = ce_entry(w, r, index);
         ce_line(w, "%s[%s] = %s;", name, ce_flat(w, s->rank, s->dim, index).s, t.s ? t.s : "");
-        ce_loops_end(w, s->rank);
+        ce_loops_end(w, loops);
     }
     ce_close(w);
 }

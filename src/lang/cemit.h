@@ -90,8 +90,7 @@ typedef struct ce {
     cr_family *family;
     size_t n_families;
     const char **table; /* of members, by place in the list */
-    const char *first;  /* name of the index of the first row of each table */
-    cr_dim *lo, *hi;    /* that is the least of these, the last row the greatest of those */
+    cr_dim *lo, *hi;    /* the first row is that of the least of these, the last that of the greatest of those */
     size_t n_lo, n_hi;
     /* names */
     ce_name *name;
@@ -131,8 +130,9 @@ ce_name *ce_name_of(ce *w, dim_sym s); /* NULL: it is none of the user's */
 const char *ce_fresh(ce *w, const char *stem);
 const char *ce_loop(ce *w, const char *lo, const char *compare, const char *hi); /* its index */
 void ce_loop_end(ce *w);
-void ce_loops(ce *w, unsigned rank, const cr_dim *size, ce_text *index); /* one inside of the other */
-void ce_loops_end(ce *w, unsigned rank);
+/* One inside of the other, none for an axis of size 1; how many they are. */
+unsigned ce_loops(ce *w, unsigned rank, const cr_dim *size, ce_text *index);
+void ce_loops_end(ce *w, unsigned loops);
 ce_text ce_flat(ce *w, unsigned rank, const cr_dim *size, const ce_text *index); /* row-major position */
 const char *ce_use(ce *w, ce_helper h); /* its name */
 const char *ce_helper_name(ce_helper h);

@@ -184,7 +184,7 @@ static void multiply(ce *w, factors *f, cr_ref r, ce_text t)
     bool fraction = r && op_of(g, r) == CR_OP_POW && !strncmp(t.s, "1.0 / ", 6) && t.prec == CE_MUL;
     f->only = f->num.n || f->den.n ? (ce_text){0} : t;
     if (fraction) sb_printf(&f->den, " / %s", t.s + 6);
-    else sb_printf(&f->num, "%s%s", f->num.n ? " * " : "", ce_in(w, t, f->num.n ? CE_UNARY : CE_MUL));
+    else sb_printf(&f->num, "%s%s", f->num.n ? " * " : "", ce_in(w, t, f->num.n ? CE_UNARY : t.s[0] == '-' ? CE_ATOM : CE_MUL));
 }
 
 /* number * num / den */
@@ -281,6 +281,15 @@ static ce_text choose(ce *w, const char *condition, ce_text t, const char *other
     return condition ? ce_make(ce_format(w, "%s ? %s : %s", condition, ce_in(w, t, CE_ADD), otherwise), CE_ANY) : t;
 }
 
+static ce_text product_entry(contraction *k, const ce_text *place, const char *nonzero, const char *check)
+{
+    ce *w = k->w;
+    factors f = factors_new();
+    numbers(k, &f);
+    for (unsigned i = 0; i < k->n; i++) multiply(w, &f, k->it[i].r, item_entry(k, &k->it[i], place));
+    return choose(w, nonzero, choose(w, check, product(w, &f), "NAN"), "0.0");
+}
+
 ce_text ce_einsum_entry(ce *w, cr_ref r, const ce_text *index)
 {
     contraction *k = arena_alloc(&w->mem, sizeof *k);
@@ -289,10 +298,7 @@ ce_text ce_einsum_entry(ce *w, cr_ref r, const ce_text *index)
     if (!k) return ce_fail(w, CR_ENOMEM, "out of memory"), ce_make("", CE_ATOM);
     if (!read(w, r, k)) return ce_make("", CE_ATOM);
     find_places(k, index, place, &nonzero, &check);
-    factors f = factors_new();
-    numbers(k, &f);
-    for (unsigned i = 0; i < k->n; i++) multiply(w, &f, k->it[i].r, item_entry(k, &k->it[i], place));
-    return choose(w, nonzero, choose(w, check, product(w, &f), "NAN"), "0.0");
+    return product_entry(k, place, nonzero, check);
 }
 
 /* ---- sums -------------------------------------------------------------------------------------- */
@@ -309,8 +315,7 @@ static ce_text sum_loops(contraction *k, unsigned n, const item *const *it, uint
     if (nonzero) ce_open(w, "if (%s)", nonzero);
     for (unsigned l = 0; l < k->n_labels; l++)
         if (sum >> l & 1) {
-            ce_loops(w, 1, &k->size[l], &place[l]);
-            loops++;
+            loops += ce_loops(w, 1, &k->size[l], &place[l]);
         }
     factors f = factors_new();
     for (unsigned i = 0; i < n; i++) multiply(w, &f, it[i]->r, item_entry(k, it[i], place));
@@ -349,11 +354,11 @@ static bool contract_first(contraction *k, unsigned i, unsigned j)
     }
     if (fixed) return false;
     made.array = ce_scratch_new(w, dims_product(w->g, size, made.rank));
-    ce_loops(w, made.rank, size, index);
+    unsigned loops = ce_loops(w, made.rank, size, index);
     for (unsigned a = 0; a < made.rank; a++) place[made.label[a]] = index[a];
     ce_text s = sum_loops(k, i == j ? 1 : 2, it, sum, place, NULL, NULL);
     ce_line(w, "%s[%s] = %s;", made.array, ce_flat(w, made.rank, size, index).s, s.s);
-    ce_loops_end(w, made.rank);
+    ce_loops_end(w, loops);
     k->it[i < j ? i : j] = made;
     if (i != j) {
         unsigned gone = i < j ? j : i;
@@ -391,25 +396,24 @@ static void store_by_rows(contraction *k, const cr_shape *s, uint64_t sum, const
     ce *w = k->w;
     ce_text index[CR_MAX_RANK], place[EINSUM_MAX_LABELS];
     const char *nonzero, *check;
-    unsigned last = s->rank - 1, n = 0;
-    ce_loops(w, s->rank, s->dim, index);
+    unsigned last = s->rank - 1u, n = ce_loops(w, s->rank, s->dim, index);
     ce_line(w, "%s[%s] = 0.0;", target, ce_flat(w, s->rank, s->dim, index).s);
-    ce_loops_end(w, s->rank);
-    ce_loops(w, last, s->dim, index);
+    ce_loops_end(w, n);
+    n = ce_loops(w, last, s->dim, index);
     index[last] = ce_make("0", CE_ATOM);
     find_places(k, index, place, &nonzero, &check);
     for (unsigned l = 0; l < k->n_labels; l++)
-        if (sum >> l & 1) ce_loops(w, 1, &k->size[l], &place[l]), n++;
-    ce_loops(w, 1, &s->dim[last], index + last);
+        if (sum >> l & 1) n += ce_loops(w, 1, &k->size[l], &place[l]);
+    n += ce_loops(w, 1, &s->dim[last], index + last);
     place[k->same[last]] = index[last];
     factors f = factors_new();
     numbers(k, &f);
     for (unsigned i = 0; i < k->n; i++) multiply(w, &f, k->it[i].r, item_entry(k, &k->it[i], place));
     ce_text t = product(w, &f);
     const char *at = ce_flat(w, s->rank, s->dim, index).s;
-    if (t.s && t.s[0] == '-') ce_line(w, "%s[%s] -= %s;", target, at, t.s + 1);
+    if (t.s && t.s[0] == '-' && t.prec >= CE_MUL) ce_line(w, "%s[%s] -= %s;", target, at, t.s + 1);
     else ce_line(w, "%s[%s] += %s;", target, at, ce_in(w, t, CE_ANY));
-    ce_loops_end(w, last + n + 1);
+    ce_loops_end(w, n);
 }
 
 static ce_text scaled(contraction *k, ce_text sum)
@@ -437,7 +441,7 @@ static ce_text sum_entry(contraction *k, const ce_text *index)
     find_places(k, index, place, &nonzero, &check);
     for (unsigned i = 0; i < k->n; i++) it[i] = &k->it[i];
     uint64_t sum = summed(k);
-    if (!sum && k->n == 1 && !nonzero && !check) return scaled(k, item_entry(k, it[0], place)); /* all is done */
+    if (!sum) return product_entry(k, place, nonzero, check); /* all is done */
     ce_text s = sum_loops(k, k->n, it, sum, place, nonzero, check);
     return choose(k->w, nonzero, scaled(k, s), "0.0");
 }
@@ -459,8 +463,8 @@ void ce_einsum_store(ce *w, cr_ref r, const char *target)
         return;
     }
     ce_text index[CR_MAX_RANK];
-    ce_loops(w, s->rank, s->dim, index);
+    unsigned loops = ce_loops(w, s->rank, s->dim, index);
     ce_text t = sum_entry(k, index);
     ce_line(w, "%s[%s] = %s;", target, ce_flat(w, s->rank, s->dim, index).s, ce_in(w, t, CE_ANY));
-    ce_loops_end(w, s->rank);
+    ce_loops_end(w, loops);
 }

@@ -44,6 +44,19 @@ static ce_text call(ce *w, const char *name, ce_text a)
     return ce_make(ce_format(w, "%s(%s)", name, ce_in(w, a, CE_ANY)), CE_ATOM);
 }
 
+/* Numbers that are integers are compared as such. */
+static ce_text comparison(ce *w, cr_ref r, const ce_text *index, const infix_rule *rule)
+{
+    cr_ref in[2] = {in_of(w->g, r, 0), in_of(w->g, r, 1)};
+    cr_dim d[2];
+    ce_text t[2];
+    bool integers = (op_of(w->g, in[0]) == CR_OP_INT || op_of(w->g, in[1]) == CR_OP_INT) && as_dim(w->g, in[0], &d[0]) &&
+                    as_dim(w->g, in[1], &d[1]);
+    for (uint32_t i = 0; i < 2; i++) t[i] = integers ? ce_dim(w, d[i]) : operand(w, r, i, index);
+    return ce_make(ce_format(w, "%s %s %s", ce_in(w, t[0], rule->inner), rule->sign, ce_in(w, t[1], rule->inner)),
+                   rule->prec);
+}
+
 static ce_text add(ce *w, cr_ref r, const ce_text *index)
 {
     strbuf b;
@@ -92,14 +105,8 @@ static ce_text map_entry(ce *w, cr_ref r, const ce_text *index)
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
         if (maps[i].op == op)
             return call(w, maps[i].name ? maps[i].name : ce_use(w, maps[i].helper), operand(w, r, 0, index));
-    for (size_t i = 0; i < sizeof infix / sizeof *infix; i++) {
-        if (infix[i].op != op) continue;
-        a = operand(w, r, 0, index);
-        b = operand(w, r, 1, index);
-        return ce_make(ce_format(w, "%s %s %s", ce_in(w, a, infix[i].inner), infix[i].sign,
-                                 ce_in(w, b, infix[i].inner)),
-                       infix[i].prec);
-    }
+    for (size_t i = 0; i < sizeof infix / sizeof *infix; i++)
+        if (infix[i].op == op) return comparison(w, r, index, &infix[i]);
     switch (op) {
     case CR_OP_ADD: return add(w, r, index);
     case CR_OP_POW: return power(w, r, index);
@@ -183,13 +190,13 @@ static void store_reduction(ce *w, cr_ref r, const char *target)
     cr_graph *g = w->g;
     ce_text index[CR_MAX_RANK];
     const cr_shape *s = shape_of(g, r);
-    ce_loops(w, s->rank, s->dim, index);
+    unsigned loops = ce_loops(w, s->rank, s->dim, index);
     ce_text at = ce_flat(w, s->rank, s->dim, index);
     w->v[r].text = at; /* the row that ce_compute reduces */
     ce_text t = ce_compute(w, r);
     w->v[r].text = (ce_text){0};
     ce_line(w, "%s[%s] = %s;", target, at.s, t.s);
-    ce_loops_end(w, s->rank);
+    ce_loops_end(w, loops);
 }
 
 static void store_softmax(ce *w, cr_ref r, const char *target)
@@ -202,13 +209,14 @@ static void store_softmax(ce *w, cr_ref r, const char *target)
     const char *name = ce_use(w, op_of(g, r) == CR_OP_SOFTMAX ? CEH_SOFTMAX : CEH_LOGSOFTMAX);
     cr_dim sizes[3] = {outer, s->dim[axis], inner};
     ce_text index[3];
-    ce_loops(w, 1, &outer, index);
+    unsigned loops = ce_loops(w, 1, &outer, index);
     index[1] = ce_make("0", CE_ATOM);
-    ce_loops(w, 1, &inner, index + 2);
+    loops += ce_loops(w, 1, &inner, index + 2);
     const char *at = ce_in(w, ce_flat(w, 3, sizes, index), CE_ADD);
-    ce_line(w, "%s(%s + %s, %s + %s, %s, %s);", name, x ? x : "", at, target, at, ce_dim_in(w, s->dim[axis], CE_ANY),
+    at = strcmp(at, "0") ? ce_format(w, " + %s", at) : "";
+    ce_line(w, "%s(%s%s, %s%s, %s, %s);", name, x ? x : "", at, target, at, ce_dim_in(w, s->dim[axis], CE_ANY),
             ce_dim_in(w, inner, CE_ANY));
-    ce_loops_end(w, 2);
+    ce_loops_end(w, loops);
 }
 
 static void store_matrix(ce *w, cr_ref r, const char *target)
@@ -255,10 +263,10 @@ void ce_store(ce *w, cr_ref r, const char *target)
         return;
     default: break;
     }
-    ce_loops(w, s->rank, s->dim, index);
+    unsigned loops = ce_loops(w, s->rank, s->dim, index);
     const char *at = ce_flat(w, s->rank, s->dim, index).s;
     ce_line(w, "%s[%s] = %s;", target, at, ce_in(w, ce_entry(w, r, index), CE_ANY));
-    ce_loops_end(w, s->rank);
+    ce_loops_end(w, loops);
 }
 
 /* ---- numbers ----------------------------------------------------------------------------------- */

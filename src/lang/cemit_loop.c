@@ -66,7 +66,7 @@ static void fill_row(ce *w, cr_ref r, const binder *b, const char *row, const ch
     const cr_shape *s = shape_of(w->g, r);
     ce_text index[CR_MAX_RANK];
     if (b->kind == CR_BIND_CHAIN && before) return;
-    ce_loops(w, s->rank, s->dim, index);
+    unsigned loops = ce_loops(w, s->rank, s->dim, index);
     const char *at = s->rank ? ce_format(w, " + %s", ce_in(w, ce_flat(w, s->rank, s->dim, index), CE_ADD)) : "";
     ce_text value;
     if (before)
@@ -76,7 +76,7 @@ static void fill_row(ce *w, cr_ref r, const binder *b, const char *row, const ch
         value = ce_make(ce_format(w, "%s == %s ? 1.0 : 0.0", index[0].s, index[1].s), CE_ANY);
     else value = ce_make(folds[b->kind].start, CE_UNARY);
     ce_line(w, "%s%s] = %s;", row, at, value.s);
-    ce_loops_end(w, s->rank);
+    ce_loops_end(w, loops);
 }
 
 static const char *row_at(ce *w, cr_dim position, const char *base, const char *size)
@@ -223,10 +223,10 @@ static void store_stack(ce *w, const binder *b, const char *target, uint64_t sco
     if (!loop_begin(w, b, scope)) return;
     index[0] = ce_dim(w, dim_sub(w->g->dims, dim_symbol(w->g->dims, b->s), b->lo));
     for (unsigned a = 0; a < s->rank; a++) size[a + 1] = s->dim[a];
-    ce_loops(w, s->rank, s->dim, index + 1);
+    unsigned loops = ce_loops(w, s->rank, s->dim, index + 1);
     ce_text value = s->rank ? ce_entry(w, b->body, index + 1) : ce_scalar(w, b->body);
     ce_line(w, "%s[%s] = %s;", target, ce_in(w, ce_flat(w, s->rank + 1u, size, index), CE_ANY), value.s);
-    ce_loops_end(w, s->rank);
+    ce_loops_end(w, loops);
     loop_end(w, b, scope);
 }
 
@@ -248,10 +248,10 @@ void ce_bind_store(ce *w, cr_ref r, const char *target, uint64_t scope)
         ce_line(w, "memcpy(%s, %s, (size_t)(%s) * sizeof *%s);", target, swap,
                 ce_dim_in(w, dims_product(w->g, s->dim, s->rank), CE_ANY), swap);
     } else {
-        ce_loops(w, s->rank, s->dim, index);
+        unsigned loops = ce_loops(w, s->rank, s->dim, index);
         const char *at = ce_format(w, "%s[%s]", target, ce_flat(w, s->rank, s->dim, index).s);
         ce_line(w, "%s = %s;", at, joined(w, b.kind, ce_make(at, CE_ATOM), ce_entry(w, b.body, index)).s);
-        ce_loops_end(w, s->rank);
+        ce_loops_end(w, loops);
     }
     loop_end(w, &b, scope);
 }
@@ -271,11 +271,36 @@ static ce_text member_entry(ce *w, const char *array, const char *row, const cr_
     return check ? ce_make(ce_format(w, "%s ? %s : NAN", check, at), CE_ANY) : ce_make(at, CE_ATOM);
 }
 
+/* The first and the last index of the tables: variables where they are the least and the greatest of several. */
+static const char *first_index(ce *w) { return w->n_lo == 1 ? ce_dim_in(w, w->lo[0], CE_UNARY) : "first"; }
+static const char *last_index(ce *w) { return w->n_hi == 1 ? ce_dim_in(w, w->hi[0], CE_ADD) : "last"; }
+
+static const char *row_of(ce *w, cr_dim at)
+{
+    if (w->n_lo == 1) return ce_dim_in(w, dim_sub(w->g->dims, at, w->lo[0]), CE_ADD);
+    return ce_format(w, "%s - first", ce_dim_in(w, at, CE_ADD));
+}
+
+/* Entries of a table of members. */
+static const char *table_size(ce *w, const cr_shape *s, int64_t *n)
+{
+    dim_table *t = w->g->dims;
+    cr_dim size = dims_product(w->g, s->dim, s->rank);
+    *n = -1;
+    if (w->n_lo == 1 && w->n_hi == 1) {
+        cr_dim all = dim_mul(t, size, dim_add(t, dim_sub(t, w->hi[0], w->lo[0]), dim_const(t, 1)));
+        if (!dim_value(t, all, n)) *n = -1;
+        return ce_dim_in(w, all, CE_ADD);
+    }
+    const char *rows = ce_format(w, "(%s - %s + 1)", last_index(w), first_index(w));
+    return s->rank ? ce_format(w, "%s * %s", rows, ce_dim_in(w, size, CE_UNARY)) : rows;
+}
+
 ce_text ce_member(ce *w, cr_ref r, const ce_text *index)
 {
     cr_graph *g = w->g;
     cr_dim at = attr_of(g, r, 1);
-    const char *row = ce_format(w, "%s - %s", ce_dim_in(w, at, CE_ADD), w->first), *table = NULL;
+    const char *row = row_of(w, at), *table = NULL;
     bool above = false, below = false;
     for (size_t i = 0; i < w->n_families; i++)
         if (w->family[i] == attr_of(g, r, 0)) table = w->table[i];
@@ -283,8 +308,8 @@ ce_text ce_member(ce *w, cr_ref r, const ce_text *index)
     for (size_t i = 0; i < w->n_hi; i++) below = below || ce_surely(w, dim_sub(g->dims, w->hi[i], at));
     if (!table) return ce_fail(w, CR_EINTERNAL, "a recurrence that is not computed"), ce_make("", CE_ATOM);
     const char *d = ce_dim_in(w, at, CE_ADD), *check = NULL; /* a member that there is not is NaN, as one undefined */
-    if (!above) check = ce_format(w, "%s >= %s", d, w->first);
-    if (!below) check = ce_format(w, "%s%s%s <= last", above ? "" : check, above ? "" : " && ", d);
+    if (!above) check = ce_format(w, "%s >= %s", d, first_index(w));
+    if (!below) check = ce_format(w, "%s%s%s <= %s", above ? "" : check, above ? "" : " && ", d, last_index(w));
     return member_entry(w, table, row, shape_of(g, r), index, check);
 }
 
@@ -303,7 +328,7 @@ ce_text ce_pick(ce *w, cr_ref r, const ce_text *index)
 
 /* ---- recurrences ------------------------------------------------------------------------------- */
 
-static void write_piece(ce *w, size_t of, const family_piece *p, const char *i, bool everywhere)
+static void write_piece(ce *w, size_t of, const family_piece *p, const char *i)
 {
     cr_graph *g = w->g;
     const uint64_t scope = 1ull << CE_DEFINITION | 1ull << CE_MEMBERS;
@@ -312,17 +337,21 @@ static void write_piece(ce *w, size_t of, const family_piece *p, const char *i, 
     w->bound[CE_DEFINITION] = p->index;
     w->bound_name[CE_DEFINITION] = i;
     const char *lo = ce_dim_in(w, p->lo, CE_ADD), *hi = ce_dim_in(w, p->hi, CE_ADD);
+    bool all_above = w->n_lo == 1 && p->lo == w->lo[0], all_below = w->n_hi == 1 && p->hi == w->hi[0];
+    bool everywhere = all_above && all_below;
     if (!everywhere && p->lo == p->hi) ce_open(w, "if (%s == %s)", i, lo);
+    else if (!everywhere && all_above) ce_open(w, "if (%s <= %s)", i, hi);
+    else if (!everywhere && all_below) ce_open(w, "if (%s >= %s)", i, lo);
     else if (!everywhere) ce_open(w, "if (%s >= %s && %s <= %s)", i, lo, i, hi);
     if (!ce_range_push(w, p->index, p->lo, p->hi)) return;
     if (w->depends[p->body] & ~scope)
         ce_fail(w, CR_EUNSUPPORTED, "C: a recurrence that is another one for each index of a sum");
     ce_block(w, p->body, scope);
-    ce_loops(w, s->rank, s->dim, index);
+    unsigned loops = ce_loops(w, s->rank, s->dim, index);
     ce_text value = s->rank ? ce_entry(w, p->body, index) : ce_scalar(w, p->body);
-    const char *row = ce_format(w, "%s - %s", i, w->first);
+    const char *row = row_of(w, dim_symbol(g->dims, p->index));
     ce_line(w, "%s = %s;", member_entry(w, w->table[of], row, s, index, NULL).s, value.s ? value.s : "");
-    ce_loops_end(w, s->rank);
+    ce_loops_end(w, loops);
     w->n_range--;
     ce_forget(w, 0);
     if (!everywhere) ce_close(w);
@@ -331,11 +360,23 @@ static void write_piece(ce *w, size_t of, const family_piece *p, const char *i, 
 /* first and last: the least and the greatest of several. */
 static void write_end(ce *w, const char *name, size_t n, const cr_dim *d, const char *compare)
 {
-    ce_line(w, "%sptrdiff_t %s = %s;", n > 1 ? "" : "const ", name, ce_dim_in(w, d[0], CE_ANY));
+    if (n == 1) return;
+    ce_line(w, "ptrdiff_t %s = %s;", name, ce_dim_in(w, d[0], CE_ANY));
     for (size_t i = 1; i < n; i++) {
         const char *t = ce_dim_in(w, d[i], CE_ADD);
         ce_line(w, "if (%s %s %s) %s = %s;", t, compare, name, name, t);
     }
+}
+
+/* Has every row of its table a definition? */
+static bool complete(ce *w, const family *f)
+{
+    dim_table *t = w->g->dims;
+    if (w->n_lo > 1 || w->n_hi > 1 || !f->n_pieces) return false;
+    bool all = f->piece[0].lo == w->lo[0] && f->piece[f->n_pieces - 1].hi == w->hi[0];
+    for (size_t k = 1; k < f->n_pieces; k++)
+        all = all && dim_sub(t, f->piece[k].lo, f->piece[k - 1].hi) == dim_const(t, 1);
+    return all;
 }
 
 bool ce_families_write(ce *w, strbuf *ends)
@@ -347,41 +388,40 @@ bool ce_families_write(ce *w, strbuf *ends)
     if (!lang_family_ends(g, w->n_families, w->family, true, &w->lo, &w->n_lo) ||
         !lang_family_ends(g, w->n_families, w->family, false, &w->hi, &w->n_hi))
         return false;
-    w->first = "first";
     strbuf lines = w->lines;
     sb_init(&w->lines);
     write_end(w, "first", w->n_lo, w->lo, "<");
     write_end(w, "last", w->n_hi, w->hi, ">");
-    ce_line(w, "if (last < first) return 2;");
+    cr_dim length = dim_sub(g->dims, w->hi[0], w->lo[0]);
+    if (w->n_lo == 1 && w->n_hi == 1) ce_check(w, false, 1, &length);
+    else ce_line(w, "if (%s < %s) return 2;", last_index(w), first_index(w));
     sb_puts(ends, sb_str(&w->lines));
     sb_free(&w->lines);
     w->lines = lines;
     for (size_t i = 0; i < w->n_families; i++) {
         const family f = g->family[w->family[i]];
         for (size_t k = 0; k < f.n_assume; k++) ce_check(w, false, 1, &f.assume[k]);
-        const cr_shape *s = g->type[f.type];
-        const char *size = s->rank ? ce_format(w, " * %s", ce_dim_in(w, dims_product(g, s->dim, s->rank), CE_UNARY)) : "";
+        int64_t n;
+        const char *size = table_size(w, g->type[f.type], &n);
         w->table[i] = ce_fresh(w, "t");
-        ce_scratch_add(w, w->table[i], ce_format(w, "(last - first + 1)%s", size), -1);
+        ce_scratch_add(w, w->table[i], size, n);
         for (size_t k = 0; k < f.n_pieces; k++) {
             w->bound[CE_DEFINITION] = f.piece[k].index;
             ce_block(w, f.piece[k].body, 0); /* what no index needs */
         }
     }
     for (size_t i = 0; i < w->n_families; i++) { /* a member without a definition */
-        const cr_shape *s = g->type[g->family[w->family[i]].type];
-        const char *size = s->rank ? ce_format(w, " * %s", ce_dim_in(w, dims_product(g, s->dim, s->rank), CE_UNARY)) : "";
-        const char *k = ce_loop(w, "0", "<", ce_format(w, "(last - first + 1)%s", size));
+        int64_t n;
+        if (complete(w, &g->family[w->family[i]])) continue;
+        const char *k = ce_loop(w, "0", "<", table_size(w, g->type[g->family[w->family[i]].type], &n));
         ce_line(w, "%s[%s] = NAN;", w->table[i], k);
         ce_loop_end(w);
     }
-    const char *i = ce_loop(w, "first", "<=", "last");
+    const char *i = ce_loop(w, first_index(w), "<=", last_index(w));
     for (size_t f = 0; f < w->n_families && !ce_failed(w); f++)
         for (size_t k = 0; k < g->family[w->family[f]].n_pieces; k++) {
             const family_piece p = g->family[w->family[f]].piece[k];
-            bool everywhere = g->family[w->family[f]].n_pieces == 1 && w->n_lo == 1 && w->n_hi == 1 &&
-                              p.lo == w->lo[0] && p.hi == w->hi[0];
-            write_piece(w, f, &p, i, everywhere);
+            write_piece(w, f, &p, i);
         }
     ce_loop_end(w);
     return !ce_failed(w);

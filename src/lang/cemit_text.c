@@ -245,15 +245,21 @@ void ce_loop_end(ce *w)
     ce_close(w);
 }
 
-void ce_loops(ce *w, unsigned rank, const cr_dim *size, ce_text *index)
+unsigned ce_loops(ce *w, unsigned rank, const cr_dim *size, ce_text *index)
 {
-    for (unsigned k = 0; k < rank; k++)
-        index[k] = ce_make(ce_loop(w, "0", "<", ce_dim_in(w, size[k], CE_ADD)), CE_ATOM);
+    unsigned loops = 0;
+    for (unsigned k = 0; k < rank; k++) {
+        int64_t n;
+        bool one = dim_value(w->g->dims, size[k], &n) && n == 1;
+        index[k] = ce_make(one ? "0" : ce_loop(w, "0", "<", ce_dim_in(w, size[k], CE_ADD)), CE_ATOM);
+        loops += !one;
+    }
+    return loops;
 }
 
-void ce_loops_end(ce *w, unsigned rank)
+void ce_loops_end(ce *w, unsigned loops)
 {
-    while (rank--) ce_loop_end(w);
+    while (loops--) ce_loop_end(w);
 }
 
 ce_text ce_flat(ce *w, unsigned rank, const cr_dim *size, const ce_text *index)

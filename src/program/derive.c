@@ -71,7 +71,7 @@ static bool put_forms(cr_program *p, derivation *d, const lang_statement *st, co
 /* `derivative`, with its number where the program has several. */
 static bool put_c(cr_program *p, derivation *d, const lang_statement *st, size_t i, cr_ref exact)
 {
-    const cr_ref out[2] = {st->expr, calc_simplify_stable(p->g, exact)};
+    const cr_ref out[2] = {st->expr, exact};
     static const char *const name[2] = {"value", "derivative"};
     size_t at = 0, all = 0;
     for (size_t k = 0; k < cr_program_count(p); k++) {
