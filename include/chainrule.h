@@ -231,8 +231,8 @@ CR_API cr_status cr_verify(const cr_graph *g, char *msg, size_t msg_size);
 
 /* ---- source ------------------------------------------------------------------------------------ */
 
-/* One dependency-free C99 file with the function `int NAME(...)` that computes n expressions together, what they have in
- * common once. Its arguments, described in the comment that the file begins with: the variables by name (a number as
+/* One dependency-free C99 file with the function `int NAME(...)` that computes n expressions together, what they share
+ * once. Its arguments, described in the comment that the file begins with: the variables by name (a number as
  * double, anything else as const double *, row-major), the sizes and integers that it needs as ptrdiff_t, unknown
  * functions as double (*)(unsigned order, double z), then for each expression `double *` of its output's name, NULL:
  * not asked for. Kinks stay branches. Outputs must not overlap inputs. The text is the caller's: cr_string_free. */

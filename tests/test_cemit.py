@@ -48,7 +48,8 @@ KINKS = [
 
 # More of the language: text, point. Every statement is a derivative.
 TEXTS = [
-    ("let x : R^n\nderive sum(i=1..floor(n/2), x[2*i]*x[i]) wrt x\nderive sum(i=1..n, j=1..n, if(i < j, x[i]*x[j], 0)) wrt x\n"
+    ("let x : R^n\nderive sum(i=1..floor(n/2), x[2*i]*x[i]) wrt x\n"
+     "derive sum(i=1..n, j=1..n, if(i < j, x[i]*x[j], 0)) wrt x\n"
      "derive [i=1..n, j=1..n : x[i]^j] wrt x[k]\nderive max(i=2..n, x[i]*x[i-1]) wrt x\nderive x[n]*n^3 wrt x\n"
      "derive prod(i=1..n, 1 + x[i]*i) wrt x\nderive norm2([i=1..n-1 : x[i+1] - x[i]]) wrt x\n"
      "derive if(all(i=1..n, x[i] > -2), sum(x)^2, 0) wrt x\nderive sum(i=1..n, sum(j=1..i, x[j])^2) wrt x\n"
@@ -72,8 +73,8 @@ TEXTS = [
 class Case:
     """A source with what its function is called with and has to say."""
 
-    def __init__(self, source, arguments, value, derivative, where):
-        self.source, self.arguments, self.where = source, arguments, where
+    def __init__(self, source, arguments, value, derivative, where, scale=0):
+        self.source, self.arguments, self.where, self.scale = source, arguments, where, scale
         self.wanted = {"value": value, "derivative": derivative}
 
 
@@ -166,6 +167,19 @@ def all_cases():
         yield from sheet(SOURCE / f"examples/sheet-11/{name}.cr")
     for path in sorted((SOURCE / "examples/depth").glob("*.cr")):
         yield from sheet(path)
+    yield from random_graphs()
+
+
+def random_graphs():
+    """Through cr_emit_c: graphs of tests/emit_random.c. The unknown function f is the sine."""
+    program = os.environ.get("EMIT_RANDOM", str(pathlib.Path(PROGRAM).parent / "tests/emit_random"))
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([program, folder], check=True)
+        for path in sorted(pathlib.Path(folder).glob("*.c")):
+            lines = [line.split() for line in path.with_suffix(".txt").read_text().splitlines()]
+            v = {name: np.array(numbers, dtype=float) for name, *numbers in lines}
+            arguments = {"m": 3, "n": 2, **{name: a[0] if name == "t" else a for name, a in v.items()}}
+            yield Case(path.read_text(), arguments, v["value"], v["derivative"], f"graph {path.stem}", v["scale"][0])
 
 
 def sheet(path):
@@ -196,6 +210,10 @@ static double sigma(unsigned order, double z)
     const double t = tanh(z), d = 1 - t * t;
     return order == 0 ? t : order == 1 ? d : -2 * t * d;
 }
+static double sine(unsigned order, double z)
+{
+    return sin(z + order * 1.57079632679489661923);
+}
 static void show(int status, const double *x, int n)
 {
     printf("%d", status);
@@ -224,7 +242,7 @@ def in_c(case, number, known):
     body, call, outputs = [], [], {}
     for a in re.split(r",\s+(?![^()]*\))", arguments):
         if a.startswith("double (*"):
-            call.append("sigma")
+            call.append("sine" if a.startswith("double (*f)") else "sigma")
             continue
         kind, n = re.match(r"(const double \*|double \*|double |ptrdiff_t )(\w+)$", a).groups()
         if kind == "double *":
@@ -261,7 +279,7 @@ def built(folder, cases, flags):
             text.append(source)
             order.append((number, names))
         calls = "".join(f"    test{n}();\n" for n, _ in part)
-        text.append(f"void run{f}(void);\nvoid run{f}(void)\n{{\n    (void)sigma;\n{calls}}}\n")
+        text.append(f"void run{f}(void);\nvoid run{f}(void)\n{{\n    (void)sigma;\n    (void)sine;\n{calls}}}\n")
         path.write_text("\n".join(text))
         objects.append(str(path.with_suffix(".o")))
         jobs.append([*CC, *STRICT, *flags, "-c", str(path), "-o", objects[-1]])
@@ -286,7 +304,7 @@ def compared(cases, results):
         case = cases[number]
         status, *got = line.split()
         got, wanted = np.array(got, dtype=float), np.ravel(case.wanted[name])
-        scale = np.max(np.abs(wanted[np.isfinite(wanted)]), initial=0) or 1.0
+        scale = np.max(np.abs(wanted[np.isfinite(wanted)]), initial=case.scale) or 1.0
         same = (np.abs(got - wanted) <= TOLERANCE * scale) | (got == wanted) | (np.isnan(got) & np.isnan(wanted))
         if status != "0" or not np.all(same):
             wrong += 1

@@ -38,9 +38,10 @@ static bool write_user_functions(ce *w, strbuf *out)
         mem_free(cone);
         ce_block(w, f->body, 1ull << CE_ARGUMENT);
         ce_text value = ce_scalar(w, f->body);
-        if (w->n_scratch > scratch || w->fails) ce_fail(w, CR_EUNSUPPORTED, "C: a function that takes arrays to compute");
-        sb_printf(out, "static double %s(double z)\n{\n%s%s    return %s;\n}\n\n", f->name, uses ? "" : "    (void)z;\n",
-                  sb_str(&w->lines), value.s ? value.s : "");
+        if (w->n_scratch > scratch || w->fails)
+            ce_fail(w, CR_EUNSUPPORTED, "C: a function that takes arrays to compute");
+        sb_printf(out, "static double %s(double z)\n{\n%s%s    return %s;\n}\n\n", f->name,
+                  uses ? "" : "    (void)z;\n", sb_str(&w->lines), value.s ? value.s : "");
         sb_free(&w->lines);
         memset(w->v, 0, w->n * sizeof *w->v);
     }
@@ -318,7 +319,7 @@ cr_status lang_print_c(cr_graph *g, const lang_c *what, strbuf *b)
         check_indices(&w);
         if (ce_families_write(&w, &ends) && write_outputs(&w)) write_file(&w, &functions, &ends, &out);
     }
-    if (g->err.status == CR_OK && (functions.status || ends.status || w.checks.status)) graph_fail(g, CR_ENOMEM, "out of memory");
+    if (functions.status || ends.status || w.checks.status) ce_fail(&w, CR_ENOMEM, "out of memory");
     if (g->err.status == CR_OK) {
         sb_write(b, sb_str(&out), out.n);
         if (b->status != CR_OK) graph_fail(g, b->status, "out of memory");

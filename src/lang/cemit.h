@@ -1,5 +1,5 @@
-/* The C printer, room-internal. A node is written in one of three ways: in its place, as an expression of the indices of
- * an entry; as a named number; or as an array that a loop nest fills. What is element by element and used once is of
+/* The C printer, room-internal. A node is written in one of three ways: in its place, as an expression of the indices
+ * of an entry; as a named number; or as an array that a loop nest fills. What is element by element and used once is of
  * the first kind, so that a chain of functions is one loop. Statements are written inputs first, each in the outermost
  * loop that binds what it depends on. */
 #ifndef CR_CEMIT_H

@@ -1,6 +1,6 @@
-/* einsum in C: loops over its labels. Deltas select, they never multiply: an identity makes two labels one, e(i,n) gives
- * a label its place, and what that leaves out is 0 without a look at the other factors. Where two of several operands
- * can be contracted in a smaller space than all of them together, that is done first. */
+/* einsum in C: loops over its labels. Deltas select, they never multiply: an identity makes two labels one, e(i,n)
+ * gives a label its place, and what that leaves out is 0 without a look at the other factors. Where two of several
+ * operands can be contracted in a smaller space than all of them together, that is done first. */
 #include "lang/cemit.h"
 
 #include <string.h>
@@ -184,7 +184,8 @@ static void multiply(ce *w, factors *f, cr_ref r, ce_text t)
     bool fraction = r && op_of(g, r) == CR_OP_POW && !strncmp(t.s, "1.0 / ", 6) && t.prec == CE_MUL;
     f->only = f->num.n || f->den.n ? (ce_text){0} : t;
     if (fraction) sb_printf(&f->den, " / %s", t.s + 6);
-    else sb_printf(&f->num, "%s%s", f->num.n ? " * " : "", ce_in(w, t, f->num.n ? CE_UNARY : t.s[0] == '-' ? CE_ATOM : CE_MUL));
+    else if (f->num.n) sb_printf(&f->num, " * %s", ce_in(w, t, CE_UNARY));
+    else sb_puts(&f->num, ce_in(w, t, t.s[0] == '-' ? CE_ATOM : CE_MUL));
 }
 
 /* number * num / den */
@@ -235,6 +236,12 @@ static void numbers(contraction *k, factors *f)
             multiply(w, f, 0, ce_make(ce_format(w, "(double)%s", ce_dim_in(w, k->size[l], CE_ATOM)), CE_UNARY));
 }
 
+static void both_equal(ce *w, strbuf *b, ce_text x, ce_text y)
+{
+    const char *s = ce_in(w, x, CE_ADD), *t = ce_in(w, y, CE_ADD);
+    if (strcmp(s, t) != 0) sb_printf(b, "%s%s == %s", b->n ? " && " : "", s, t);
+}
+
 /* The places of labels, for an entry of the result; what must hold for it not to be 0 (NULL: nothing), and to be in
  * range (NULL: it is). */
 static void find_places(contraction *k, const ce_text *index, ce_text *place, const char **nonzero, const char **check)
@@ -248,13 +255,13 @@ static void find_places(contraction *k, const ce_text *index, ce_text *place, co
     for (unsigned a = 0; a < k->rank; a++) {
         unsigned l = k->same[a];
         if (!place[l].s) place[l] = index[a];
-        else sb_printf(&b, "%s%s == %s", b.n ? " && " : "", ce_in(w, place[l], CE_ADD), ce_in(w, index[a], CE_ADD));
+        else both_equal(w, &b, place[l], index[a]);
     }
     for (unsigned l = 0; l < k->n_labels; l++) {
         if (!k->at[l] || k->same[l] != l) continue;
         ce_text at = ce_dim(w, k->at[l]);
         if (place[l].s) {
-            sb_printf(&b, "%s%s == %s", b.n ? " && " : "", ce_in(w, place[l], CE_ADD), ce_in(w, at, CE_ADD));
+            both_equal(w, &b, place[l], at);
             continue;
         }
         cr_dim room[2] = {k->at[l], dim_sub(g->dims, dim_sub(g->dims, k->size[l], dim_const(g->dims, 1)), k->at[l])};
@@ -266,8 +273,7 @@ static void find_places(contraction *k, const ce_text *index, ce_text *place, co
         cr_dim one = dim_const(g->dims, 1), x = dim_add(g->dims, k->equal[i], one);
         cr_dim y = dim_add(g->dims, k->equal[i + 1], one);
         bool number = dim_value(g->dims, x, &(int64_t){0});
-        sb_printf(&b, "%s%s == %s", b.n ? " && " : "", ce_dim_in(w, number ? y : x, CE_ADD),
-                  ce_dim_in(w, number ? x : y, CE_ADD));
+        both_equal(w, &b, ce_dim(w, number ? y : x), ce_dim(w, number ? x : y));
     }
     *nonzero = b.n ? ce_format(w, "%s", sb_str(&b)) : NULL;
     *check = c.n ? ce_format(w, "%s", sb_str(&c)) : NULL;

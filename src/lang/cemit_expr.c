@@ -50,8 +50,8 @@ static ce_text comparison(ce *w, cr_ref r, const ce_text *index, const infix_rul
     cr_ref in[2] = {in_of(w->g, r, 0), in_of(w->g, r, 1)};
     cr_dim d[2];
     ce_text t[2];
-    bool integers = (op_of(w->g, in[0]) == CR_OP_INT || op_of(w->g, in[1]) == CR_OP_INT) && as_dim(w->g, in[0], &d[0]) &&
-                    as_dim(w->g, in[1], &d[1]);
+    bool integers = (op_of(w->g, in[0]) == CR_OP_INT || op_of(w->g, in[1]) == CR_OP_INT) &&
+                    as_dim(w->g, in[0], &d[0]) && as_dim(w->g, in[1], &d[1]);
     for (uint32_t i = 0; i < 2; i++) t[i] = integers ? ce_dim(w, d[i]) : operand(w, r, i, index);
     return ce_make(ce_format(w, "%s %s %s", ce_in(w, t[0], rule->inner), rule->sign, ce_in(w, t[1], rule->inner)),
                    rule->prec);
@@ -158,6 +158,7 @@ const char *ce_array(ce *w, cr_ref r)
 
 static ce_text equal(ce *w, ce_text a, ce_text b)
 {
+    if (a.s && b.s && !strcmp(a.s, b.s)) return ce_make("1.0", CE_ATOM); /* on a diagonal */
     return ce_make(ce_format(w, "%s == %s ? 1.0 : 0.0", ce_in(w, a, CE_ADD), ce_in(w, b, CE_ADD)), CE_ANY);
 }
 

@@ -105,9 +105,8 @@ static void write_scan(ce *w, cr_ref r, const binder *b, bool up, uint64_t scope
     const char *text = ce_dim_in(w, most, CE_ADD);
     if (!some) text = ce_format(w, "(%s > 1 ? %s : 1)", text, text);
     if (some && dim_value(t, dim_mul(t, most, size), &n)) ce_scratch_add(w, name, text, n);
-    else ce_scratch_add(w, name, s->rank ? ce_format(w, "%s * %s", ce_in(w, ce_make(text, some ? CE_ADD : CE_ATOM), CE_UNARY),
-                                                     of_row)
-                                         : text, -1);
+    else if (!s->rank) ce_scratch_add(w, name, text, -1);
+    else ce_scratch_add(w, name, ce_format(w, "(%s) * %s", text, of_row), -1);
     /* rows are counted from base: from `past` upwards, or from the furthest position */
     const char *base = ce_in(w, ce_dim(w, up ? past : far), CE_ATOM);
     if (!up && !some) {
@@ -139,7 +138,8 @@ static void write_scan(ce *w, cr_ref r, const binder *b, bool up, uint64_t scope
     w->n_range--;
     ce_loop_end(w);
     ce_forget(w, ~b->bit);
-    w->scan[r] = (ce_scan){name, base, moving, past, up, !ce_surely(w, up ? dim_sub(t, moving, past) : dim_sub(t, past, moving))};
+    bool within = ce_surely(w, up ? dim_sub(t, moving, past) : dim_sub(t, past, moving));
+    w->scan[r] = (ce_scan){name, base, moving, past, up, !within};
 }
 
 bool ce_scanned(ce *w, cr_ref r)

@@ -226,8 +226,8 @@ static void find_places(ce *w)
             if (w->place[nd->word[k]] == CE_INLINE && depth[nd->word[k]] > depth[r]) depth[r] = depth[nd->word[k]];
         depth[r]++;
         if (s->rank == 0) {
-            if (op_get(op)->kind != KIND_LEAF && op != CR_OP_PICK && (w->uses[r] > 1 || w->want[r] || depth[r] > DEEPEST))
-                w->place[r] = CE_NAMED;
+            bool leaf = op_get(op)->kind == KIND_LEAF || op == CR_OP_PICK;
+            if (!leaf && (w->uses[r] > 1 || w->want[r] || depth[r] > DEEPEST)) w->place[r] = CE_NAMED;
             continue;
         }
         if (op == CR_OP_PARAM || op == CR_OP_RESHAPE) continue;

@@ -165,7 +165,8 @@ static const char *const reserved[] = {
     "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while", "asm", "bool", "true",
     "false", "complex", "I", "exp", "expm1", "log", "log1p", "sqrt", "fabs", "fmax", "fmod", "pow", "sin", "cos", "tan",
     "sinh", "cosh", "tanh", "asin", "acos", "atan", "erf", "erfc", "hypot", "ldexp", "ilogb", "copysign", "isnan",
-    "malloc", "calloc", "free", "memcpy", "size_t", "ptrdiff_t", "NULL", "NAN", "INFINITY", "status", "work", "end", "order", "z", "first", "last",
+    "malloc", "calloc", "free", "memcpy", "size_t", "ptrdiff_t", "NULL", "NAN", "INFINITY", "status", "work", "end",
+    "order", "z", "first", "last",
     "class", "new", "delete", "this", "template", "typename", "namespace", "operator", "private", "public", "using",
 };
 
@@ -267,7 +268,7 @@ ce_text ce_flat(ce *w, unsigned rank, const cr_dim *size, const ce_text *index)
     if (rank == 0) return ce_make("0", CE_ATOM);
     ce_text at = index[0];
     for (unsigned k = 1; k < rank; k++) {
-        const char *last = !strcmp(index[k].s ? index[k].s : "", "0") ? "" : ce_format(w, " + %s", ce_in(w, index[k], CE_ADD));
+        const char *i = ce_in(w, index[k], CE_ADD), *last = strcmp(i, "0") ? ce_format(w, " + %s", i) : "";
         int64_t n;
         bool one = dim_value(w->g->dims, size[k], &n) && n == 1;
         if (!strcmp(at.s ? at.s : "", "0")) at = index[k];
