@@ -237,7 +237,7 @@ static bool consistent(options *o)
     if (!o->file && !o->expr) return usage(o, "%s what? Give FILE.cr, or -e EXPR with --let", o->name);
     if (o->expr && !o->wrt && o->command != CMD_EVAL)
         return usage(o, "%s -e needs --wrt: with respect to what?", o->name);
-    if (o->command == CMD_EXPLAIN && (o->n_formats > 1 || (o->n_formats && o->format[0] == CR_NUMPY)))
+    if (o->command == CMD_EXPLAIN && (o->n_formats > 1 || (o->n_formats && o->format[0] & (CR_NUMPY | CR_C))))
         return usage(o, "explain writes one format: text, unicode or latex");
     if (o->wrt && !o->expr) return usage(o, "--wrt belongs to -e; a file says `wrt` in its statements");
     return true;

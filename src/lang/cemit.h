@@ -56,8 +56,9 @@ typedef struct ce_function { /* of the user, with a body */
 
 typedef struct ce_scan { /* a binder whose values over all ranges with one end in common are a table */
     const char *table; /* NULL: none */
-    const char *base;  /* the moving end of its first row */
-    cr_dim moving, past; /* ... and of the row of the empty range */
+    const char *low;   /* its first row is that of this variable; NULL: of base */
+    cr_dim base;
+    cr_dim moving, past; /* the end that moves; where the range is empty */
     bool up, clip;
 } ce_scan;
 

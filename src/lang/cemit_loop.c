@@ -79,10 +79,12 @@ static void fill_row(ce *w, cr_ref r, const binder *b, const char *row, const ch
     ce_loops_end(w, loops);
 }
 
-static const char *row_at(ce *w, cr_dim position, const char *base, const char *size)
+/* The row of a position in a table whose first row is that of `base`: a variable `low`, if that is not NULL. */
+static const char *row_at(ce *w, cr_dim position, cr_dim base, const char *low, const char *size)
 {
-    const char *p = ce_dim_in(w, position, CE_ADD);
-    return *size ? ce_format(w, "(%s - %s) * %s", p, base, size) : ce_format(w, "%s - %s", p, base);
+    ce_text row = low ? ce_make(ce_format(w, "%s - %s", ce_dim_in(w, position, CE_ADD), low), CE_ADD)
+                      : ce_dim(w, dim_sub(w->g->dims, position, base));
+    return *size ? ce_format(w, "%s * %s", ce_in(w, row, CE_MUL), size) : ce_in(w, row, CE_ADD);
 }
 
 /* Writes the table of r, whose end `moving` moves with an index over `lo..hi`. up: the lower end stays. */
@@ -108,19 +110,20 @@ static void write_scan(ce *w, cr_ref r, const binder *b, bool up, uint64_t scope
     else if (!s->rank) ce_scratch_add(w, name, text, -1);
     else ce_scratch_add(w, name, ce_format(w, "(%s) * %s", text, of_row), -1);
     /* rows are counted from base: from `past` upwards, or from the furthest position */
-    const char *base = ce_in(w, ce_dim(w, up ? past : far), CE_ATOM);
+    const char *low = NULL;
+    cr_dim base = up ? past : far;
     if (!up && !some) {
-        const char *low = ce_fresh(w, "low"), *p = ce_dim_in(w, past, CE_ADD), *f = ce_dim_in(w, far, CE_ADD);
+        low = ce_fresh(w, "low");
+        const char *p = ce_dim_in(w, past, CE_ADD), *f = ce_dim_in(w, far, CE_ADD);
         ce_line(w, "const ptrdiff_t %s = %s < %s ? %s : %s;", low, f, p, f, p);
-        base = low;
     }
-    const char *first = up ? "0" : row_at(w, past, base, of_row);
+    const char *first = up ? "0" : row_at(w, past, base, low, of_row);
     fill_row(w, r, b, ce_format(w, "%s[%s", name, first), NULL);
     const char *i;
     if (up) {
         i = ce_loop(w, ce_dim_in(w, b->lo, CE_ANY), "<=", ce_dim_in(w, far, CE_ADD));
     } else { /* downwards: the index is counted from the end that stays */
-        const char *c = ce_loop(w, "0", "<=", ce_format(w, "%s - %s", ce_dim_in(w, b->hi, CE_ADD), base));
+        const char *c = ce_loop(w, "0", "<=", row_at(w, b->hi, base, low, ""));
         i = ce_fresh(w, "at");
         ce_line(w, "const ptrdiff_t %s = %s - %s;", i, ce_dim_in(w, b->hi, CE_ADD), c);
     }
@@ -128,7 +131,7 @@ static void write_scan(ce *w, cr_ref r, const binder *b, bool up, uint64_t scope
     cr_dim at = dim_symbol(t, b->s), from = up ? dim_sub(t, at, one) : dim_add(t, at, one);
     if (!ce_range_push(w, b->s, up ? b->lo : far, up ? far : b->hi)) return;
     ce_block(w, b->body, scope | b->bit);
-    const char *here = row_at(w, at, base, of_row), *before = row_at(w, from, base, of_row);
+    const char *here = row_at(w, at, base, low, of_row), *before = row_at(w, from, base, low, of_row);
     if (b->kind == CR_BIND_CHAIN) {
         const char *body = ce_array(w, b->body), *done = ce_format(w, "%s + %s", name, before);
         matrix_product(w, up ? body : done, up ? done : body, ce_format(w, "%s + %s", name, here), s->dim[0]);
@@ -139,7 +142,7 @@ static void write_scan(ce *w, cr_ref r, const binder *b, bool up, uint64_t scope
     ce_loop_end(w);
     ce_forget(w, ~b->bit);
     bool within = ce_surely(w, up ? dim_sub(t, moving, past) : dim_sub(t, past, moving));
-    w->scan[r] = (ce_scan){name, base, moving, past, up, !within};
+    w->scan[r] = (ce_scan){name, low, base, moving, past, up, !within};
 }
 
 bool ce_scanned(ce *w, cr_ref r)
@@ -148,10 +151,12 @@ bool ce_scanned(ce *w, cr_ref r)
     const cr_shape *shape = shape_of(w->g, r);
     if (!s->table) return false;
     const char *size = shape->rank ? ce_dim_in(w, dims_product(w->g, shape->dim, shape->rank), CE_UNARY) : "";
-    const char *at = ce_dim_in(w, s->moving, CE_ADD), *past = ce_dim_in(w, s->past, CE_ADD);
-    if (s->clip) at = ce_format(w, "(%s %s %s ? %s : %s)", at, s->up ? "<" : ">", past, past, at);
-    if (shape->rank) w->v[r].array = ce_format(w, "(%s + (%s - %s) * %s)", s->table, at, s->base, size);
-    else w->v[r].text = ce_make(ce_format(w, "%s[%s - %s]", s->table, at, s->base), CE_ATOM);
+    const char *row = row_at(w, s->moving, s->base, s->low, size);
+    if (s->clip)
+        row = ce_format(w, "(%s %s %s ? %s : %s)", ce_dim_in(w, s->moving, CE_ADD), s->up ? "<" : ">",
+                        ce_dim_in(w, s->past, CE_ADD), row_at(w, s->past, s->base, s->low, size), row);
+    if (shape->rank) w->v[r].array = ce_format(w, "(%s + %s)", s->table, row);
+    else w->v[r].text = ce_make(ce_format(w, "%s[%s]", s->table, row), CE_ATOM);
     return true;
 }
 

@@ -283,7 +283,7 @@ void ce_forget(ce *w, uint64_t scope)
         if (w->depends[w->cone[i]] & ~scope) w->v[w->cone[i]] = (ce_value){0};
 }
 
-static void write_number(ce *w, cr_ref r, uint64_t scope)
+static void write_number(ce *w, cr_ref r, bool root, uint64_t scope)
 {
     enum { LONGEST = 72 };
     cr_op op = op_of(w->g, r);
@@ -293,7 +293,7 @@ static void write_number(ce *w, cr_ref r, uint64_t scope)
     if (op == CR_OP_BIND) t = ce_bind_scalar(w, r, scope), named = true;
     else if (ce_is_statement(w, r)) t = ce_compute(w, r), named = t.prec == CE_ATOM;
     else t = ce_scalar(w, r);
-    if (!named && t.s && (w->place[r] == CE_NAMED || strlen(t.s) > LONGEST)) {
+    if (!named && t.s && (w->place[r] == CE_NAMED || (strlen(t.s) > LONGEST && !root))) {
         const char *name = ce_fresh(w, "t");
         ce_line(w, "const %s %s = %s;", shape_of(w->g, r)->dtype == CR_BOOL ? "int" : "double", name, t.s);
         t = ce_make(name, CE_ATOM);
@@ -310,7 +310,7 @@ void ce_block(ce *w, cr_ref root, uint64_t scope)
         cr_op op = op_of(w->g, r);
         if (w->v[r].text.s || w->v[r].array || (w->depends[r] & ~scope) || (w->only && !w->only[r])) continue;
         if (shape_of(w->g, r)->rank == 0) {
-            if (op_get(op)->kind != KIND_LEAF) write_number(w, r, scope);
+            if (op_get(op)->kind != KIND_LEAF) write_number(w, r, r == root, scope);
         } else if (w->place[r] == CE_STORED && !ce_scanned(w, r)) {
             const cr_shape *s = shape_of(w->g, r);
             const char *name = r == w->target ? w->target_name

@@ -404,6 +404,7 @@ const char *ce_scratch_new(ce *w, cr_dim size)
     int64_t n = -1;
     const char *name = ce_fresh(w, "t");
     size = ce_most(w, size);
+    ce_check(w, false, 1, &size);
     if (!dim_value(w->g->dims, size, &n)) n = -1;
     ce_scratch_add(w, name, ce_dim_in(w, size, CE_ADD), n);
     return name;
