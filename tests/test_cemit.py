@@ -323,9 +323,48 @@ def check_cases():
     print(f"{len(cases)} cases")
 
 
+def check_out_of_range():
+    """Status 2, and nothing is written."""
+    let = "x : R^n, w[1..N] : R"
+    texts = {"x[j]": ("x[j]^2", "x[j]"), "x[3]": ("x[3]*x[1]", "x"), "w[k]": ("w[k]^2*x[1]", "w[k]")}
+    cases = []
+    for name, at in [("x[j]", {"n": 2, "j": j}) for j in (0, -1, 3)] + [("x[3]", {"n": 2})] + [
+            ("w[k]", {"n": 2, "N": 2, "k": k}) for k in (0, 3)]:
+        expr, wrt = texts[name]
+        source = ask("derive", "-e", expr, "--let", let, "--wrt", wrt, "--format", "c")[0]["c"]
+        wanted = np.zeros(2 if wrt == "x" else ())
+        cases.append(Case(source, {"x": [1, 2], "w": [1, 2], **at}, 0, wanted, f"{name}, {at}"))
+    with tempfile.TemporaryDirectory() as folder:
+        for number, name, line in built(pathlib.Path(folder), cases, FLAGS["sanitizers"]):
+            status, *got = line.split()
+            assert status == "2" and set(got) == {"0"}, f"{cases[number].where}: {name} {line}\n{cases[number].source}"
+
+
+def check_one_file():
+    """Sources of several queries one after the other are one C file."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("sheet-11/task1", "sheet-11/task2", "matrices", "softmax"):
+            path = pathlib.Path(folder) / "all.c"
+            p = subprocess.run([PROGRAM, "derive", SOURCE / f"examples/{name}.cr", "--format", "c"],
+                               capture_output=True, text=True, check=True)
+            path.write_text(p.stdout)
+            p = subprocess.run([*CC, *STRICT, "-O2", "-c", path, "-o", path.with_suffix(".o")], capture_output=True,
+                               text=True)
+            assert p.returncode == 0, f"{name}: {p.stderr}"
+
+
+def check_one_scan():
+    """The derivative by all weights of a chain takes no loop inside of a loop."""
+    for skip in ("", "def o[N] = tanh(w[N]*o[N-1] + o[1])\n"):
+        text = f"let x : R, w[1..N] : R\ndef o[0] = x\ndef o[i] = tanh(w[i]*o[i-1]) for i in 1..N\n{skip}"
+        source = ask("derive", "-", "--format", "c", text=text + "derive o[N] wrt w\n")[0]["c"]
+        depth = [len(line) - len(line.lstrip()) for line in re.findall(r"(?m)^ +for .*{$", source)]
+        assert len(depth) >= 3 and max(depth) <= 8, source
+
+
 def main():
     failed = 0
-    for check in (check_cases,):
+    for check in (check_out_of_range, check_one_file, check_one_scan, check_cases):
         try:
             check()
         except AssertionError as e:
