@@ -216,7 +216,10 @@ static void find_places(ce *w)
     enum { DEEPEST = 12 }; /* of expressions in one another */
     cr_graph *g = w->g;
     uint8_t *depth = mem_zalloc(w->n, 1);
-    if (!depth) return ce_fail(w, CR_ENOMEM, "out of memory");
+    if (!depth) {
+        ce_fail(w, CR_ENOMEM, "out of memory");
+        return;
+    }
     for (size_t i = 0; i < w->n_cone; i++) {
         cr_ref r = w->cone[i], only = 0;
         const cr_node *nd = node(g, r);
