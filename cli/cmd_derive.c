@@ -5,12 +5,20 @@
 
 static const char *format_name(unsigned bit)
 {
-    return bit == CR_TEXT ? "text" : bit == CR_UNICODE ? "unicode" : bit == CR_LATEX ? "latex" : "numpy";
+    return bit == CR_TEXT      ? "text"
+           : bit == CR_UNICODE ? "unicode"
+           : bit == CR_LATEX   ? "latex"
+           : bit == CR_NUMPY   ? "numpy"
+                               : "c";
 }
 
 static const char *form_of(const cr_derivation *d, unsigned bit)
 {
-    return bit == CR_TEXT ? d->text : bit == CR_UNICODE ? d->unicode : bit == CR_LATEX ? d->latex : d->numpy;
+    return bit == CR_TEXT      ? d->text
+           : bit == CR_UNICODE ? d->unicode
+           : bit == CR_LATEX   ? d->latex
+           : bit == CR_NUMPY   ? d->numpy
+                               : d->c;
 }
 
 static const char *condition_of(const cr_condition *c, unsigned bit)
@@ -29,7 +37,7 @@ static json_t *result_json(const options *o, const cr_derivation *d)
     json_object_set_new(r, "unicode", json_text(d->unicode));
     json_object_set_new(r, "latex", json_text(d->latex));
     json_object_set_new(r, "numpy", json_text(d->numpy));
-    json_object_set_new(r, "c", json_null());
+    json_object_set_new(r, "c", json_text(d->c));
     for (size_t i = 0; i < d->rank; i++) json_array_append_new(shape, json_size(d->shape[i]));
     for (size_t i = 0; i < d->n_free; i++) {
         const cr_index_range *f = &d->free_index[i];
@@ -153,11 +161,15 @@ static void print_report(const cr_derivation *d, unsigned bit, bool first)
     print_steps(d, bit);
 }
 
-/* LaTeX and NumPy: what one would paste, all else as comments of that language. */
+/* LaTeX, NumPy and C: what one would paste, all else as comments of that language. */
 static void print_source(const cr_derivation *d, unsigned bit, bool first)
 {
     const char *comment = bit == CR_LATEX ? "% " : "# ";
     if (!first) putchar('\n');
+    if (bit == CR_C) { /* says all that in a comment of its own */
+        fputs(d->c, stdout);
+        return;
+    }
     printf("%s%s\n", comment, d->query);
     for (size_t i = 0; i < d->n_defined; i++)
         printf("%sdefined %swhere %s\n", comment, d->defined[i].sufficient ? "at least " : "",
@@ -191,7 +203,7 @@ static void print_result(const options *o, const cr_derivation *d, const unsigne
         for (size_t i = 0; i < n; i++) term_lines(INK_PLAIN, form_of(d, bit[i]), 0);
     } else if (n > 1) {
         print_many(d, bit, n, first);
-    } else if (*bit & (CR_LATEX | CR_NUMPY)) {
+    } else if (*bit & (CR_LATEX | CR_NUMPY | CR_C)) {
         print_source(d, *bit, first);
     } else {
         print_report(d, *bit, first);
@@ -207,7 +219,7 @@ int cmd_derive(session *s)
     unsigned by_terminal = human && term_unicode() ? CR_UNICODE : CR_TEXT;
     const unsigned *bit = o->n_formats ? o->format : &by_terminal;
     size_t n = o->n_formats ? o->n_formats : 1;
-    unsigned asked = 0, extra = s->doc ? CR_TEXT | CR_UNICODE | CR_LATEX | CR_NUMPY : 0;
+    unsigned asked = 0, extra = s->doc ? CR_TEXT | CR_UNICODE | CR_LATEX | CR_NUMPY | CR_C : 0;
     for (size_t i = 0; i < n; i++) asked |= bit[i];
     asked |= (o->steps ? CR_STEPS : 0) | (o->gradient ? CR_GRADIENT : 0);
     json_t *results = json_array();
@@ -216,9 +228,11 @@ int cmd_derive(session *s)
     for (size_t i = 0; i < s->n && status == EXIT_DONE; i++) {
         cr_derivation *d = NULL;
         cr_status c = cr_program_derive(s->p, s->statement[i], asked | extra, o->form, &d);
-        if (c == CR_EUNSUPPORTED && extra & ~asked & CR_NUMPY) { /* has no NumPy form: null, unless it was asked for */
+        /* what has no NumPy or no C form: null, unless that was asked for */
+        static const unsigned less[] = {CR_C, CR_NUMPY, CR_NUMPY | CR_C};
+        for (size_t k = 0; k < sizeof less / sizeof *less && c == CR_EUNSUPPORTED && extra & ~asked & less[k]; k++) {
             cr_program_clear_error(s->p);
-            c = cr_program_derive(s->p, s->statement[i], asked | (extra & ~CR_NUMPY), o->form, &d);
+            c = cr_program_derive(s->p, s->statement[i], asked | (extra & ~less[k]), o->form, &d);
         }
         if (c != CR_OK) {
             status = session_fail(s);

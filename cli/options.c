@@ -59,10 +59,8 @@ static bool format_word(options *o, const char *s, size_t n)
     static const struct {
         const char *name;
         unsigned bit;
-    } table[] = {{"text", CR_TEXT}, {"unicode", CR_UNICODE}, {"latex", CR_LATEX}, {"numpy", CR_NUMPY}};
-    if (is_word(s, n, "c"))
-        return usage(o, "--format c is not available in this version: the C emitter comes with the "
-                        "runtime");
+    } table[] = {{"text", CR_TEXT}, {"unicode", CR_UNICODE}, {"latex", CR_LATEX}, {"numpy", CR_NUMPY},
+                 {"c", CR_C}};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         if (!is_word(s, n, table[i].name)) continue;
         for (size_t k = 0; k < o->n_formats; k++)
@@ -129,7 +127,7 @@ static const struct option_row {
     {O_LET, "--let", "DECLS", CMD_ALL, "declarations, as after `let`: \"x : R^n, W : R^{m x n}\""},
     {O_WRT, "--wrt", "VARS", CMD_ALL, "with respect to: \"x[j]\", \"W\", \"x, x\" for the second derivative"},
     {O_FORMAT, "--format", "LIST", CMD_DERIVE | CMD_EXPLAIN,
-     "text, unicode, latex, numpy (explain: one of the first three)"},
+     "text, unicode, latex, numpy, c (explain: one of the first three)"},
     {O_FORM, "--form", "FORM", CMD_DERIVE | CMD_CHECK,
      "auto, component or matrix; gradient: (G + G')/2 for symmetric variables"},
     {O_STEPS, "--steps", NULL, CMD_DERIVE, "the derivation, rule by rule"},
@@ -239,7 +237,7 @@ static bool consistent(options *o)
     if (!o->file && !o->expr) return usage(o, "%s what? Give FILE.cr, or -e EXPR with --let", o->name);
     if (o->expr && !o->wrt && o->command != CMD_EVAL)
         return usage(o, "%s -e needs --wrt: with respect to what?", o->name);
-    if (o->command == CMD_EXPLAIN && (o->n_formats > 1 || (o->n_formats && o->format[0] == CR_NUMPY)))
+    if (o->command == CMD_EXPLAIN && (o->n_formats > 1 || (o->n_formats && o->format[0] & (CR_NUMPY | CR_C))))
         return usage(o, "explain writes one format: text, unicode or latex");
     if (o->wrt && !o->expr) return usage(o, "--wrt belongs to -e; a file says `wrt` in its statements");
     return true;

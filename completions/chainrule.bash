@@ -11,7 +11,7 @@ _chainrule()
     fi
     case $prev in
         --format)
-            local formats="text unicode latex numpy"
+            local formats="text unicode latex numpy c"
             [[ $command == explain ]] && formats="text unicode latex"
             COMPREPLY=($(compgen -W "$formats" -- "$cur"))
             return ;;

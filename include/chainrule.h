@@ -338,6 +338,16 @@ CR_API void cr_slab_free(cr_slab *s);          /* s may be NULL */
 /* in[i] points to input i, out[i] to room for output i, as float or double by the precision. No output may overlap an
  * input or another output. CR_EARG: the slab is too small for p. */
 CR_API cr_status cr_run(const cr_plan *p, cr_slab *s, const void *const *in, void *const *out);
+/* ---- source ------------------------------------------------------------------------------------ */
+
+/* One dependency-free C99 file with the function `int NAME(...)` that computes n expressions together, what they share
+ * once. Its arguments, described in the comment that the file begins with: the variables by name (a number as
+ * double, anything else as const double *, row-major), the sizes and integers that it needs as ptrdiff_t, unknown
+ * functions as double (*)(unsigned order, double z), then for each expression `double *` of its output's name, NULL:
+ * not asked for. Kinks stay branches. Outputs must not overlap inputs. The text is the caller's: cr_string_free. */
+CR_API cr_status cr_emit_c(cr_graph *g, const char *name, unsigned n, const cr_ref *out, const char *const *out_name,
+                           char **text);
+CR_API void cr_string_free(char *s);
 
 /* ---- programs ---------------------------------------------------------------------------------- */
 /* A text of the formula language, its statements turned into results. Results are the caller's (free them with the
@@ -382,7 +392,8 @@ enum {
     CR_LATEX = 4,
     CR_NUMPY = 8,   /* source of a Python function */
     CR_STEPS = 16,  /* rule by rule */
-    CR_GRADIENT = 32 /* symmetric variables: (G + G')/2, the gradient in the space of symmetric matrices */
+    CR_GRADIENT = 32, /* symmetric variables: (G + G')/2, the gradient in the space of symmetric matrices */
+    CR_C = 64        /* source of a C99 function */
 };
 typedef enum cr_form { CR_FORM_AUTO, CR_FORM_COMPONENT, CR_FORM_MATRIX } cr_form;
 
@@ -398,7 +409,7 @@ typedef struct cr_formula { const char *text, *unicode, *latex; } cr_formula;
 
 typedef struct cr_derivation {
     const char *query;
-    const char *text, *unicode, *latex, *numpy; /* NULL: not asked for */
+    const char *text, *unicode, *latex, *numpy, *c; /* NULL: not asked for */
     size_t rank;
     const char *const *shape; /* sizes as text: numbers or expressions of symbols */
     size_t n_free;

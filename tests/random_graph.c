@@ -262,7 +262,8 @@ static bool keeps_exact(const cr_graph *g, cr_ref r)
     case CR_OP_PARAM: case CR_OP_INT: case CR_OP_ONEHOT: case CR_OP_IDENTITY: case CR_OP_IOTA: case CR_OP_ADD:
     case CR_OP_EINSUM: case CR_OP_RESHAPE: case CR_OP_STACK: case CR_OP_MAXR: case CR_OP_MINR: case CR_OP_PRODR:
     case CR_OP_RELU: case CR_OP_ABS: case CR_OP_SIGN: case CR_OP_STEP: case CR_OP_MAX2: case CR_OP_MIN2:
-    case CR_OP_SELECT: case CR_OP_NORM1: case CR_OP_NORM_INF:
+    case CR_OP_SELECT: case CR_OP_NORM1: case CR_OP_NORM_INF: case CR_OP_CONV: case CR_OP_WINDOW: case CR_OP_MAXPOOL:
+    case CR_OP_MAXTIES: case CR_OP_GATHER: case CR_OP_SCATTER:
         return true;
     default: return op_get(op_of(g, r))->kind == KIND_CMP;
     }
@@ -286,6 +287,10 @@ static bool hangs(cr_op op, const exec_array *a, const exec_array *b)
             break;
         case CR_OP_DIV:
             if (fabs(y) < near) return true;
+            break;
+        case CR_OP_MAXTIES: case CR_OP_MAXPICK:
+            for (size_t j = 0; j < i; j++)
+                if (fabs(x - a->value[j]) < near) return true;
             break;
         case CR_OP_ASIN: case CR_OP_ACOS:
             if (fabs(fabs(x) - 1) < near) return true;

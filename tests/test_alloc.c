@@ -70,7 +70,7 @@ static cr_status derive(cr_program *p)
     cr_status s = CR_OK;
     bool recurrence = strstr(text, "[N]"); /* not in NumPy yet */
     for (int i = 0; i < 3 && s == CR_OK; i++) {
-        unsigned all = CR_UNICODE | CR_LATEX | CR_STEPS | (recurrence ? 0u : CR_NUMPY);
+        unsigned all = CR_UNICODE | CR_LATEX | CR_STEPS | CR_C | (recurrence ? 0u : CR_NUMPY);
         unsigned flags = CR_TEXT | (i == 0 ? all : i == 1 ? CR_GRADIENT : 0u);
         s = cr_program_derive(p, 0, flags, forms[i], &d);
         if (s == CR_OK) assert_true(d->text && *d->text);

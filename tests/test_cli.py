@@ -274,7 +274,7 @@ class Usage(Case):
 
     def test_values_of_options(self):
         self.fails(2, "derive", "--format", "text,pdf", "t.cr", says="pdf")
-        self.fails(2, "derive", "--format", "c", "t.cr", says="not available")
+        self.fails(2, "explain", "--format", "c", "t.cr", says="one format")
         self.fails(2, "derive", "--form", "round", "t.cr", says="round")
         self.fails(2, "check", "--points", "-3", "t.cr", says="--points")
         self.fails(2, "check", "--points", "many", "t.cr", says="many")
@@ -346,10 +346,10 @@ class Derive(Case):
                 "steps"}
         for r in d["results"]:
             self.assertEqual(set(r), keys)
-            self.assertIsNone(r["c"])
-            for key in ("text", "unicode", "latex", "numpy"):
+            for key in ("text", "unicode", "latex", "numpy", "c"):
                 self.assertTrue(r[key], key)
             self.assertIn("def derivative(", r["numpy"])
+            self.assertRegex(r["c"], r"(?m)^int derive\d+\(")
             for c in r["defined"]:
                 self.assertEqual(set(c), {"text", "latex", "kind", "about"})
                 self.assertIn(c["kind"], ("exact", "sufficient"))
@@ -398,8 +398,9 @@ class Derive(Case):
         self.assertTrue(run(*args, "--format", "latex").stdout.startswith("% derive"))
         source = run(*args, "--format", "numpy").stdout
         compile(source, "numpy", "exec")
-        both = run(*args, "--format", "text,unicode,latex,numpy").stdout
-        for name in ("text", "unicode", "latex", "numpy"):
+        self.assertTrue(run(*args, "--format", "c").stdout.startswith("/* derive"))
+        both = run(*args, "--format", "text,unicode,latex,numpy,c").stdout
+        for name in ("text", "unicode", "latex", "numpy", "c"):
             self.assertIn(name, both)
         bare = run(*args, "--quiet").stdout
         self.assertEqual(bare.count("\n"), 1)

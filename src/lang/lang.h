@@ -76,4 +76,20 @@ cr_status lang_print_rule(cr_graph *g, cr_family f, const family_piece *p, lang_
  * order; free: the statement's free indices. */
 cr_status lang_print_numpy(cr_graph *g, cr_ref a, size_t n_free, const lang_free_index *free_index, strbuf *b);
 
+/* What a C function computes: n outputs by name, together. */
+typedef struct lang_c {
+    const char *function, *comment; /* comment: lines for its head; NULL: none */
+    unsigned n;
+    const cr_ref *out;
+    const char *const *name;
+    size_t n_free;
+    const lang_free_index *free_index;
+} lang_c;
+/* Source of one C99 file with that function, which is described in front of it. */
+cr_status lang_print_c(cr_graph *g, const lang_c *what, strbuf *b);
+
+/* The least lo, or the greatest hi, of all definitions of these families: the candidates that are not known to be
+ * beaten. *d is mem_alloc'ed. False: error set. */
+bool lang_family_ends(cr_graph *g, size_t n, const cr_family *list, bool lowest, cr_dim **d, size_t *n_d);
+
 #endif

@@ -244,38 +244,12 @@ py_text py_choice(py *w, cr_ref r, uint64_t scope)
 
 /* ---- the loop ---------------------------------------------------------------------------------- */
 
-/* The least lo, or the greatest hi, of all pieces: the candidates that are not known to be beaten. */
+/* The least lo, or the greatest hi, of all pieces. */
 static const char *outermost(py *w, bool lowest)
 {
-    cr_graph *g = w->g;
-    const py_families *f = w->families;
-    cr_dim *kept = NULL;
-    size_t n = 0, cap = 0;
-    for (size_t i = 0; i < f->n; i++)
-        for (size_t k = 0; k < g->family[f->list[i]].n_pieces; k++) {
-            const family_piece *p = &g->family[f->list[i]].piece[k];
-            cr_dim d = lowest ? p->lo : p->hi;
-            bool beaten = false;
-            size_t left = 0;
-            for (size_t j = 0; j < n; j++) {
-                cr_dim gap = lowest ? dim_sub(g->dims, d, kept[j]) : dim_sub(g->dims, kept[j], d);
-                int64_t least;
-                beaten = beaten || (family_least(g, gap, &least) && least >= 0);
-            }
-            for (size_t j = 0; j < n && !beaten; j++) {
-                cr_dim gap = lowest ? dim_sub(g->dims, kept[j], d) : dim_sub(g->dims, d, kept[j]);
-                int64_t least;
-                if (!family_least(g, gap, &least) || least < 0) kept[left++] = kept[j];
-            }
-            if (beaten) continue;
-            n = left;
-            if (!VEC_RESERVE(kept, cap, n + 1)) {
-                mem_free(kept);
-                pr_fail(&w->p, CR_ENOMEM, "out of memory");
-                return "";
-            }
-            kept[n++] = d;
-        }
+    cr_dim *kept;
+    size_t n;
+    if (!lang_family_ends(w->g, w->families->n, w->families->list, lowest, &kept, &n)) return "";
     strbuf b;
     unsigned prec;
     sb_init(&b);

@@ -1,4 +1,4 @@
-/* Definitions of families as text: o[i] = sigma(s[i]) for i in 1..N. */
+/* Definitions of families as text: o[i] = sigma(s[i]) for i in 1..N; and the range of all of them. */
 #include "lang/print.h"
 
 #include <string.h>
@@ -45,4 +45,38 @@ cr_status lang_print_rule(cr_graph *g, cr_family f, const family_piece *piece, l
     }
     sb_free(&name);
     return s;
+}
+
+bool lang_family_ends(cr_graph *g, size_t n, const cr_family *list, bool lowest, cr_dim **d, size_t *n_d)
+{
+    cr_dim *kept = NULL;
+    size_t cap = 0;
+    *n_d = 0;
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < g->family[list[i]].n_pieces; k++) {
+            const family_piece *p = &g->family[list[i]].piece[k];
+            cr_dim end = lowest ? p->lo : p->hi;
+            bool beaten = false;
+            size_t left = 0;
+            for (size_t j = 0; j < *n_d; j++) {
+                cr_dim gap = lowest ? dim_sub(g->dims, end, kept[j]) : dim_sub(g->dims, kept[j], end);
+                int64_t least;
+                beaten = beaten || (family_least(g, gap, &least) && least >= 0);
+            }
+            for (size_t j = 0; j < *n_d && !beaten; j++) {
+                cr_dim gap = lowest ? dim_sub(g->dims, kept[j], end) : dim_sub(g->dims, end, kept[j]);
+                int64_t least;
+                if (!family_least(g, gap, &least) || least < 0) kept[left++] = kept[j];
+            }
+            if (beaten) continue;
+            *n_d = left;
+            if (!VEC_RESERVE(kept, cap, left + 1)) {
+                mem_free(kept);
+                graph_fail(g, CR_ENOMEM, "out of memory");
+                return false;
+            }
+            kept[(*n_d)++] = end;
+        }
+    *d = kept;
+    return true;
 }

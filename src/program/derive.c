@@ -68,6 +68,40 @@ static bool put_forms(cr_program *p, derivation *d, const lang_statement *st, co
     return true;
 }
 
+/* `derivative`, with its number where the program has several. */
+static bool put_c(cr_program *p, derivation *d, const lang_statement *st, size_t i, cr_ref exact)
+{
+    const cr_ref out[2] = {st->expr, exact};
+    static const char *const name[2] = {"value", "derivative"};
+    size_t at = 0, all = 0;
+    for (size_t k = 0; k < cr_program_count(p); k++) {
+        if (prog_statement(p, k)->n_wrt == 0) continue;
+        all++;
+        at += k <= i;
+    }
+    strbuf b, comment, function;
+    sb_init(&b);
+    sb_init(&comment);
+    sb_init(&function);
+    sb_puts(&function, "derive");
+    if (all > 1) sb_printf(&function, "%zu", at);
+    sb_puts(&comment, st->query);
+    for (size_t k = 0; k < d->out.n_defined; k++) {
+        const cr_condition *c = &d->out.defined[k];
+        sb_printf(&comment, "\n%s %swhere %s", c->existence ? "exists" : "defined", c->sufficient ? "at least " : "",
+                  c->text);
+    }
+    if (d->out.n_defined == 0) sb_puts(&comment, "\ndefined everywhere");
+    for (size_t k = 0; k < d->out.n_assumes; k++) sb_printf(&comment, "\nassumes %s", d->out.assumes[k]);
+    lang_c what = {sb_str(&function), sb_str(&comment), 2, out, name, st->n_free, st->free_index};
+    cr_status s = comment.status || function.status ? prog_oom(p) : lang_print_c(p->g, &what, &b);
+    if (s == CR_OK && !(d->out.c = result_buffer(&d->mem, &b))) s = prog_oom(p);
+    sb_free(&b);
+    sb_free(&comment);
+    sb_free(&function);
+    return s == CR_OK;
+}
+
 static bool put_shape(cr_program *p, derivation *d, const lang_statement *st, cr_ref exact)
 {
     const cr_shape *s = shape_of(p->g, exact);
@@ -282,7 +316,7 @@ cr_status cr_program_derive(cr_program *p, size_t i, unsigned flags, cr_form for
     if (s == CR_OK && !(d->out.query = result_text(&d->mem, st->query))) s = prog_oom(p);
     bool ok = s == CR_OK && put_forms(p, d, st, &r, flags, form) && put_shape(p, d, st, r.exact) &&
               put_conditions(p, d, &r, flags) && put_recursion(p, d, &r) && put_steps(p, d, &r, form) &&
-              put_assumptions(p, d, st, r.exact);
+              put_assumptions(p, d, st, r.exact) && (!(flags & CR_C) || put_c(p, d, st, i, r.exact));
     if (!ok && s == CR_OK) s = cr_graph_status(p->g);
     calc_result_free(&r);
     if (s == CR_OK)
