@@ -187,7 +187,7 @@ static double least(kern_map_fn *f, size_t n, void *out, const void *a, const vo
 
 static void bench(const bool *chosen)
 {
-    static double memory[4][1024 + 8];
+    static _Alignas(64) double memory[4][1024 + 8];
     printf("ns per element at n = 8 KiB, and per call of n = 1\n%-11s %5s", "", "");
     for (kern_level level = KERN_PLAIN; level <= kern_best(); level++) printf(" %8s (n = 1)", level_name(level));
     printf("\n");
