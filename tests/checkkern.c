@@ -31,7 +31,7 @@ static const double stated[KERN_OPS][KERN_DTYPES] = {
 static double limit_of(kern_dtype t, kern_op op, kern_level level)
 {
     if (op == KERN_GELU && t == KERN_F64 && level == KERN_PLAIN) {
-        return 20; /* z times a subnormal erfc */
+        return 40; /* z times a subnormal erfc */
     }
     return stated[op][t] > 0 ? stated[op][t] : 0.501;
 }
