@@ -21,8 +21,8 @@
 /* The stated errors in ULP, by dtype; what is not named is rounded once, which is 0.5. */
 static const double stated[KERN_OPS][KERN_DTYPES] = {
     [KERN_EXP] = {2, 4},      [KERN_LOG] = {2, 4},     [KERN_TANH] = {2, 4},     [KERN_SIGMOID] = {2, 4},
-    [KERN_ERF] = {2, 4},      [KERN_DSIGMOID] = {3, 4}, [KERN_DTANH] = {3, 4},   [KERN_SOFTPLUS] = {2, 4},
-    [KERN_SILU] = {3, 4},     [KERN_GELU] = {4, 4},    [KERN_ELU] = {2, 4},      [KERN_SELU] = {3, 4},
+    [KERN_ERF] = {2, 4},      [KERN_DSIGMOID] = {3, 5}, [KERN_DTANH] = {3, 5},   [KERN_SOFTPLUS] = {2, 4},
+    [KERN_SILU] = {4, 4},     [KERN_GELU] = {4, 4},    [KERN_ELU] = {2, 4},      [KERN_SELU] = {3, 4},
     [KERN_SIN] = {2, 4},      [KERN_COS] = {2, 4},     [KERN_TAN] = {4, 4},      [KERN_SINH] = {2, 4},
     [KERN_COSH] = {2, 4},     [KERN_ASIN] = {4, 4},    [KERN_ACOS] = {4, 4},     [KERN_ATAN] = {2, 4},
     [KERN_POW] = {2, 4},
@@ -31,7 +31,7 @@ static const double stated[KERN_OPS][KERN_DTYPES] = {
 static double limit_of(kern_dtype t, kern_op op, kern_level level)
 {
     if (op == KERN_GELU && t == KERN_F64 && level == KERN_PLAIN) {
-        return 20; /* z times a subnormal erfc */
+        return 40; /* z times a subnormal erfc */
     }
     return stated[op][t] > 0 ? stated[op][t] : 0.501;
 }
@@ -187,7 +187,7 @@ static double least(kern_map_fn *f, size_t n, void *out, const void *a, const vo
 
 static void bench(const bool *chosen)
 {
-    static double memory[4][1024 + 8];
+    static _Alignas(64) double memory[4][1024 + 8];
     printf("ns per element at n = 8 KiB, and per call of n = 1\n%-11s %5s", "", "");
     for (kern_level level = KERN_PLAIN; level <= kern_best(); level++) printf(" %8s (n = 1)", level_name(level));
     printf("\n");
