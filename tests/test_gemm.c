@@ -10,15 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static kern_level best(void)
-{
-#if defined(__x86_64__) && defined(__GNUC__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) return KERN_AVX512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return KERN_AVX2;
-#endif
-    return KERN_PLAIN;
-}
-
 static uint64_t seed;
 
 static uint64_t draw(uint64_t below)
@@ -254,7 +245,7 @@ static size_t some_size(void)
 static void random_shapes(bool simple, int count)
 {
     for (int i = 0; i < count; i++) {
-        gemm_options o = {.level = (kern_level)draw(best() + 1), .threads = 1 + (unsigned)draw(4),
+        gemm_options o = {.level = (kern_level)draw(kern_best() + 1), .threads = 1 + (unsigned)draw(4),
                           .deterministic = draw(2)};
         product p = product_new(draw(2) ? KERN_F32 : KERN_F64, draw(3) ? 1 : draw(5), some_size(), some_size(),
                                 some_size(), simple);
@@ -287,7 +278,7 @@ static void test_large(void **state)
     (void)state;
     seed = 3;
     for (size_t i = 0; i < sizeof size / sizeof *size; i++) {
-        for (unsigned level = 0; level <= best(); level++) {
+        for (unsigned level = 0; level <= kern_best(); level++) {
             for (unsigned t = 0; t < 2; t++) {
                 gemm_options o = {(kern_level)level, 1 + (unsigned)draw(5), true};
                 product p = product_new((kern_dtype)t, 1, size[i][0], size[i][1], size[i][2], draw(2));
@@ -305,7 +296,7 @@ static void test_not_finite(void **state)
     (void)state;
     seed = 4;
     for (size_t i = 0; i < sizeof size / sizeof *size; i++) {
-        for (unsigned level = 0; level <= best(); level++) {
+        for (unsigned level = 0; level <= kern_best(); level++) {
             gemm_options o = {(kern_level)level, 1, true};
             product p = product_new(KERN_F32, 1, size[i][0], size[i][1], size[i][2], true);
             p.shape.accumulate = false;
@@ -333,7 +324,7 @@ static void test_same_bits(void **state)
     (void)state;
     seed = 5;
     for (size_t i = 0; i < sizeof size / sizeof *size; i++) {
-        for (unsigned level = 0; level <= best(); level++) {
+        for (unsigned level = 0; level <= kern_best(); level++) {
             product p = product_new((kern_dtype)draw(2), size[i][0], size[i][1], size[i][2], size[i][3], true);
             p.shape.accumulate = false;
             size_t bytes = p.c.count * kern_size(p.shape.dtype);
@@ -382,7 +373,7 @@ static void test_concurrent(void **state)
     seed = 6;
     for (unsigned threads = 1; threads <= 2; threads++) {
         product p = product_new(KERN_F32, 1, 128, 128, 256, true);
-        gemm_options o = {best(), threads, true};
+        gemm_options o = {kern_best(), threads, true};
         gemm_plan plan;
         pthread_t id[CALLERS];
         caller q[CALLERS];

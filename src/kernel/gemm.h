@@ -25,7 +25,7 @@ typedef void gemm_finish(void *user, unsigned thread, size_t batch, size_t m0, s
 typedef struct gemm_options {
     kern_level level;
     unsigned threads;   /* at least 1; small products use fewer */
-    bool deterministic; /* the same bits for every number of threads: no sum is split among them */
+    bool deterministic; /* the same bits for every number of threads. No sum is split among them yet: always so */
 } gemm_options;
 
 /* The ways to compute a block of C: tiles of registers; if it has few rows, scalar products, or rows of B scaled and
@@ -40,8 +40,8 @@ typedef struct gemm_plan {
     const struct gemm_kernels *kernels;
     gemm_way way;
     bool transposed, pack_a, pack_b, buffer_c;
-    size_t mc, nc, kc;                       /* block: mc x nc of C, summed kc at a time */
-    size_t parts_batch, parts_m, parts_n;    /* their product is `threads` */
+    size_t mc, nc, kc;                         /* block: mc x nc of C, summed kc at a time */
+    size_t parts_batch, parts_m, parts_n;      /* their product is `threads` */
     size_t scratch_a, scratch_b, scratch_each; /* bytes of a thread: packed A, packed B, and all with its block of C */
 } gemm_plan;
 
