@@ -6,6 +6,7 @@
 enum {
     BLOCK_BYTES = 24 * 1024, /* of all registers together: they stay in the L1 cache */
     BLOCK_MIN = 64, BLOCK_MAX = 1024, /* entries */
+    FETCH_BYTES = 1 << 20,   /* of an operand that is too large to be in the L2 cache already */
     STREAM_BYTES = 32 << 20  /* a result beyond this goes past the caches */
 };
 
@@ -553,15 +554,26 @@ static bool choose_parts(compiler *c)
     return true;
 }
 
+/* The processor fetches ahead by itself, but not from page to page, and a block is often one. */
+static bool is_fetched(const compiler *c, const region_slot *s)
+{
+    const region *r = c->r;
+    size_t bytes = r->rows * r->columns * kern_size(r->dtype);
+    return s->kind == SLOT_MEMORY && !s->still && !s->row && s->view.source == SOURCE_VALUE && bytes >= FETCH_BYTES &&
+           c->p->value[s->view.value].producer != c->op[0]->group && is_contiguous(r, &s->view, r->rank);
+}
+
 static bool finish(compiler *c)
 {
     region *r = c->r;
     size_t size = kern_size(r->dtype);
     size_t full = (r->block_rows * r->block_columns * size + 63) / 64 * 64, row = (r->block_rows * size + 63) / 64 * 64;
     r->moving = mem_alloc((r->n_slot + 1) * sizeof *r->moving);
-    if (!r->moving) return plan_no_memory(c->p);
+    r->fetched = mem_alloc((r->n_slot + 1) * sizeof *r->fetched);
+    if (!r->moving || !r->fetched) return plan_no_memory(c->p);
     for (size_t i = 0; i < r->n_slot; i++) {
         region_slot *s = &r->slot[i];
+        if (is_fetched(c, s)) r->fetched[r->n_fetched++] = (uint32_t)i;
         if (s->kind == SLOT_REGISTER) s->offset = s->row ? c->n_full * full + s->offset * row : s->offset * full;
         if (s->kind == SLOT_MEMORY && !s->still) r->moving[r->n_moving++] = (uint32_t)i;
     }
@@ -628,5 +640,6 @@ void region_free(region *r)
     mem_free(r->sum);
     mem_free(r->constant);
     mem_free(r->moving);
+    mem_free(r->fetched);
     mem_free(r);
 }

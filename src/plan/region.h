@@ -69,6 +69,8 @@ struct region {
     bool by_columns; /* parts are ranges of columns, so that no two add to the same entry; else of blocks */
     uint32_t *moving; /* slots whose pointers change from block to block; then those that only a loop moves, too */
     size_t n_moving, n_looping;
+    uint32_t *fetched; /* slots that are read from one end of memory to the other: fetched a block ahead */
+    size_t n_fetched;
     region_slot *slot;
     size_t n_slot, slot_cap;
     region_instruction *code;

@@ -139,12 +139,24 @@ static void collect(const worker *w, const region_instruction *x, const block *b
     }
 }
 
+/* Instruction number k fetches its share of what the next block reads. */
+static void fetch(const worker *w, const block *b, size_t k)
+{
+    const region *r = w->r;
+    size_t bytes = b->n * w->size, from = bytes * k / r->n_code, to = bytes * (k + 1) / r->n_code;
+    for (size_t i = 0; i < r->n_fetched; i++) {
+        const char *next = (const char *)w->at[r->fetched[i]] + bytes;
+        for (size_t at = from / 64 * 64; at < to; at += 64) __builtin_prefetch(next + at, 0, 2);
+    }
+}
+
 static void run_block(const worker *w, const block *b)
 {
     const region *r = w->r;
     void **at = w->at;
     for (const region_instruction *x = r->code, *end = x + r->n_code; x < end; x++) {
         size_t n = x->row ? b->rows : b->n;
+        if (r->n_fetched) fetch(w, b, (size_t)(x - r->code));
         switch (x->code) {
         case REGION_MAP: x->map(n, at[x->out], at[x->a], at[x->b], at[x->c], x->attr); break;
         case REGION_LOAD: load(w, &r->slot[x->a], at[x->out], x->row ? b->row : b->from, n); break;
