@@ -265,6 +265,34 @@ static bool lower_elementwise(lower *l, cr_ref r, lower_tensor *out)
     return true;
 }
 
+/* The term without its factor -1, if it has one: a + (-1) b is a - b. */
+static cr_ref negated(lower *l, cr_ref r)
+{
+    cr_graph *g = l->g;
+    einsum_view e;
+    cr_ref operand[EINSUM_MAX_LABELS];
+    uint8_t label[EINSUM_MAX_LABELS * 4];
+    unsigned n = 0, n_label = 0;
+    bool found = false;
+    if (op_of(g, r) != CR_OP_EINSUM) return CR_NONE;
+    einsum_read(g, r, &e);
+    if (e.n < 2 || e.n > EINSUM_MAX_LABELS) return CR_NONE;
+    const uint32_t *at = e.labels;
+    for (uint32_t i = 0; i < e.n; i++) {
+        double v;
+        unsigned rank = shape_of(g, e.operand[i])->rank;
+        if (!found && rank == 0 && is_const(g, e.operand[i], &v) && v == -1) {
+            found = true;
+            continue;
+        }
+        if (n_label + rank > sizeof label) return CR_NONE;
+        operand[n++] = e.operand[i];
+        for (unsigned k = 0; k < rank; k++) label[n_label++] = (uint8_t)at[k];
+        at += rank;
+    }
+    return found ? cr_einsum(g, n, operand, label, e.rank, e.size) : CR_NONE;
+}
+
 static bool lower_add(lower *l, cr_ref r, lower_tensor *out)
 {
     uint32_t n = node(l->g, r)->n_in;
@@ -274,12 +302,16 @@ static bool lower_add(lower *l, cr_ref r, lower_tensor *out)
     if (!exec_shape(l->env, r, dim, &entries)) return false;
     lower_tensor sum = *lower_input(l, in_of(l->g, r, 0));
     for (uint32_t i = 1; i < n; i++) {
-        const lower_tensor *t[2] = {&sum, lower_input(l, in_of(l->g, r, i))};
+        cr_ref minus = negated(l, in_of(l->g, r, i));
+        lower_tensor term;
+        if (!minus) term = *lower_input(l, in_of(l->g, r, i));
+        else if (!lower_expression(l, minus, &term)) return false;
+        const lower_tensor *t[2] = {&sum, &term};
         lower_frame f;
         lower_view in[2], v;
         if (!lower_frame_init(l, &f, 2, t, rank, dim)) return false;
         for (unsigned k = 0; k < 2; k++) lower_view_of(l, &f, t[k], NULL, &in[k]);
-        if (!lower_map(l, &f, KERN_ADD, 0, 2, in, &v)) return false;
+        if (!lower_map(l, &f, minus ? KERN_SUB : KERN_ADD, 0, 2, in, &v)) return false;
         lower_tensor_of(&f, &v, rank, &sum);
     }
     *out = sum;
@@ -457,14 +489,16 @@ static bool lower_call(lower *l, cr_ref r, lower_tensor *out)
     exec_callback call = *c;
     lower_frame f;
     lower_view in, v;
+    lower_forget(l); /* the copy is to be a new one: it becomes the call */
     if (!elementwise_frame(l, r, 1, &f, &in) || !lower_copy(l, &f, &in, &v)) return false;
-    if (v.source == SOURCE_VALUE) { /* the copy becomes the call */
+    if (v.source == SOURCE_VALUE) {
         plan_body *b = f.loop != PLAN_NONE ? l->loop : &l->plan->body;
         plan_op *x_op = &b->op[b->n_op - 1];
         x_op->kind = PLAN_CALL;
         x_op->u.call.fn = call.fn;
         x_op->u.call.user = call.user;
         x_op->u.call.order = order;
+        lower_forget(l);
     }
     lower_tensor_of(&f, &v, shape_of(l->g, r)->rank, out);
     return true;
@@ -524,6 +558,7 @@ static bool lower_output(lower *l, cr_ref r, uint32_t index)
         lower_view in, out;
         if (!lower_frame_init(l, &f, 0, NULL, t->rank, t->dim)) return false;
         lower_view_of(l, &f, &whole, NULL, &in);
+        lower_forget(l); /* the copy is to be a new one */
         if (!lower_copy(l, &f, &in, &out)) return false;
         whole.value = out.value;
     } else if (!port->n) {
@@ -544,6 +579,7 @@ static void lower_clear(lower *l)
     mem_free(l->axis);
     mem_free(l->guarded);
     mem_free(l->mark);
+    mem_free(l->known);
     for (size_t i = 0; i < l->n_family; i++) {
         mem_free(l->family[i].lo);
         mem_free(l->family[i].hi);

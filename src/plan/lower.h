@@ -63,6 +63,12 @@ typedef struct lower_family {
     lower_tensor *member; /* what the piece gives, once that is known */
 } lower_family;
 
+typedef struct lower_known { /* an operation, by what it computes */
+    plan_body *body;
+    uint32_t hash;
+    size_t op;
+} lower_known;
+
 typedef struct lower {
     cr_plan *plan;
     cr_graph *g;
@@ -83,6 +89,8 @@ typedef struct lower {
     size_t n_family;
     plan_body *loop; /* being filled; NULL: none */
     uint32_t loop_axis; /* an axis of it: what reads the tables of its families depends on it */
+    lower_known *known; /* open addressing */
+    size_t n_known, n_known_slots;
     unsigned lenient; /* inside of ranges that are longer than asked for: an index out of range is no error */
     unsigned nesting;
 } lower;
@@ -109,6 +117,8 @@ lower_view lower_number(double v);
 /* A view over the first n_context + rank axes of f as a tensor with `rank` axes of its own. */
 void lower_tensor_of(const lower_frame *f, const lower_view *v, unsigned rank, lower_tensor *t);
 
+/* Operations so far are not to be used again: tables that they have read are not what they were. */
+void lower_forget(lower *l);
 /* out = op(in...) over all axes of f. */
 bool lower_map(lower *l, const lower_frame *f, kern_op op, double attr, unsigned n, const lower_view *in,
                lower_view *out);

@@ -176,6 +176,7 @@ static bool read_operands(einsum *e)
     return true;
 }
 
+/* Does v change along axis k? */
 static bool has(const lower_frame *f, const lower_view *v, unsigned k) { return f->size[k] > 1 && v->stride[k] != 0; }
 
 /* ---- a product of two ---------------------------------------------------------------------------- */
@@ -294,24 +295,39 @@ static bool emit_product(lower *l, const lower_frame *f, group *batch, group *m,
     return true;
 }
 
-/* sum over `summed` of a b */
-static bool multiply(lower *l, const lower_frame *f, const bool *summed, const lower_view *a, const lower_view *b,
+/* v summed over what of `summed` only v has, and not `other`. */
+static bool sum_own(lower *l, const lower_frame *f, const bool *summed, const lower_view *other, lower_view *v)
+{
+    bool own[LOWER_AXES], any = false;
+    for (unsigned i = 0; i < f->n; i++) {
+        own[i] = summed[i] && has(f, v, i) && !has(f, other, i);
+        any |= own[i];
+    }
+    lower_view all = *v;
+    return !any || lower_fold(l, f, KERN_FOLD_SUM, own, &all, v);
+}
+
+/* sum over `summed` of x y */
+static bool multiply(lower *l, const lower_frame *f, const bool *summed, const lower_view *x, const lower_view *y,
                      lower_view *out)
 {
     group batch = {0}, m = {0}, n = {0}, k = {0};
-    bool sum = false;
+    bool sum = false, rest[LOWER_AXES] = {false};
     double work = 1;
+    lower_view left = *x, right = *y;
+    const lower_view *a = &left, *b = &right;
+    if (!sum_own(l, f, summed, y, &left) || !sum_own(l, f, summed, &left, &right)) return false;
     for (unsigned i = 0; i < f->n; i++) {
         bool in_a = has(f, a, i), in_b = has(f, b, i);
         if (!in_a && !in_b) continue;
         group *to = summed[i] ? &k : in_a && in_b ? &batch : in_a ? &m : &n;
         to->axis[to->n++] = (uint8_t)i;
-        sum |= summed[i];
+        sum |= rest[i] = summed[i];
         work *= (double)f->size[i];
     }
     if (!sum || work <= SMALL_PRODUCT || (m.n == 0 && n.n == 0)) {
         lower_view in[2] = {*a, *b}, v;
-        return lower_map(l, f, KERN_MUL, 0, 2, in, &v) && lower_fold(l, f, KERN_FOLD_SUM, summed, &v, out);
+        return lower_map(l, f, KERN_MUL, 0, 2, in, &v) && lower_fold(l, f, KERN_FOLD_SUM, rest, &v, out);
     }
     /* The rows of the result are contiguous along the axis that comes last in it. */
     unsigned last_m = m.n ? m.axis[m.n - 1] : 0, last_n = n.n ? n.axis[n.n - 1] : 0;

@@ -157,13 +157,16 @@ static bool lower_piece(lower *l, lower_family *f, const family_piece *p, int64_
     f->member = arena_alloc(&l->mem, sizeof *f->member);
     if (!f->member) return plan_no_memory(l->plan);
     *f->member = body;
-    return store_member(l, f, from, loop);
+    ok = store_member(l, f, from, loop);
+    lower_forget(l);
+    return ok;
 }
 
 /* Members from..to of all families, each of which has one definition there, or none. */
 static bool lower_segment(lower *l, int64_t from, int64_t to)
 {
     bool loop = to > from, ok = true;
+    lower_forget(l);
     plan_body *body = NULL;
     uint32_t *before = mem_alloc((l->n_family + 1) * sizeof *before);
     if (!before) return plan_no_memory(l->plan);
@@ -239,5 +242,6 @@ bool lower_families(lower *l, unsigned n_roots, const cr_ref *roots)
         ok = cut[i] == cut[i + 1] || lower_segment(l, cut[i], cut[i + 1] - 1);
     }
     mem_free(cut);
+    lower_forget(l);
     return ok;
 }

@@ -163,9 +163,96 @@ static bool fits(lower *l, const order *o, const int64_t *size)
     return true;
 }
 
-plan_op *lower_op(lower *l, const lower_frame *f)
+static plan_body *body_of(lower *l, const lower_frame *f)
 {
-    return plan_op_new(l->plan, f->loop != PLAN_NONE ? l->loop : &l->plan->body);
+    return f->loop != PLAN_NONE ? l->loop : &l->plan->body;
+}
+
+plan_op *lower_op(lower *l, const lower_frame *f) { return plan_op_new(l->plan, body_of(l, f)); }
+
+/* ---- the same once more ------------------------------------------------------------------------- */
+
+static uint32_t hash_number(uint32_t h, double v)
+{
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    return hash_word(hash_word(h, (uint32_t)bits), (uint32_t)(bits >> 32));
+}
+
+static uint32_t hash_op(const plan_op *x)
+{
+    uint32_t h = hash_word(x->kind, x->kind == PLAN_MAP ? (uint32_t)x->u.map.op : (uint32_t)x->u.fold);
+    if (x->kind == PLAN_MAP) h = hash_number(h, x->u.map.attr);
+    for (unsigned k = 0; k < x->rank; k++) h = hash_word(h, (uint32_t)x->dim[k]);
+    for (unsigned i = 0; i < x->n_in; i++) {
+        h = hash_number(hash_word(hash_word(h, x->in[i].value), (uint32_t)x->in[i].offset), x->in[i].number);
+        for (unsigned k = 0; k < x->rank; k++) h = hash_word(h, (uint32_t)x->in[i].stride[k]);
+    }
+    return h;
+}
+
+static bool same_operand(const plan_operand *a, const plan_operand *b)
+{
+    return a->source == b->source && a->value == b->value && !memcmp(&a->number, &b->number, sizeof a->number) &&
+           a->offset == b->offset && a->loop == b->loop && !memcmp(a->stride, b->stride, sizeof a->stride);
+}
+
+static bool same_op(const plan_op *a, const plan_op *b)
+{
+    bool same = a->kind == b->kind && a->rank == b->rank && a->n_in == b->n_in && a->axes == b->axes &&
+                a->leading == b->leading && !a->part && !b->part && !memcmp(a->dim, b->dim, sizeof a->dim);
+    if (same && a->kind == PLAN_MAP) {
+        same = a->u.map.op == b->u.map.op && !memcmp(&a->u.map.attr, &b->u.map.attr, sizeof a->u.map.attr);
+    } else if (same) {
+        same = a->u.fold == b->u.fold;
+    }
+    for (unsigned i = 0; same && i < a->n_in; i++) same = same_operand(&a->in[i], &b->in[i]);
+    return same;
+}
+
+void lower_forget(lower *l)
+{
+    if (l->n_known) memset(l->known, 0, l->n_known_slots * sizeof *l->known);
+    l->n_known = 0;
+}
+
+static bool grow_known(lower *l)
+{
+    size_t n = l->n_known_slots ? 2 * l->n_known_slots : 256;
+    lower_known *bigger = mem_zalloc(n, sizeof *bigger);
+    if (!bigger) return plan_no_memory(l->plan);
+    for (size_t i = 0; i < l->n_known_slots; i++) {
+        if (!l->known[i].body) continue;
+        size_t at = l->known[i].hash & (n - 1);
+        while (bigger[at].body) at = (at + 1) & (n - 1);
+        bigger[at] = l->known[i];
+    }
+    mem_free(l->known);
+    l->known = bigger;
+    l->n_known_slots = n;
+    return true;
+}
+
+/* x as an operation of the plan, and its value; what has been computed already is not computed again. */
+static bool emit(lower *l, const lower_frame *f, const plan_op *x, size_t entries, uint32_t *value)
+{
+    plan_body *b = body_of(l, f);
+    uint32_t h = hash_op(x);
+    if (2 * (l->n_known + 1) > l->n_known_slots && !grow_known(l)) return false;
+    size_t at = h & (l->n_known_slots - 1);
+    for (; l->known[at].body; at = (at + 1) & (l->n_known_slots - 1)) {
+        if (l->known[at].hash != h || l->known[at].body != b || !same_op(&b->op[l->known[at].op], x)) continue;
+        *value = b->op[l->known[at].op].out;
+        return true;
+    }
+    *value = plan_value_new(l->plan, entries);
+    plan_op *made = *value == PLAN_NONE ? NULL : plan_op_new(l->plan, b);
+    if (!made) return false;
+    *made = *x;
+    made->out = *value;
+    l->known[at] = (lower_known){b, h, b->n_op - 1};
+    l->n_known++;
+    return true;
 }
 
 static bool is_empty(const lower_frame *f)
@@ -186,15 +273,12 @@ static bool map_over(lower *l, const lower_frame *f, order *o, kern_op op, doubl
     *out = (lower_view){.source = SOURCE_VALUE};
     size_t entries = lay_out(o, size, out->stride);
     if (!fits(l, o, size) || !merge_axes(l, o, size, n, v, 0, o->n)) return false;
-    out->value = plan_value_new(l->plan, entries);
-    plan_op *x = out->value == PLAN_NONE ? NULL : lower_op(l, f);
-    if (!x) return false;
-    *x = (plan_op){.kind = PLAN_MAP, .rank = (uint8_t)o->n, .n_in = (uint8_t)n, .out = out->value};
-    x->u.map.op = op;
-    x->u.map.attr = attr;
-    for (unsigned k = 0; k < o->n; k++) x->dim[k] = size[o->axis[k]];
-    for (unsigned i = 0; i < n; i++) x->in[i] = operand_over(o, &v[i]);
-    return true;
+    plan_op x = {.kind = PLAN_MAP, .rank = (uint8_t)o->n, .n_in = (uint8_t)n};
+    x.u.map.op = op;
+    x.u.map.attr = attr;
+    for (unsigned k = 0; k < o->n; k++) x.dim[k] = size[o->axis[k]];
+    for (unsigned i = 0; i < n; i++) x.in[i] = operand_over(o, &v[i]);
+    return emit(l, f, &x, entries, &out->value);
 }
 
 bool lower_map(lower *l, const lower_frame *f, kern_op op, double attr, unsigned n, const lower_view *in,
@@ -258,15 +342,11 @@ static bool emit_fold(lower *l, const lower_frame *f, kern_fold fold, order *o, 
     size_t entries = lay_out(&kept, size, out->stride);
     if (!fits(l, &kept, size) || !fits(l, o, size)) return false;
     if (!merge_axes(l, o, size, 1, &v, from, from + kept.n)) return false;
-    out->value = plan_value_new(l->plan, entries);
-    plan_op *x = out->value == PLAN_NONE ? NULL : lower_op(l, f);
-    if (!x) return false;
-    *x = (plan_op){.kind = PLAN_FOLD, .rank = (uint8_t)o->n, .axes = (uint8_t)axes, .leading = leading, .n_in = 1,
-                   .out = out->value};
-    x->u.fold = fold;
-    for (unsigned k = 0; k < o->n; k++) x->dim[k] = size[o->axis[k]];
-    x->in[0] = operand_over(o, &v);
-    return true;
+    plan_op x = {.kind = PLAN_FOLD, .rank = (uint8_t)o->n, .axes = (uint8_t)axes, .leading = leading, .n_in = 1};
+    x.u.fold = fold;
+    for (unsigned k = 0; k < o->n; k++) x.dim[k] = size[o->axis[k]];
+    x.in[0] = operand_over(o, &v);
+    return emit(l, f, &x, entries, &out->value);
 }
 
 /* Of o, the axes of the first (last) run that is folded, at the start (end). */
