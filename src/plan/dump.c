@@ -32,7 +32,8 @@ static void print_body(strbuf *b, const plan_body *body, unsigned indent)
         for (unsigned k = 0; k < x->n_in; k++) print_operand(b, &x->in[k], x->rank);
         sb_puts(b, "  over");
         for (unsigned k = 0; k < x->rank; k++) sb_printf(b, " %lld", (long long)x->dim[k]);
-        if (x->kind == PLAN_FOLD) sb_printf(b, ", %s %u", x->leading ? "first" : "last", x->axes);
+        if (x->kind == PLAN_FOLD) sb_printf(b, ", axes %u..%u", x->leading ? x->before : x->rank - x->axes,
+                                              (x->leading ? x->before + x->axes : x->rank) - 1u);
         if (x->kind == PLAN_PRODUCT) {
             const gemm_shape *s = &x->u.product;
             sb_printf(b, ", %zu x (%zu x %zu x %zu)", s->batch, s->m, s->k, s->n);

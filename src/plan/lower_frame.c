@@ -200,7 +200,7 @@ static bool same_operand(const plan_operand *a, const plan_operand *b)
 static bool same_op(const plan_op *a, const plan_op *b)
 {
     bool same = a->kind == b->kind && a->rank == b->rank && a->n_in == b->n_in && a->axes == b->axes &&
-                a->leading == b->leading && !a->part && !b->part && !memcmp(a->dim, b->dim, sizeof a->dim);
+                a->leading == b->leading && a->before == b->before && !a->part && !b->part && !memcmp(a->dim, b->dim, sizeof a->dim);
     if (same && a->kind == PLAN_MAP) {
         same = a->u.map.op == b->u.map.op && !memcmp(&a->u.map.attr, &b->u.map.attr, sizeof a->u.map.attr);
     } else if (same) {
@@ -329,44 +329,39 @@ bool lower_copy_axes(lower *l, const lower_frame *f, unsigned n, const uint8_t *
 
 /* ---- folds -------------------------------------------------------------------------------------- */
 
-static bool emit_fold(lower *l, const lower_frame *f, kern_fold fold, order *o, unsigned axes, bool leading,
+/* `axes` axes of o, behind the first `before`, are folded: the last ones if nothing comes behind them. */
+static bool emit_fold(lower *l, const lower_frame *f, kern_fold fold, order *o, unsigned before, unsigned axes,
                       const lower_view *in, lower_view *out)
 {
     int64_t size[LOWER_AXES];
     lower_view v = *in;
     order kept = {0};
-    unsigned from = leading ? axes : 0;
     memcpy(size, f->size, sizeof size);
     *out = (lower_view){.source = SOURCE_VALUE};
-    for (unsigned k = 0; k < o->n - axes; k++) kept.axis[kept.n++] = o->axis[from + k];
+    for (unsigned k = 0; k < o->n; k++) {
+        if (k < before || k >= before + axes) kept.axis[kept.n++] = o->axis[k];
+    }
     size_t entries = lay_out(&kept, size, out->stride);
     if (!fits(l, &kept, size) || !fits(l, o, size)) return false;
-    if (!merge_axes(l, o, size, 1, &v, from, from + kept.n)) return false;
-    plan_op x = {.kind = PLAN_FOLD, .rank = (uint8_t)o->n, .axes = (uint8_t)axes, .leading = leading, .n_in = 1};
+    unsigned n = o->n;
+    if (!merge_axes(l, o, size, 1, &v, before + axes, n)) return false;
+    plan_op x = {.kind = PLAN_FOLD, .rank = (uint8_t)o->n, .axes = (uint8_t)axes, .before = (uint8_t)before,
+                 .leading = before + axes < n, .n_in = 1};
     x.u.fold = fold;
     for (unsigned k = 0; k < o->n; k++) x.dim[k] = size[o->axis[k]];
     x.in[0] = operand_over(o, &v);
     return emit(l, f, &x, entries, &out->value);
 }
 
-/* Of o, the axes of the first (last) run that is folded, at the start (end). */
-static unsigned run_of(const order *o, const bool *folded, bool start)
+/* The last run of axes of o that are folded: *before it, and how many. */
+static unsigned last_run(const order *o, const bool *folded, unsigned *before)
 {
+    unsigned end = o->n;
+    while (end > 0 && !folded[o->axis[end - 1]]) end--;
     unsigned n = 0;
-    while (n < o->n && folded[o->axis[start ? n : o->n - 1 - n]]) n++;
+    while (n < end && folded[o->axis[end - 1 - n]]) n++;
+    *before = end - n;
     return n;
-}
-
-/* What is still to be folded goes to the end. */
-static void move_to_end(order *o, const bool *folded)
-{
-    order moved = {0};
-    for (int pass = 0; pass < 2; pass++) {
-        for (unsigned k = 0; k < o->n; k++) {
-            if (folded[o->axis[k]] == (pass == 1)) moved.axis[moved.n++] = o->axis[k];
-        }
-    }
-    *o = moved;
 }
 
 bool lower_fold(lower *l, const lower_frame *frame, kern_fold fold, const bool *folded, const lower_view *in,
@@ -389,20 +384,10 @@ bool lower_fold(lower *l, const lower_frame *frame, kern_fold fold, const bool *
         if (left == 0) return true;
         lower_view v = *out;
         sort_by_stride(&o, &v);
-        bool leading = false;
-        unsigned now = run_of(&o, folded, false);
-        if (now == 0) {
-            leading = true;
-            now = run_of(&o, folded, true);
-        }
-        if (now == 0) {
-            move_to_end(&o, folded);
-            leading = false;
-            now = left;
-        }
+        unsigned before, now = last_run(&o, folded, &before);
         uint8_t done[LOWER_AXES];
-        memcpy(done, o.axis + (leading ? 0 : o.n - now), now);
-        if (!emit_fold(l, &f, fold, &o, now, leading, &v, out)) return false;
+        memcpy(done, o.axis + before, now);
+        if (!emit_fold(l, &f, fold, &o, before, now, &v, out)) return false;
         for (unsigned k = 0; k < now; k++) f.size[done[k]] = 1;
     }
 }

@@ -147,7 +147,7 @@ cr_status cr_plan_new(cr_graph *g, unsigned n, const cr_ref *out, unsigned n_siz
     p->threads = o->threads ? o->threads : cores > 0 ? (unsigned)cores : 1;
     p->deterministic = o->deterministic;
     bool ok = bind_sizes(g, env, n_sizes, size) && bind_functions(g, env, o) && plan_lower(p, g, env, n, out) &&
-              plan_prune(p) && plan_group(p) && plan_place_values(p) && within_limit(p, o->max_bytes);
+              plan_prune(p) && plan_peephole(p) && plan_group(p) && plan_place_values(p) && within_limit(p, o->max_bytes);
 #ifndef NDEBUG
     ok = ok && plan_verify(p);
 #endif

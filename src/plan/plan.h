@@ -51,7 +51,8 @@ typedef struct plan_operand {
 
 typedef enum plan_kind {
     PLAN_MAP,     /* out = map(in...) over the domain */
-    PLAN_FOLD,    /* the last `axes` axes, or with `leading` the first ones, are reduced */
+    PLAN_FOLD,    /* the last `axes` axes are reduced, or with `leading` those behind the first `before`; of two operands,
+                     their product */
     PLAN_PRODUCT, /* C = A B */
     PLAN_SCAN,    /* along axis 0 of the domain: out[i] = out[i-1] join in[i], or from the end (backward) */
     PLAN_GATHER,  /* out = in at a table of offsets; -1: NaN */
@@ -77,7 +78,7 @@ struct plan_body;
 typedef struct plan_op {
     plan_kind kind;
     bool leading, backward;
-    uint8_t rank, axes;
+    uint8_t rank, axes, before;
     uint8_t n_in;
     uint32_t out;      /* value */
     bool part;         /* writes a part of its value, as `to` says; otherwise all of it, row-major over what is kept */
@@ -156,6 +157,7 @@ bool plan_no_memory(cr_plan *p); /* false, with that said */
 /* Fills p->body with the operations that compute the outputs, and p->input. */
 bool plan_lower(cr_plan *p, cr_graph *g, exec_env *env, unsigned n, const cr_ref *out);
 bool plan_prune(cr_plan *p);        /* takes out what no output needs */
+bool plan_peephole(cr_plan *p);     /* two operations in one */
 bool plan_group(cr_plan *p);        /* operations to steps */
 bool plan_place_values(cr_plan *p); /* offsets in the slab, its size */
 /* Every step reads what was written for it, and nothing else lies there: CR_EINTERNAL if not. */

@@ -470,20 +470,24 @@ static kern_op join_of(kern_fold f)
 }
 
 /* Into an accumulator: what is reduced over more than a block. */
-static bool compile_sum(compiler *c, const plan_op *x, bool row, bool by_row, uint32_t from)
+static bool compile_sum(compiler *c, const plan_op *x, bool row, bool by_row, const uint32_t *from)
 {
     region *r = c->r;
+    unsigned first = x->leading ? x->before : 0; /* of the axes that are folded; a row is folded as a whole */
     if (!VEC_RESERVE(r->sum, r->sum_cap, r->n_sum + 1)) return plan_no_memory(c->p);
     region_accumulator *s = &r->sum[r->n_sum];
     *s = (region_accumulator){.join = x->u.fold, .map = r->kernels->map[join_of(x->u.fold)][0], .value = x->out,
-                              .by_row = by_row, .n = c->p->value[x->out].n, .offset = r->accumulators};
+                              .by_row = by_row, .n = c->p->value[x->out].n, .offset = r->accumulators,
+                              .inner = product(x->dim, first + x->axes, x->rank),
+                              .period = product(x->dim, first, x->rank)};
     r->accumulators += (s->n * kern_size(r->dtype) + 63) / 64 * 64;
     region_instruction *i = emit(c, by_row ? REGION_GATHER : REGION_COLLECT, row);
     if (!i) return false;
     i->out = (uint32_t)r->n_sum++;
-    i->a = from;
-    i->map = s->map;
-    i->fold = r->kernels->fold[x->u.fold];
+    i->a = from[0];
+    i->b = from[1];
+    i->map = x->n_in == 2 ? r->kernels->map[KERN_MULADD][0] : s->map;
+    i->fold = x->n_in == 2 ? NULL : r->kernels->fold[x->u.fold];
     return true;
 }
 
@@ -491,11 +495,13 @@ static bool compile_fold(compiler *c, size_t at, bool row)
 {
     const plan_op *x = c->op[at];
     region *r = c->r;
-    uint32_t s = c->in[at][0], out;
-    if (!materialise(c, s)) return false;
-    uint32_t from = c->source[s].slot;
-    bool one = is_one(c, from, row) && !(row ? r->block_rows == 1 : r->block_rows * r->block_columns == 1);
-    if (one && !spread_number(c, row, &from)) return false;
+    uint32_t from[2] = {0}, out;
+    for (unsigned k = 0; k < x->n_in; k++) {
+        if (!materialise(c, c->in[at][k])) return false;
+        from[k] = c->source[c->in[at][k]].slot;
+        bool one = is_one(c, from[k], row) && !(row ? r->block_rows == 1 : r->block_rows * r->block_columns == 1);
+        if (one && !spread_number(c, row, &from[k])) return false;
+    }
     bool along_rows = !x->leading && !row;
     if (x->leading || row || !c->whole) {
         return compile_sum(c, x, row, along_rows, from) && free_sources(c, at);
@@ -505,8 +511,9 @@ static bool compile_fold(compiler *c, size_t at, bool row)
     region_instruction *i = emit(c, REGION_FOLD, false);
     if (!i) return false;
     i->out = out;
-    i->a = from;
-    i->fold = r->kernels->fold[x->u.fold];
+    i->a = from[0];
+    i->b = from[1];
+    i->fold = x->n_in == 2 ? NULL : r->kernels->fold[x->u.fold];
     i->join = x->u.fold;
     if (!free_sources(c, at)) return false;
     source *made = made_source(c, x->out, true);
@@ -544,7 +551,7 @@ static bool choose_parts(compiler *c)
     region_share(r, 1);
     if (r->n_sum == 0 || r->parts == 1) return true;
     bool columns_apart = !c->uses_rows && !c->whole;
-    for (size_t i = 0; i < r->n_sum; i++) columns_apart &= !r->sum[i].by_row && r->sum[i].n % r->columns == 0;
+    for (size_t i = 0; i < r->n_sum; i++) columns_apart &= !r->sum[i].by_row && r->sum[i].inner % r->columns == 0;
     double entries = 0;
     for (size_t i = 0; i < r->n_sum; i++) entries += (double)r->sum[i].n;
     if (entries * (double)r->parts * 0.3 <= r->cost / 4) return true; /* copies cost little */

@@ -44,7 +44,7 @@ typedef struct region_instruction {
     bool row;      /* one entry a row */
     uint32_t out, a, b, c; /* slots; of GATHER and COLLECT, out is an accumulator; of LOAD and STORE, one is a view */
     kern_map_fn *map;
-    kern_fold_fn *fold;
+    kern_fold_fn *fold; /* FOLD, GATHER, COLLECT of one operand; of two, a sum of their products */
     kern_fold join;
     double attr;
     const plan_op *call;
@@ -55,7 +55,8 @@ typedef struct region_accumulator {
     kern_fold join;
     kern_map_fn *map;
     uint32_t value;
-    bool by_row;      /* one entry a row; else entry `place in the domain modulo n` */
+    bool by_row;      /* one entry a row; else place p of the domain goes to p/period*inner + p%inner */
+    size_t inner, period;
     size_t n, offset; /* entries; bytes into a part's accumulators */
 } region_accumulator;
 

@@ -110,32 +110,39 @@ static char *sum_at(const worker *w, const region_accumulator *s)
     return w->sums ? w->sums + s->offset : plan_pointer(w->run, s->value);
 }
 
-static void fold_rows(const worker *w, const region_instruction *x, const block *b, char *out, const char *in,
-                      bool neutral)
+/* Each row of a (times that of b, which may be NULL) to one entry. */
+static void fold_rows(const worker *w, const region_instruction *x, const block *b, char *out, bool neutral)
 {
-    for (size_t i = 0; i < b->rows; i++, out += w->size, in += b->columns * w->size) {
+    const char *first = w->at[x->a], *second = w->at[x->b];
+    size_t row = b->columns * w->size;
+    for (size_t i = 0; i < b->rows; i++, out += w->size, first += row, second += row) {
         if (neutral) w->r->kernels->fill(1, out, kern_neutral(x->join));
-        x->fold(b->columns, out, in);
+        if (x->fold) x->fold(b->columns, out, first);
+        else w->r->kernels->dot(b->columns, out, first, second);
     }
 }
 
-/* Entry p of the domain goes to entry p modulo the size of the accumulator. */
-static void collect(const worker *w, const region_instruction *x, const block *b, const char *in)
+/* What is at the same place along the axes that are not folded goes to the same entry. */
+static void collect(const worker *w, const region_instruction *x, const block *b)
 {
     const region_accumulator *s = &w->r->sum[x->out];
+    const char *first = w->at[x->a], *second = w->at[x->b];
     char *sum = sum_at(w, s);
-    size_t left = x->row ? b->rows : b->n, at = (x->row ? b->row : b->from) % s->n;
+    size_t left = x->row ? b->rows : b->n, place = x->row ? b->row : b->from;
     if (s->n == 1) { /* all of it */
-        x->fold(left, sum, in);
+        if (x->fold) x->fold(left, sum, first);
+        else w->r->kernels->dot(left, sum, first, second);
         return;
     }
     while (left > 0) {
-        size_t run = s->n - at < left ? s->n - at : left;
-        char *to = sum + at * w->size;
-        s->map(run, to, to, in, NULL, 0);
-        in += run * w->size;
+        size_t at = place % s->inner, run = s->inner - at < left ? s->inner - at : left;
+        char *to = sum + (place / s->period * s->inner + at) * w->size;
+        if (x->fold) x->map(run, to, to, first, NULL, 0);
+        else x->map(run, to, first, second, to, 0);
+        first += run * w->size;
+        second += run * w->size;
         left -= run;
-        at = 0;
+        place += run;
     }
 }
 
@@ -169,11 +176,9 @@ static void run_block(const worker *w, const block *b)
                                  (char *)at[x->a] + i * w->size, 0);
             }
             break;
-        case REGION_FOLD: fold_rows(w, x, b, at[x->out], at[x->a], true); break;
-        case REGION_GATHER:
-            fold_rows(w, x, b, sum_at(w, &r->sum[x->out]) + b->row * w->size, at[x->a], false);
-            break;
-        case REGION_COLLECT: collect(w, x, b, at[x->a]); break;
+        case REGION_FOLD: fold_rows(w, x, b, at[x->out], true); break;
+        case REGION_GATHER: fold_rows(w, x, b, sum_at(w, &r->sum[x->out]) + b->row * w->size, false); break;
+        case REGION_COLLECT: collect(w, x, b); break;
         case REGION_CALL: call(w, x->call, n, at[x->out], at[x->a]); break;
         }
     }
