@@ -21,6 +21,9 @@ typedef struct gemm_tile {
      * will do. */
     const char *ahead;
     ptrdiff_t ahead_step;
+    /* Tiles of pieces only: the sum is over `pieces` times k terms, those of piece s at a + a_at[s] and b + b_at[s]. */
+    size_t pieces;
+    const ptrdiff_t *a_at, *b_at;
 } gemm_tile;
 typedef void gemm_tile_fn(const gemm_tile *t);
 
@@ -37,6 +40,9 @@ typedef struct gemm_kernels {
     /* direct[rows-1][vectors-1]: A by its strides, B by b_k; nothing beyond column n is touched. */
     size_t direct_rows, direct_vectors;
     gemm_tile_fn *direct[GEMM_ROWS][GEMM_VECTORS];
+    /* For convolutions (conv.h), rows and vectors as packed: terms of a row of A lie side by side (a_k is 1), or rows
+     * of a term (a_m is 1). B is padded to whole vectors. */
+    gemm_tile_fn *along[GEMM_ROWS][GEMM_VECTORS], *across[GEMM_ROWS][GEMM_VECTORS];
     gemm_pack_fn *pack;
     /* C[j] (+)= sum over p of a[p*a_k] B[p*b_k + j]: one row; as gemm_tile, with n of any size. */
     gemm_tile_fn *axpy;
