@@ -11,6 +11,8 @@
 
 #define CONV_SPILL ((size_t)16) /* entries that packing may write beyond the end: 64 bytes at least */
 
+#define CONV_UNUSED SIZE_MAX /* a tap that no position reaches */
+
 static inline size_t conv_min(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t conv_max(size_t a, size_t b) { return a > b ? a : b; }
 static inline size_t conv_ratio_up(size_t a, size_t b) { return (a + b - 1) / b; }

@@ -81,10 +81,11 @@ static bool find_pieces(conv_plan *p)
     size_t n = p->line[0].n_class * p->line[1].n_class * p->line[2].n_class, piece = 0, tap = 0, i = 0;
     p->a_at = mem_alloc(p->taps * sizeof *p->a_at);
     p->b_at = mem_alloc(p->taps * sizeof *p->b_at);
-    p->order = mem_zalloc(p->taps, sizeof *p->order);
+    p->order = mem_alloc(p->taps * sizeof *p->order);
     p->piece = mem_alloc((n + 1) * sizeof *p->piece);
     p->start = mem_alloc((n + 1) * sizeof *p->start);
     if (!p->a_at || !p->b_at || !p->order || !p->piece || !p->start) return false;
+    for (size_t t = 0; t < p->taps; t++) p->order[t] = CONV_UNUSED;
     for (size_t c0 = 0; c0 < p->line[0].n_class; c0++) {
         for (size_t c1 = 0; c1 < p->line[1].n_class; c1++) {
             for (size_t c2 = 0; c2 < p->line[2].n_class; c2++, i++) {
@@ -173,6 +174,7 @@ static void pack_panel(const conv_plan *p, const char *w, size_t n, char *out, c
     ptrdiff_t by_column = s->step[CONV_W][s->value == CONV_X ? 1 : 0];
     if (p->taps == 1 || by_column == 1 || !taps_side_by_side(s)) {
         for (size_t t = 0; t < p->taps; t++) {
+            if (p->order[t] == CONV_UNUSED) continue;
             p->kernels->pack(p->channels, n, p->width, out + p->order[t] * p->channels * row,
                              w + tap_offset(s, t) * (ptrdiff_t)size, by_channel, by_column);
         }
@@ -186,6 +188,7 @@ static void pack_panel(const conv_plan *p, const char *w, size_t n, char *out, c
                          by_column);
         for (size_t i = 0; i < now; i++) {
             for (size_t t = 0; t < p->taps; t++) {
+                if (p->order[t] == CONV_UNUSED) continue;
                 memcpy(out + (p->order[t] * p->channels + c + i) * row, turned + (i * p->taps + t) * row, row);
             }
         }
