@@ -15,6 +15,7 @@ typedef struct source {
     bool row;        /* over the rows only */
     bool spread;     /* a row's entry for all of its columns */
     bool made;       /* a value of this region */
+    bool kept;       /* its register is loaded once and for all */
     size_t last;     /* operation that reads it last */
     uint32_t slot;   /* PLAN_NONE: not there yet */
     uint32_t next;   /* in the table */
@@ -192,10 +193,28 @@ static size_t most_live(const compiler *c)
     return most;
 }
 
+/* Is v the same for all rows? */
+static bool repeats(const compiler *c, const plan_operand *v)
+{
+    for (unsigned k = 0; k < c->r->split; k++) {
+        if (v->stride[k]) return false;
+    }
+    return v->source != SOURCE_NUMBER && !is_flat(c, v);
+}
+
+static size_t n_repeated(const compiler *c)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < c->n_source; k++) {
+        n += !c->source[k].made && !c->source[k].row && repeats(c, &c->source[k].view);
+    }
+    return n;
+}
+
 static void choose_blocks(compiler *c, bool folds)
 {
     region *r = c->r;
-    size_t size = kern_size(r->dtype), block = BLOCK_BYTES / (size * (most_live(c) + 1));
+    size_t size = kern_size(r->dtype), block = BLOCK_BYTES / (size * (most_live(c) + n_repeated(c) + 1));
     block = block < BLOCK_MIN ? BLOCK_MIN : block > BLOCK_MAX ? BLOCK_MAX : block / 16 * 16;
     r->rows = product(r->dim, 0, r->split);
     r->columns = product(r->dim, r->split, r->rank);
@@ -294,6 +313,16 @@ static bool is_direct(const compiler *c, const plan_operand *v, bool row, bool *
     return row || is_flat(c, v) || simple_from(r, v) <= r->split;
 }
 
+/* Into a register that no one else gets. */
+static bool load_once(compiler *c, uint32_t view, uint32_t *slot)
+{
+    region *r = c->r;
+    if (!VEC_RESERVE(r->once, r->once_cap, r->n_once + 1)) return plan_no_memory(c->p);
+    if (!new_slot(c, (region_slot){.kind = SLOT_REGISTER, .offset = c->n_full++}, slot)) return false;
+    r->once[r->n_once++] = (region_instruction){.code = REGION_LOAD, .out = *slot, .a = view};
+    return true;
+}
+
 /* Puts source s where an instruction can read it. */
 static bool materialise(compiler *c, uint32_t s)
 {
@@ -320,10 +349,12 @@ static bool materialise(compiler *c, uint32_t s)
                         &x->slot);
     }
     uint32_t view, to;
-    if (!new_slot(c, (region_slot){.kind = SLOT_MEMORY, .row = x->row, .still = true, .view = x->view}, &view) ||
-        !take_register(c, x->row, &to)) {
+    if (!new_slot(c, (region_slot){.kind = SLOT_MEMORY, .row = x->row, .still = true, .view = x->view}, &view)) {
         return false;
     }
+    x->kept = !x->row && c->r->block_columns == c->r->columns && repeats(c, &x->view);
+    if (x->kept) return load_once(c, view, &x->slot);
+    if (!take_register(c, x->row, &to)) return false;
     region_instruction *i = emit(c, REGION_LOAD, x->row);
     if (!i) return false;
     i->out = x->slot = to;
@@ -402,7 +433,7 @@ static bool free_sources(compiler *c, size_t at)
         source *s = &c->source[c->in[at][k]];
         bool again = false; /* an operand that is named twice is freed once */
         for (unsigned j = 0; j < k; j++) again |= c->in[at][j] == c->in[at][k];
-        if (again || s->last != at || s->slot == PLAN_NONE) continue;
+        if (again || s->last != at || s->slot == PLAN_NONE || s->kept) continue;
         if (s->spread) { /* the row's own entry ends with its last use, as spread or not */
             source *of = made_source(c, s->view.value, true);
             if (of->slot == s->slot) continue;
@@ -476,7 +507,11 @@ static bool compile_sum(compiler *c, const plan_op *x, bool row, bool by_row, ui
     region_accumulator *s = &r->sum[r->n_sum];
     *s = (region_accumulator){.join = x->u.fold, .map = r->kernels->map[join_of(x->u.fold)][0], .value = x->out,
                               .by_row = by_row, .n = c->p->value[x->out].n, .offset = r->accumulators};
-    r->accumulators += (s->n * kern_size(r->dtype) + 63) / 64 * 64;
+    size_t block = r->block_rows * r->block_columns;
+    bool wide = !row && !by_row && s->n > 1 && s->n < block && block % s->n == 0 && r->block_columns == r->columns;
+    s->wide = wide ? block : s->n;
+    r->wide |= wide;
+    r->accumulators += (s->wide * kern_size(r->dtype) + 63) / 64 * 64;
     region_instruction *i = emit(c, by_row ? REGION_GATHER : REGION_COLLECT, row);
     if (!i) return false;
     i->out = (uint32_t)r->n_sum++;
@@ -606,6 +641,7 @@ void region_free(region *r)
     if (!r) return;
     mem_free(r->slot);
     mem_free(r->code);
+    mem_free(r->once);
     mem_free(r->sum);
     mem_free(r->constant);
     mem_free(r->moving);

@@ -57,6 +57,7 @@ typedef struct region_accumulator {
     uint32_t value;
     bool by_row;      /* one entry a row; else entry `place in the domain modulo n` */
     size_t n, offset; /* entries; bytes into a part's accumulators */
+    size_t wide;      /* entries there: n, or as many as a block has, which are n again and again */
 } region_accumulator;
 
 struct region {
@@ -73,12 +74,15 @@ struct region {
     size_t n_slot, slot_cap;
     region_instruction *code;
     size_t n_code, code_cap;
+    region_instruction *once; /* loads of what is the same for all rows, before the first block */
+    size_t n_once, once_cap;
     region_accumulator *sum;
     size_t n_sum, sum_cap;
     char *constant;
     size_t n_constant, constant_cap;
     size_t registers;  /* bytes of a thread's registers */
     size_t accumulators; /* bytes of a part's */
+    bool wide; /* some accumulator is */
     double cost; /* estimate, ns on one thread */
 };
 

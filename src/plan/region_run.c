@@ -119,18 +119,18 @@ static void fold_rows(const worker *w, const region_instruction *x, const block 
     }
 }
 
-/* Entry p of the domain goes to entry p modulo the size of the accumulator. */
+/* Entry p of the domain goes to entry p modulo the size of the accumulator; blocks begin at multiples of a wide one. */
 static void collect(const worker *w, const region_instruction *x, const block *b, const char *in)
 {
     const region_accumulator *s = &w->r->sum[x->out];
     char *sum = sum_at(w, s);
-    size_t left = x->row ? b->rows : b->n, at = (x->row ? b->row : b->from) % s->n;
+    size_t left = x->row ? b->rows : b->n, at = (x->row ? b->row : b->from) % s->wide;
     if (s->n == 1) { /* all of it */
         x->fold(left, sum, in);
         return;
     }
     while (left > 0) {
-        size_t run = s->n - at < left ? s->n - at : left;
+        size_t run = s->wide - at < left ? s->wide - at : left;
         char *to = sum + at * w->size;
         s->map(run, to, to, in, NULL, 0);
         in += run * w->size;
@@ -248,7 +248,7 @@ static size_t thread_bytes(const region *r)
     return (r->registers + r->n_slot * sizeof(void *) + 63) / 64 * 64;
 }
 
-static bool sums_apart(const region *r) { return r->n_sum && r->parts > 1 && !r->by_columns; }
+static bool sums_apart(const region *r) { return r->wide || (r->n_sum && r->parts > 1 && !r->by_columns); }
 
 size_t region_scratch(const region *r, unsigned threads)
 {
@@ -260,21 +260,20 @@ static void neutral_sums(const region *r, const plan_run *run, char *sums)
 {
     for (size_t i = 0; i < r->n_sum; i++) {
         const region_accumulator *s = &r->sum[i];
-        r->kernels->fill(s->n, sums ? sums + s->offset : plan_pointer(run, s->value), kern_neutral(s->join));
+        r->kernels->fill(sums ? s->wide : s->n, sums ? sums + s->offset : plan_pointer(run, s->value), kern_neutral(s->join));
     }
 }
 
 /* What the parts have summed, in their order. */
-static void join_parts(const region *r, const plan_run *run, const char *sums)
+static void join_parts(const region *r, const plan_run *run, char *sums)
 {
     size_t size = kern_size(r->dtype);
     for (size_t i = 0; i < r->n_sum; i++) {
         const region_accumulator *s = &r->sum[i];
-        char *to = plan_pointer(run, s->value);
-        memcpy(to, sums + s->offset, s->n * size);
-        for (size_t p = 1; p < r->parts; p++) {
-            s->map(s->n, to, to, sums + p * r->accumulators + s->offset, NULL, 0);
-        }
+        char *to = plan_pointer(run, s->value), *first = sums + s->offset;
+        for (size_t p = 1; p < r->parts; p++) s->map(s->wide, first, first, first + p * r->accumulators, NULL, 0);
+        memcpy(to, first, s->n * size);
+        for (size_t k = s->n; k < s->wide; k += s->n) s->map(s->n, to, to, first + k * size, NULL, 0);
     }
 }
 
@@ -285,6 +284,10 @@ static void run_worker(const region *r, const plan_run *run, char *scratch, char
     worker w = {.r = r, .run = run, .registers = mine, .at = (void **)(void *)(mine + r->registers), .index = index,
                 .size = kern_size(r->dtype)};
     point_still(&w);
+    for (size_t i = 0; i < r->n_once; i++) {
+        const region_instruction *x = &r->once[i];
+        load(&w, &r->slot[x->a], w.at[x->out], 0, r->block_rows * r->block_columns);
+    }
     for (size_t p = r->parts * number / workers, end = r->parts * (number + 1) / workers; p < end; p++) {
         if (sums) {
             w.sums = sums + p * r->accumulators;
