@@ -4,6 +4,14 @@
 #include <math.h>
 #include <string.h>
 
+#if defined(__GNUC__)
+#define prefetch(p) __builtin_prefetch((p), 0, 2)
+#else
+#define prefetch(p) ((void)(p))
+#endif
+
+enum { FAR_BYTES = 256 << 10 }; /* of one operand: not all of a region's are in L2 */
+
 /* A thread's part of a run. */
 typedef struct worker {
     const region *r;
@@ -13,6 +21,7 @@ typedef struct worker {
     char *sums;     /* accumulators of the part, or NULL: in the values themselves */
     int64_t index;  /* of the enclosing loop */
     size_t size;    /* bytes of an entry */
+    bool far;       /* memory is to be fetched ahead */
 } worker;
 
 /* ---- views -------------------------------------------------------------------------------------- */
@@ -198,6 +207,19 @@ static void point(const worker *w, const block *b)
     }
 }
 
+/* The next block of what runs through memory: hardware looks ahead within a page only, which is about a block. */
+static void look_ahead(const worker *w, const block *b)
+{
+    const region *r = w->r;
+    size_t bytes = b->n * w->size;
+    for (size_t i = 0; i < r->n_moving; i++) {
+        const region_slot *s = &r->slot[r->moving[i]];
+        if (s->row || s->view.stride[r->rank - 1] != 1) continue;
+        const char *next = (const char *)w->at[r->moving[i]] + bytes;
+        for (size_t k = 0; k < bytes; k += 64) prefetch(next + k);
+    }
+}
+
 /* Slots that stay where they are. */
 static void point_still(const worker *w)
 {
@@ -219,6 +241,7 @@ static void run_rows(const worker *w, size_t row, size_t rows, size_t column, si
 {
     block b = {row, rows, column, columns, row * w->r->columns + column, rows * columns};
     point(w, &b);
+    if (w->far) look_ahead(w, &b);
     run_block(w, &b);
 }
 
@@ -282,7 +305,7 @@ static void run_worker(const region *r, const plan_run *run, char *scratch, char
 {
     char *mine = scratch + number * thread_bytes(r);
     worker w = {.r = r, .run = run, .registers = mine, .at = (void **)(void *)(mine + r->registers), .index = index,
-                .size = kern_size(r->dtype)};
+                .size = kern_size(r->dtype), .far = r->rows * r->columns * kern_size(r->dtype) >= FAR_BYTES};
     point_still(&w);
     for (size_t i = 0; i < r->n_once; i++) {
         const region_instruction *x = &r->once[i];
