@@ -218,7 +218,7 @@ static void test_pools(void **state)
         root[0] = cr_pool(f.g, kind, x, &w);
         cr_ref loss = cr_sum(f.g, cr_mul(f.g, root[0], cr_map(f.g, CR_OP_SIGMOID, root[0])));
         root[1] = cr_derivative(f.g, loss, f.latest);
-        root[2] = cr_derivative(f.g, cr_sum(f.g, cr_mul(f.g, root[1], root[1])), f.latest); /* picks the other way round */
+        root[2] = cr_derivative(f.g, cr_sum(f.g, cr_mul(f.g, root[1], root[1])), f.latest); /* the other way */
         unsigned n_root = root[2] ? 3 : 2;
         /* what does not meet any entry gives a maximum of -inf, and NaN behind it */
         check(&f, i, n_root, root);
@@ -294,7 +294,8 @@ static cr_ref channels_of(fixture *f, cr_ref a, cr_ref like)
 static cr_ref mean_of_channel(fixture *f, cr_ref a)
 {
     cr_graph *g = f->g;
-    cr_dim c = cr_size(g, a, 1), n = cr_dim_mul(g, cr_size(g, a, 0), cr_dim_mul(g, cr_size(g, a, 2), cr_size(g, a, 3)));
+    cr_dim c = cr_size(g, a, 1), plane = cr_dim_mul(g, cr_size(g, a, 2), cr_size(g, a, 3));
+    cr_dim n = cr_dim_mul(g, cr_size(g, a, 0), plane);
     return cr_div(g, cr_einsum(g, 1, &a, (uint8_t[]){1, 0, 2, 3}, 1, &c), cr_int(g, n));
 }
 
@@ -302,7 +303,8 @@ static cr_ref batch_norm(fixture *f, cr_ref a, cr_ref gain, cr_ref shift)
 {
     cr_graph *g = f->g;
     cr_ref c = cr_sub(g, a, channels_of(f, mean_of_channel(f, a), a));
-    cr_ref by = cr_div(g, gain, cr_map(g, CR_OP_SQRT, cr_add(g, mean_of_channel(f, cr_mul(g, c, c)), cr_const(g, 1e-5))));
+    cr_ref variance = mean_of_channel(f, cr_mul(g, c, c));
+    cr_ref by = cr_div(g, gain, cr_map(g, CR_OP_SQRT, cr_add(g, variance, cr_const(g, 1e-5))));
     return cr_add(g, cr_mul(g, c, channels_of(f, by, a)), channels_of(f, shift, a));
 }
 
@@ -349,7 +351,8 @@ static void test_network(void **state)
 }
 
 /* All outputs of a run, one behind the other. */
-static char *run_with(fixture *f, unsigned n, const cr_ref *root, cr_precision precision, unsigned threads, size_t *bytes)
+static char *run_with(fixture *f, unsigned n, const cr_ref *root, cr_precision precision, unsigned threads,
+                      size_t *bytes)
 {
     cr_plan_options o = {.precision = precision, .threads = threads, .deterministic = true};
     cr_plan *p;

@@ -77,6 +77,22 @@ conv_strip conv_strip_of(const conv_plan *p, size_t number)
     return (conv_strip){number / p->strips, 1, from, conv_min(p->strip, all - from)};
 }
 
+bool conv_reads_in_place(const conv_plan *p, conv_slot from)
+{
+    const conv_shape *s = &p->shape;
+    if (s->step[from][1] != 1 && (from == CONV_X ? s->in : s->out) > 1) return false;
+    for (unsigned a = 0; a < CONV_AXES; a++) {
+        for (size_t k = 0; k < p->line[a].n_class; k++) {
+            const conv_class *c = &p->line[a].class[k];
+            if (c->taps == 0) continue;
+            int64_t last = p->line[a].move * (int64_t)(c->n - 1) + c->offset +
+                           (int64_t)(c->taps - 1) * c->offset_step;
+            if (c->offset < 0 || last >= (int64_t)s->size[from][a]) return false;
+        }
+    }
+    return true;
+}
+
 /* A row of pixels along the last axis. */
 static void copy_row(const conv_plan *p, size_t pixels, ptrdiff_t pixel, ptrdiff_t channel, size_t n, size_t width,
                      char *out, const char *in)

@@ -55,8 +55,9 @@ typedef struct conv_plan {
     size_t images;            /* of a strip that is not cut */
     size_t extent[CONV_AXES]; /* of the copy of a strip */
     ptrdiff_t at[CONV_AXES];  /* strides of what tiles read */
-    bool in_place;
-    size_t k;                 /* terms of a piece */
+    ptrdiff_t image_at;       /* ... and from image to image */
+    bool in_place, y_in_place; /* no copies; y beside x, with w as the value */
+    size_t k;                 /* terms of a piece; w as the value: taps that are rows of one tile */
     size_t taps, panels, width;
     size_t channels, columns; /* summed over, and of a row of the value */
     ptrdiff_t *a_at, *b_at;

@@ -27,6 +27,8 @@ static inline size_t conv_strips(const conv_plan *p)
 }
 conv_strip conv_strip_of(const conv_plan *p, size_t number);
 
+/* Is all of the slot that positions look at there, with channels side by side? */
+bool conv_reads_in_place(const conv_plan *p, conv_slot from);
 /* Channels channel..channel+n-1 of the entries of `from` (x or y) that the positions of image `image` look at, those
  * outside being 0, to out: p->extent, `width` entries each. Spills, see CONV_SPILL. */
 void conv_copy(const conv_plan *p, conv_slot slot, const char *from, size_t image, size_t first, size_t channel,

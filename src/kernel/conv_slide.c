@@ -6,30 +6,13 @@
 
 enum {
     STRIP_BYTES = 192 << 10, /* of what is looked at: a part of L2 */
+    LARGE_BYTES = 768 << 10, /* the same, where weights are more than a part of L2: they pass by once a strip */
     PACK_ROWS = 256          /* rows of weights that are turned at once */
 };
 
 static conv_slot source_of(const conv_plan *p) { return p->shape.value == CONV_X ? CONV_Y : CONV_X; }
 
 /* ---- planning ----------------------------------------------------------------------------------- */
-
-/* Is all that is looked at there, with channels side by side? */
-static bool reads_in_place(const conv_plan *p)
-{
-    const conv_shape *s = &p->shape;
-    conv_slot from = source_of(p);
-    if (s->step[from][1] != 1 && p->channels > 1) return false;
-    for (unsigned a = 0; a < CONV_AXES; a++) {
-        for (size_t k = 0; k < p->line[a].n_class; k++) {
-            const conv_class *c = &p->line[a].class[k];
-            if (c->taps == 0) continue;
-            int64_t last = p->line[a].move * (int64_t)(c->n - 1) + c->offset +
-                           (int64_t)(c->taps - 1) * c->offset_step;
-            if (c->offset < 0 || last >= (int64_t)s->size[from][a]) return false;
-        }
-    }
-    return true;
-}
 
 static void cut_strips(conv_plan *p)
 {
@@ -39,13 +22,18 @@ static void cut_strips(conv_plan *p)
         p->extent[a] = (size_t)(p->line[a].move * (int64_t)(p->line[a].positions - 1) + p->line[a].reach + 1);
         row *= a != p->cut ? p->extent[a] : 1;
     }
-    size_t fit = STRIP_BYTES / row, reach = (size_t)cut->reach + 1;
+    size_t most = p->sums * kern_size(p->shape.dtype) > LARGE_BYTES ? LARGE_BYTES : STRIP_BYTES;
+    size_t fit = most / row, reach = (size_t)cut->reach + 1;
     p->strip = fit > reach ? (fit - reach) / (size_t)cut->move + 1 : 1;
     /* at least as many as threads can share evenly, if that is possible */
     size_t few = conv_ratio_up(4 * (size_t)p->threads, p->shape.batch);
     p->strip = conv_min(p->strip, conv_ratio_up(cut->positions, p->threads > 1 ? few : 1));
     p->strips = conv_ratio_up(cut->positions, p->strip);
     p->strip = conv_ratio_up(cut->positions, p->strips);
+    if (p->strips == 1 && most == LARGE_BYTES) {
+        size_t image = row * (size_t)(cut->move * (int64_t)(p->strip - 1) + cut->reach + 1);
+        p->images = conv_max(1, conv_min(most / image, p->shape.batch / p->threads));
+    }
     p->extent[p->cut] = (size_t)(cut->move * (int64_t)(p->strip - 1) + cut->reach + 1);
 }
 
@@ -125,20 +113,24 @@ bool conv_plan_slide(conv_plan *p)
     p->channels = to_x ? s->out : s->in;
     p->columns = to_x ? s->in : s->out;
     p->panels = conv_ratio_up(p->columns, p->width);
-    p->in_place = reads_in_place(p);
+    p->in_place = conv_reads_in_place(p, source_of(p));
+    p->sums = s->groups * p->panels * p->taps * p->channels * p->width;
     cut_strips(p);
     p->at[2] = (ptrdiff_t)p->channels;
     p->at[1] = p->at[2] * (ptrdiff_t)p->extent[2];
     p->at[0] = p->at[1] * (ptrdiff_t)p->extent[1];
-    if (p->in_place) memcpy(p->at, s->step[source_of(p)] + 2, sizeof p->at);
+    p->image_at = p->at[0] * (ptrdiff_t)p->extent[0];
+    if (p->in_place) {
+        memcpy(p->at, s->step[source_of(p)] + 2, sizeof p->at);
+        p->image_at = s->step[source_of(p)][0];
+    }
     p->k = p->channels;
     if (taps_are_neighbours(p)) {
         for (size_t k = 0; k < p->line[2].n_class; k++) {
             if (p->line[2].class[k].taps) p->k = p->channels * p->line[2].class[k].taps;
         }
     }
-    p->sums = s->groups * p->panels * p->taps * p->channels * p->width;
-    size_t copy = p->in_place ? 0 : p->extent[0] * p->extent[1] * p->extent[2] * p->channels;
+    size_t copy = p->in_place ? 0 : p->images * (size_t)p->image_at;
     p->each = (conv_max(copy, turned_rows(p) * p->width) + CONV_SPILL + 15) / 16 * 16;
     p->scratch = ((p->sums + 15) / 16 * 16 + p->threads * p->each) * size;
     return find_pieces(p);
@@ -240,10 +232,21 @@ static void run_row(const slide *x, gemm_tile *t, const conv_class *c2, const ch
     }
 }
 
-/* All positions of a class, for one panel. */
+/* The taps from..to-1 of axis a that look at entries inside, at position j. */
+static void taps_inside(const conv_plan *p, unsigned a, const conv_class *c, size_t j, size_t *from, size_t *to)
+{
+    int64_t size = (int64_t)p->shape.size[source_of(p)][a], at = p->line[a].move * (int64_t)j + c->offset;
+    for (*from = 0; *from < c->taps && at < 0; at += c->offset_step) ++*from;
+    for (*to = *from; *to < c->taps && at < size; at += c->offset_step) ++*to;
+}
+
+/* All positions of a class, for one panel; t has all of its pieces. Those outside are left out where that leaves one
+ * run of them. */
 static void run_class(const slide *x, gemm_tile *t, const conv_class *const c[CONV_AXES], char *to)
 {
     const conv_plan *p = x->p;
+    const ptrdiff_t *a_at = t->a_at, *b_at = t->b_at;
+    size_t pieces = t->pieces, lines = c[0]->taps * c[1]->taps, line = lines ? pieces / lines : 0;
     size_t size = kern_size(p->shape.dtype), start[2] = {0, 0}, end[2] = {c[0]->n, c[1]->n};
     if (p->cut < 2) {
         start[p->cut] = x->first;
@@ -251,7 +254,15 @@ static void run_class(const slide *x, gemm_tile *t, const conv_class *const c[CO
     }
     const ptrdiff_t *out = p->shape.step[p->shape.value] + 2;
     for (size_t j0 = start[0]; j0 < end[0]; j0++) {
+        size_t from[2], last[2];
+        taps_inside(p, 0, c[0], j0, &from[0], &last[0]);
         for (size_t j1 = start[1]; j1 < end[1]; j1++) {
+            taps_inside(p, 1, c[1], j1, &from[1], &last[1]);
+            if (last[0] - from[0] > 1) from[1] = 0, last[1] = c[1]->taps;
+            size_t first = (from[0] * c[1]->taps + from[1]) * line;
+            t->pieces = (last[0] - from[0]) * (last[1] - from[1]) * line;
+            t->a_at = a_at + first;
+            t->b_at = b_at + first;
             ptrdiff_t a = (ptrdiff_t)(p->line[0].move * (int64_t)j0 - x->origin[0]) * p->at[0] +
                           (ptrdiff_t)(p->line[1].move * (int64_t)j1 - x->origin[1]) * p->at[1] -
                           (ptrdiff_t)x->origin[2] * p->at[2];
@@ -288,25 +299,32 @@ static void run_strip(const conv_plan *p, void *const slot[3], const char *panel
 {
     const conv_shape *s = &p->shape;
     conv_slot source = source_of(p);
-    size_t size = kern_size(s->dtype), group = i % s->groups;
-    size_t one = p->taps * p->channels * p->width * size;
+    ptrdiff_t size = (ptrdiff_t)kern_size(s->dtype), out = s->step[s->value][0] * size, in = p->image_at * size;
+    size_t group = i % s->groups, one = p->taps * p->channels * p->width * (size_t)size;
     conv_strip strip = conv_strip_of(p, i / s->groups);
     slide x = {.p = p, .first = strip.from, .n = strip.n};
-    x.to = (char *)slot[s->value] + ((ptrdiff_t)strip.image * s->step[s->value][0] +
-                                     (ptrdiff_t)(group * p->columns) * s->step[s->value][1]) * (ptrdiff_t)size;
+    const char *from = mine;
+    char *to = (char *)slot[s->value] + (ptrdiff_t)strip.image * out +
+               (ptrdiff_t)(group * p->columns) * s->step[s->value][1] * size;
     if (p->in_place) {
-        x.from = (const char *)slot[source] + ((ptrdiff_t)strip.image * s->step[source][0] +
-                                               (ptrdiff_t)(group * p->channels) * s->step[source][1]) *
-                                                  (ptrdiff_t)size;
+        from = (const char *)slot[source] + (ptrdiff_t)strip.image * in +
+               (ptrdiff_t)(group * p->channels) * s->step[source][1] * size;
     } else {
-        conv_copy(p, source, slot[source], strip.image, strip.from, group * p->channels, p->channels, p->channels,
-                  mine);
-        x.from = mine;
+        for (size_t k = 0; k < strip.images; k++) {
+            conv_copy(p, source, slot[source], strip.image + k, strip.from, group * p->channels, p->channels,
+                      p->channels, mine + (ptrdiff_t)k * in);
+        }
         for (unsigned a = 0; a < CONV_AXES; a++) {
             x.origin[a] = p->line[a].least + (a == p->cut ? p->line[a].move * (int64_t)strip.from : 0);
         }
     }
-    for (size_t k = 0; k < p->panels; k++) run_panel(&x, k, panels + (group * p->panels + k) * one);
+    for (size_t k = 0; k < p->panels; k++) {
+        for (size_t image = 0; image < strip.images; image++) {
+            x.from = from + (ptrdiff_t)image * in;
+            x.to = to + (ptrdiff_t)image * out;
+            run_panel(&x, k, panels + (group * p->panels + k) * one);
+        }
+    }
 }
 
 void conv_slide(const conv_plan *p, void *const slot[3], char *scratch)

@@ -8,6 +8,8 @@
 enum {
     STRIP_POSITIONS = 768,    /* a sum of so many terms hides that it goes through memory */
     STRIP_BYTES = 4 << 20,
+    BLOCK_MAX = 64,           /* channels of x side by side */
+    FEW_TERMS = 256,          /* products of an entry of y, below which y is not copied */
     SUMS_BYTES = 4 << 20, SUMS_MAX = 16,
     TURNED = 64               /* rows of sums that are turned at once */
 };
@@ -20,9 +22,11 @@ static void set_extents(conv_plan *p)
         size_t positions = a == p->cut ? p->strip : p->line[a].positions;
         p->extent[a] = (size_t)(p->line[a].move * (int64_t)(positions - 1) + p->line[a].reach + 1);
     }
+    if (p->in_place) return;
     p->at[2] = (ptrdiff_t)p->block;
     p->at[1] = p->at[2] * (ptrdiff_t)p->extent[2];
     p->at[0] = p->at[1] * (ptrdiff_t)p->extent[1];
+    p->image_at = p->at[0] * (ptrdiff_t)p->extent[0];
 }
 
 static size_t positions_of(const conv_plan *p)
@@ -34,10 +38,10 @@ static size_t positions_of(const conv_plan *p)
 
 static size_t entries_of_x(const conv_plan *p)
 {
-    return p->images * p->extent[0] * p->extent[1] * p->extent[2] * p->blocks * p->block;
+    return p->in_place ? 0 : p->images * (size_t)p->image_at * p->blocks;
 }
 
-static size_t entries_of_y(const conv_plan *p) { return positions_of(p) * p->panels * p->width; }
+static size_t entries_of_y(const conv_plan *p) { return p->y_in_place ? 0 : positions_of(p) * p->panels * p->width; }
 
 static void cut_strips(conv_plan *p)
 {
@@ -62,20 +66,37 @@ static bool find_rows(conv_plan *p)
 {
     size_t n0 = p->cut == 0 ? p->strip : p->line[0].positions, n1 = p->cut == 1 ? p->strip : p->line[1].positions;
     size_t n2 = p->cut == 2 ? p->strip : p->line[2].positions, row = 0;
+    const ptrdiff_t *step = p->shape.step[CONV_Y];
     p->a_at = mem_alloc(p->images * n0 * n1 * sizeof *p->a_at);
     p->b_at = mem_alloc(p->images * n0 * n1 * sizeof *p->b_at);
     if (!p->a_at || !p->b_at) return false;
     for (size_t i = 0; i < p->images; i++) {
         for (size_t j0 = 0; j0 < n0; j0++) {
             for (size_t j1 = 0; j1 < n1; j1++, row++) {
-                p->a_at[row] = (ptrdiff_t)(i * p->extent[0]) * p->at[0] +
-                               (ptrdiff_t)(p->line[0].move * (int64_t)j0) * p->at[0] +
+                p->a_at[row] = (ptrdiff_t)i * p->image_at + (ptrdiff_t)(p->line[0].move * (int64_t)j0) * p->at[0] +
                                (ptrdiff_t)(p->line[1].move * (int64_t)j1) * p->at[1];
                 p->b_at[row] = (ptrdiff_t)(row * n2 * p->width);
+                if (!p->y_in_place) continue;
+                p->b_at[row] = (ptrdiff_t)i * step[0] + (ptrdiff_t)j0 * step[2] + (ptrdiff_t)j1 * step[3];
             }
         }
     }
     return true;
+}
+
+/* Taps along the last axis that look at neighbours are more rows: t2*block + c. */
+static void choose_rows(conv_plan *p)
+{
+    const conv_shape *s = &p->shape;
+    p->in_place = conv_reads_in_place(p, CONV_X);
+    p->blocks = p->in_place ? 1 : conv_ratio_up(s->in, BLOCK_MAX);
+    p->block = conv_ratio_up(s->in, p->blocks);
+    if (p->in_place) {
+        memcpy(p->at, s->step[CONV_X] + 2, sizeof p->at);
+        p->image_at = s->step[CONV_X][0];
+    }
+    bool joined = s->dilation[2] == 1 && (!p->in_place || p->at[2] == (ptrdiff_t)p->block);
+    p->k = joined ? s->size[CONV_W][2] : 1;
 }
 
 bool conv_plan_sum(conv_plan *p)
@@ -85,14 +106,14 @@ bool conv_plan_sum(conv_plan *p)
     p->channels = s->in;
     p->columns = s->out;
     p->panels = conv_ratio_up(s->out, p->width);
-    p->blocks = conv_ratio_up(s->in, p->kernels->rows);
-    p->block = conv_ratio_up(s->in, p->blocks);
+    p->y_in_place = s->step[CONV_Y][1] == 1 && s->out % p->kernels->lanes == 0 && p->taps * s->in <= FEW_TERMS;
+    choose_rows(p);
     cut_strips(p);
-    p->sums = s->groups * p->panels * s->in * p->taps * p->width;
+    p->sums = s->groups * p->panels * p->blocks * p->block * p->taps * p->width;
     p->parts = conv_max(1, conv_min(SUMS_MAX, SUMS_BYTES / (p->sums * size)));
     p->parts = conv_min(p->parts, conv_strips(p));
     p->buffer = (entries_of_x(p) + CONV_SPILL + 15) / 16 * 16;
-    p->each = conv_max(p->buffer + entries_of_y(p), TURNED * p->width + CONV_SPILL);
+    p->each = conv_max(p->buffer + entries_of_y(p), 2 * conv_max(TURNED, p->taps) * p->width + CONV_SPILL);
     p->each = (p->each + 15) / 16 * 16;
     p->scratch = (p->parts * p->sums + p->threads * p->each) * size;
     return find_rows(p);
@@ -111,7 +132,7 @@ typedef struct sum {
 static void copy_x(const sum *m, const conv_strip *strip, const char *x)
 {
     const conv_plan *p = m->p;
-    size_t one = p->extent[0] * (size_t)p->at[0] * kern_size(p->shape.dtype);
+    size_t one = (size_t)p->image_at * kern_size(p->shape.dtype);
     char *out = m->x;
     for (size_t b = 0; b < p->blocks; b++) {
         size_t n = conv_min(p->block, p->channels - b * p->block);
@@ -148,40 +169,67 @@ static void copy_y(const sum *m, const conv_strip *strip, const char *y)
     }
 }
 
-/* Where a tap looks, from where the first one does. */
-static ptrdiff_t look(const conv_plan *p, size_t t)
+/* Where the operands of the first tap begin. In place they move with the strip. */
+static const char *first_x(const sum *m, const conv_strip *strip, const char *x)
 {
-    ptrdiff_t offset = 0;
-    for (unsigned a = CONV_AXES; a-- > 0; t /= p->shape.size[CONV_W][a]) {
-        offset += (ptrdiff_t)(t % p->shape.size[CONV_W][a]) * (ptrdiff_t)p->shape.dilation[a] * p->at[a];
+    const conv_plan *p = m->p;
+    if (!p->in_place) return m->x;
+    ptrdiff_t at = (ptrdiff_t)strip->image * p->image_at +
+                   (ptrdiff_t)(m->group * p->channels) * p->shape.step[CONV_X][1] +
+                   (ptrdiff_t)(p->line[p->cut].move * (int64_t)strip->from) * p->at[p->cut];
+    for (unsigned a = 0; a < CONV_AXES; a++) at += (ptrdiff_t)p->line[a].least * p->at[a];
+    return x + at * (ptrdiff_t)kern_size(p->shape.dtype);
+}
+
+static const char *first_y(const sum *m, const conv_strip *strip, const char *y)
+{
+    const conv_plan *p = m->p;
+    const ptrdiff_t *step = p->shape.step[CONV_Y];
+    if (!p->y_in_place) return m->y;
+    ptrdiff_t at = (ptrdiff_t)strip->image * step[0] + (ptrdiff_t)(m->group * p->columns + m->panel * p->width) +
+                   (ptrdiff_t)strip->from * step[2 + p->cut];
+    return y + at * (ptrdiff_t)kern_size(p->shape.dtype);
+}
+
+/* All rows of a block and a panel: sums[tap][channel of the block][width]. */
+static void add_block(const conv_plan *p, gemm_tile *t, const char *x, char *sums)
+{
+    const conv_shape *s = &p->shape;
+    size_t size = kern_size(s->dtype), rows = p->k * p->block, tiles = conv_ratio_up(rows, p->kernels->rows);
+    size_t vectors = conv_ratio_up(t->n, p->kernels->lanes);
+    for (size_t tap = 0; tap < p->taps; tap += p->k) {
+        size_t k[CONV_AXES] = {tap / s->size[CONV_W][2] / s->size[CONV_W][1],
+                               tap / s->size[CONV_W][2] % s->size[CONV_W][1], tap % s->size[CONV_W][2]};
+        ptrdiff_t at = 0;
+        for (unsigned a = 0; a < CONV_AXES; a++) at += (ptrdiff_t)k[a] * (ptrdiff_t)s->dilation[a] * p->at[a];
+        for (size_t i = 0; i < tiles; i++) {
+            size_t row = rows * i / tiles, n = rows * (i + 1) / tiles - row;
+            t->a = x + (at + (ptrdiff_t)row) * (ptrdiff_t)size;
+            t->c = sums + (tap * p->block + row) * p->width * size;
+            p->kernels->across[n - 1][vectors - 1](t);
+        }
     }
-    return offset;
 }
 
 static void add_strip(const sum *m, size_t number, void *const slot[3])
 {
     const conv_plan *p = m->p;
-    size_t size = kern_size(p->shape.dtype), column = p->taps * p->width;
+    size_t size = kern_size(p->shape.dtype);
     conv_strip strip = conv_strip_of(p, number);
-    copy_x(m, &strip, slot[CONV_X]);
-    copy_y(m, &strip, slot[CONV_Y]);
+    if (!p->in_place) copy_x(m, &strip, slot[CONV_X]);
+    if (!p->y_in_place) copy_y(m, &strip, slot[CONV_Y]);
     size_t rows = strip.images * (p->cut == 0 ? strip.n : p->line[0].positions) *
                   (p->cut == 1 ? strip.n : p->line[1].positions);
     gemm_tile t = {.k = p->cut == 2 ? strip.n : p->line[2].positions, .a_k = (ptrdiff_t)p->line[2].move * p->at[2],
-                   .b_k = (ptrdiff_t)p->width, .c_m = (ptrdiff_t)column, .add = m->add, .pieces = rows,
-                   .a_at = p->a_at, .b_at = p->b_at};
+                   .b_k = p->y_in_place ? p->shape.step[CONV_Y][4] : (ptrdiff_t)p->width, .c_m = (ptrdiff_t)p->width,
+                   .add = m->add, .pieces = rows, .a_at = p->a_at, .b_at = p->b_at};
+    size_t next = (p->y_in_place ? 1 : positions_of(p)) * p->width * size, block = p->block * p->taps * p->width * size;
+    const char *x = first_x(m, &strip, slot[CONV_X]), *y = first_y(m, &strip, slot[CONV_Y]);
     for (size_t q = 0; q < m->panels; q++) {
         t.n = conv_min(p->width, p->columns - (m->panel + q) * p->width);
-        t.b = m->y + q * positions_of(p) * p->width * size;
-        size_t vectors = conv_ratio_up(t.n, p->kernels->lanes);
+        t.b = y + q * next;
         for (size_t b = 0; b < p->blocks; b++) {
-            size_t first = b * p->block, channels = conv_min(p->block, p->channels - first);
-            const char *x = m->x + b * p->images * p->extent[0] * (size_t)p->at[0] * size;
-            for (size_t tap = 0; tap < p->taps; tap++) {
-                t.a = x + look(p, tap) * (ptrdiff_t)size;
-                t.c = m->to + ((q * p->channels + first) * column + tap * p->width) * size;
-                p->kernels->across[channels - 1][vectors - 1](&t);
-            }
+            add_block(p, &t, x + b * p->images * (size_t)p->image_at * size, m->to + (q * p->blocks + b) * block);
         }
     }
 }
@@ -192,7 +240,7 @@ static void add_part(const conv_plan *p, void *const slot[3], char *sums, char *
 {
     size_t size = kern_size(p->shape.dtype), strips = conv_strips(p);
     sum m = {.p = p, .group = group, .panel = panel, .panels = n, .x = own, .y = own + p->buffer * size};
-    m.to = sums + (part * p->sums + (group * p->panels + panel) * p->channels * p->taps * p->width) * size;
+    m.to = sums + (part * p->sums + (group * p->panels + panel) * p->blocks * p->block * p->taps * p->width) * size;
     size_t from = strips * part / p->parts, end = strips * (part + 1) / p->parts;
     for (size_t i = from; i < end; i++) {
         m.add = i > from;
@@ -202,24 +250,39 @@ static void add_part(const conv_plan *p, void *const slot[3], char *sums, char *
 
 /* ---- results ------------------------------------------------------------------------------------ */
 
-/* The sums of a panel, added up and turned: a row of the value is a column of them. */
+/* Channels c0.., n of them, of a block: all taps of a channel together, which makes a row of the value a column. */
+static void turn(const conv_plan *p, const char *block, size_t c0, size_t n, size_t columns, char *own, char *w)
+{
+    size_t size = kern_size(p->shape.dtype), row = p->width * size, rows = n * p->taps;
+    char *turned = own + rows * row;
+    for (size_t c = 0; c < n; c++) {
+        for (size_t t = 0; t < p->taps; t++) {
+            memcpy(own + (c * p->taps + t) * row, block + (t * p->block + c0 + c) * row, row);
+        }
+    }
+    p->kernels->pack(columns, rows, rows, turned, own, 1, (ptrdiff_t)p->width);
+    for (size_t k = 0; k < columns; k++) {
+        memcpy(w + (ptrdiff_t)k * p->shape.step[CONV_W][0] * (ptrdiff_t)size, turned + k * rows * size, rows * size);
+    }
+}
+
+/* The sums of a panel, added up and turned. */
 static void finish(const conv_plan *p, char *sums, char *own, char *w, size_t number)
 {
     const conv_shape *s = &p->shape;
-    size_t size = kern_size(s->dtype), rows = p->channels * p->taps, one = rows * p->width;
+    size_t size = kern_size(s->dtype), block = p->block * p->taps * p->width, one = p->blocks * block;
     size_t group = number / p->panels, column = number % p->panels * p->width;
-    size_t columns = conv_min(p->width, p->columns - column);
+    size_t columns = conv_min(p->width, p->columns - column), some = conv_max(1, TURNED / p->taps);
     char *total = sums + number * one * size;
     for (size_t i = 1; i < p->parts; i++) {
         p->vector->map[KERN_ADD][0](one, total, total, total + i * p->sums * size, NULL, 0);
     }
     w += (ptrdiff_t)(group * p->columns + column) * s->step[CONV_W][0] * (ptrdiff_t)size;
-    for (size_t row = 0; row < rows; row += TURNED) {
-        size_t n = conv_min(TURNED, rows - row);
-        p->kernels->pack(columns, n, n, own, total + row * p->width * size, 1, (ptrdiff_t)p->width);
-        for (size_t k = 0; k < columns; k++) {
-            memcpy(w + ((ptrdiff_t)k * s->step[CONV_W][0] + (ptrdiff_t)row) * (ptrdiff_t)size, own + k * n * size,
-                   n * size);
+    for (size_t b = 0; b < p->blocks; b++) {
+        size_t first = b * p->block, channels = conv_min(p->block, p->channels - first);
+        for (size_t c = 0; c < channels; c += some) {
+            turn(p, total + b * block * size, c, conv_min(some, channels - c), columns, own,
+                 w + (first + c) * p->taps * size);
         }
     }
 }
