@@ -144,6 +144,11 @@ typedef struct exec_window {
     size_t n_meet;
     exec_meet *meet;
 } exec_window;
+/* The sizes of each slot on the axes of the window, and how it moves, as numbers. */
+typedef struct window_numbers {
+    int64_t size[3][CR_MAX_RANK], stride[CR_MAX_RANK], dilation[CR_MAX_RANK], low[CR_MAX_RANK];
+} window_numbers;
+bool exec_window_numbers(exec_env *env, cr_ref r, const cr_window *w, window_numbers *n); /* false: as below */
 bool exec_window_init(exec_window *v, exec_env *env, cr_ref r); /* false: the graph's error is set */
 void exec_window_free(exec_window *v);
 

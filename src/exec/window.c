@@ -6,11 +6,6 @@
 
 enum { X = SLOT_X, W = SLOT_W, Y = SLOT_Y };
 
-/* The sizes of each slot on the axes of the window, and how it moves, as numbers. */
-typedef struct window_numbers {
-    int64_t size[3][CR_MAX_RANK], stride[CR_MAX_RANK], dilation[CR_MAX_RANK], low[CR_MAX_RANK];
-} window_numbers;
-
 /* d as a number so small that no product with an index overflows. */
 static bool small_number(exec_env *env, cr_dim d, const char *what, int64_t *v)
 {
@@ -20,7 +15,7 @@ static bool small_number(exec_env *env, cr_dim d, const char *what, int64_t *v)
     return false;
 }
 
-static bool numbers(exec_env *env, cr_ref r, const cr_window *w, window_numbers *n)
+bool exec_window_numbers(exec_env *env, cr_ref r, const cr_window *w, window_numbers *n)
 {
     cr_ref slot[3];
     window_slots(env->g, r, slot);
@@ -72,7 +67,8 @@ bool exec_window_init(exec_window *v, exec_env *env, cr_ref r)
     window_numbers n;
     memset(v, 0, sizeof *v);
     window_read(env->g, r, &w);
-    if (!exec_dim(env, w.groups, "a number of groups", &v->groups) || !numbers(env, r, &w, &n)) return false;
+    if (!exec_dim(env, w.groups, "a number of groups", &v->groups)) return false;
+    if (!exec_window_numbers(env, r, &w, &n)) return false;
     for (unsigned k = 0; k < 3; k++)
         if (!plane(env, w.axes, n.size[k], &v->n[k])) return false;
     if (!v->n[X] || !v->n[W] || !v->n[Y]) return true;

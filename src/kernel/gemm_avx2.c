@@ -15,8 +15,9 @@
 #define INLINE inline __attribute__((always_inline))
 #define prefetch_read(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
 #define prefetch_write(p) __builtin_prefetch((p), 1, 3)
-enum { ROWS = 4, VECTORS = 3, DOT_ROWS = 2 };
+enum { ROWS = 4, VECTORS = 3, PIECE_ROWS = 6, PIECE_VECTORS = 2, DOT_ROWS = 2 };
 #define TILES(X) GEMM_ROWS_4(X, 1) GEMM_ROWS_4(X, 2) GEMM_ROWS_4(X, 3)
+#define PIECE_TILES(X) GEMM_ROWS_6(X, 1) GEMM_ROWS_6(X, 2)
 #define DOT_TILES(X) X(1, 1) X(2, 1)
 
 /* ---- f32 ---------------------------------------------------------------------------------------- */

@@ -15,8 +15,9 @@
 #define INLINE inline __attribute__((always_inline))
 #define prefetch_read(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
 #define prefetch_write(p) __builtin_prefetch((p), 1, 3)
-enum { ROWS = 6, VECTORS = 4, DOT_ROWS = 4 };
+enum { ROWS = 6, VECTORS = 4, PIECE_ROWS = 14, PIECE_VECTORS = 2, DOT_ROWS = 4 };
 #define TILES(X) GEMM_ROWS_6(X, 1) GEMM_ROWS_6(X, 2) GEMM_ROWS_6(X, 3) GEMM_ROWS_6(X, 4)
+#define PIECE_TILES(X) GEMM_ROWS_14(X, 1) GEMM_ROWS_14(X, 2)
 #define DOT_TILES(X) GEMM_ROWS_4(X, 1)
 
 /* ---- f32 ---------------------------------------------------------------------------------------- */

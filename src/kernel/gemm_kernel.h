@@ -5,7 +5,7 @@
 
 #include "kernel/kernel.h"
 
-enum { GEMM_ROWS = 6, GEMM_VECTORS = 4, GEMM_DOT_ROWS = 4 }; /* of the largest tiles */
+enum { GEMM_ROWS = 14, GEMM_VECTORS = 4, GEMM_DOT_ROWS = 4 }; /* of the largest tiles */
 
 /* C[i,j] = (C[i,j] +) sum over p < k of A[i,p] B[p,j], with the rows that the tile was made for and j < n. Every entry
  * is one chain of multiply-adds (fused, but for PLAIN) in ascending p from 0, whatever the tile: an entry has the same
@@ -19,6 +19,9 @@ typedef struct gemm_tile {
     bool add;
     const char *ahead; /* what is needed soon: the cache line there and one every ahead_step bytes, k in all; hints */
     ptrdiff_t ahead_step;
+    /* Tiles of pieces only: the sum is over `pieces` times k terms, those of piece s at a + a_at[s] and b + b_at[s]. */
+    size_t pieces;
+    const ptrdiff_t *a_at, *b_at;
 } gemm_tile;
 typedef void gemm_tile_fn(const gemm_tile *t);
 
@@ -31,6 +34,10 @@ typedef struct gemm_kernels {
     size_t lanes; /* numbers in a vector */
     size_t rows, vectors;
     gemm_tile_fn *tile[GEMM_ROWS][GEMM_VECTORS]; /* [rows-1][vectors-1]; nothing beyond column n is touched */
+    /* For convolutions (conv.h): terms of a row of A lie side by side (a_k is 1), or rows of a term (a_m is 1). B is
+     * padded to whole vectors. */
+    size_t piece_rows, piece_vectors;
+    gemm_tile_fn *along[GEMM_ROWS][GEMM_VECTORS], *across[GEMM_ROWS][GEMM_VECTORS];
     gemm_pack_fn *pack;
     /* C[j] (+)= sum over p of a[p*a_k] B[p*b_k + j]: one row; as gemm_tile, with n of any size. */
     gemm_tile_fn *axpy;

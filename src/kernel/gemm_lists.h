@@ -14,5 +14,7 @@
 
 #define GEMM_ROWS_4(X, v) X(1, v) X(2, v) X(3, v) X(4, v)
 #define GEMM_ROWS_6(X, v) GEMM_ROWS_4(X, v) X(5, v) X(6, v)
+#define GEMM_ROWS_14(X, v) \
+    GEMM_ROWS_6(X, v) X(7, v) X(8, v) X(9, v) X(10, v) X(11, v) X(12, v) X(13, v) X(14, v)
 
 #endif

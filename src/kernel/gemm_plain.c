@@ -17,8 +17,9 @@ typedef double vec_f64;
 
 #define prefetch_read(p) ((void)(p))
 #define prefetch_write(p) ((void)(p))
-enum { ROWS = 4, VECTORS = 2, DOT_ROWS = 2 };
+enum { ROWS = 4, VECTORS = 2, PIECE_ROWS = 4, PIECE_VECTORS = 2, DOT_ROWS = 2 };
 #define TILES(X) GEMM_ROWS_4(X, 1) GEMM_ROWS_4(X, 2)
+#define PIECE_TILES(X) GEMM_ROWS_4(X, 1) GEMM_ROWS_4(X, 2)
 #define DOT_TILES(X) X(1, 1) X(2, 1)
 
 #define MEMORY(real, vec) \

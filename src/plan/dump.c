@@ -1,7 +1,8 @@
 /* A plan as text, for those who work on it: its steps with their operations. */
 #include "plan/region.h"
 
-static const char *const kind_name[] = {"map", "fold", "product", "scan", "gather", "linalg", "chain", "call", "loop"};
+static const char *const kind_name[] = {"map", "fold", "product", "scan", "gather", "linalg", "chain", "call",
+                                        "conv", "pool", "loop"};
 
 static void print_operand(strbuf *b, const plan_operand *v, unsigned rank)
 {
@@ -37,6 +38,11 @@ static void print_body(strbuf *b, const plan_body *body, unsigned indent)
         if (x->kind == PLAN_PRODUCT) {
             const gemm_shape *s = &x->u.product;
             sb_printf(b, ", %zu x (%zu x %zu x %zu)", s->batch, s->m, s->k, s->n);
+        }
+        if (x->kind == PLAN_CONV) {
+            const conv_shape *s = x->u.conv;
+            sb_printf(b, ", %c of %zu x %zu x (%zu to %zu)", "xwy"[s->value], s->batch, s->groups, s->in, s->out);
+            for (unsigned k = 0; k < CONV_AXES; k++) sb_printf(b, " %zu", s->size[CONV_X][k]);
         }
         sb_putc(b, '\n');
     }

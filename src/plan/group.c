@@ -205,6 +205,14 @@ static void plan_product(cr_plan *p, plan_step *s)
     s->scratch = s->product.scratch;
 }
 
+static bool plan_conv(cr_plan *p, plan_step *s)
+{
+    s->conv = mem_zalloc(1, sizeof *s->conv);
+    if (!s->conv || !conv_plan_init(s->conv, s->op->u.conv, p->level, p->threads)) return plan_no_memory(p);
+    s->scratch = s->conv->scratch;
+    return true;
+}
+
 static size_t linalg_scratch(const plan_op *x)
 {
     size_t n = x->u.linalg.rows * x->u.linalg.columns;
@@ -216,6 +224,7 @@ static bool make_step(cr_plan *p, plan_body *b, size_t n, const plan_op *const *
     if (!VEC_RESERVE(b->step, b->step_cap, b->n_step + 1)) return plan_no_memory(p);
     plan_step *s = &b->step[b->n_step];
     *s = (plan_step){.kind = can_fuse(op[0]) ? PLAN_MAP : op[0]->kind, .op = op[0]};
+    b->n_step++;
     switch (s->kind) {
     case PLAN_MAP:
         s->op = NULL;
@@ -225,9 +234,10 @@ static bool make_step(cr_plan *p, plan_body *b, size_t n, const plan_op *const *
         break;
     case PLAN_PRODUCT: plan_product(p, s); break;
     case PLAN_LINALG: s->scratch = linalg_scratch(op[0]); break;
+    case PLAN_CONV: return plan_conv(p, s);
+    case PLAN_POOL: s->scratch = plan_pool_scratch(p, op[0]); break;
     default: break;
     }
-    b->n_step++;
     return true;
 }
 
@@ -305,7 +315,7 @@ bool plan_group(cr_plan *p)
         first[n_loops++] = p->n_groups;
         ok = group_body(p, p->body.op[i].u.loop, by_value);
     }
-    first[n_loops] = p->n_groups;
+    if (ok) first[n_loops] = p->n_groups;
     ok = ok && group_body(p, &p->body, by_value);
     if (ok) mark_stored(p, &p->body);
     for (size_t i = 0; ok && i < p->n_output; i++) p->value[p->output[i].value].stored = true;

@@ -114,6 +114,9 @@ bool lower_frame_init(lower *l, lower_frame *f, unsigned n, const lower_tensor *
 /* t over f: its own axis k is axis f->n_context + at[k] (at NULL: k). Repeated axes add up: a diagonal. */
 void lower_view_of(const lower *l, const lower_frame *f, const lower_tensor *t, const unsigned *at, lower_view *v);
 lower_view lower_number(double v);
+bool lower_is_empty(const lower_frame *f);
+/* A new value over some axes, outermost first, without gaps; along the others it has stride 0. */
+bool lower_new(lower *l, const lower_frame *f, unsigned n, const uint8_t *axis, lower_view *out);
 /* A view over the first n_context + rank axes of f as a tensor with `rank` axes of its own. */
 void lower_tensor_of(const lower_frame *f, const lower_view *v, unsigned rank, lower_tensor *t);
 
@@ -175,6 +178,8 @@ bool lower_reduction(lower *l, cr_ref r, lower_tensor *out);
 bool lower_softmax(lower *l, cr_ref r, lower_tensor *out);
 bool lower_linalg(lower *l, cr_ref r, lower_tensor *out);
 bool lower_bind(lower *l, cr_ref r, lower_tensor *out);
+bool lower_conv(lower *l, cr_ref r, lower_tensor *out);
+bool lower_window(lower *l, cr_ref r, lower_tensor *out); /* sums and maxima, slices */
 bool lower_member(lower *l, cr_ref r, lower_tensor *out);
 bool lower_families(lower *l, unsigned n, const cr_ref *roots);
 

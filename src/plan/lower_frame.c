@@ -255,7 +255,7 @@ static bool emit(lower *l, const lower_frame *f, const plan_op *x, size_t entrie
     return true;
 }
 
-static bool is_empty(const lower_frame *f)
+bool lower_is_empty(const lower_frame *f)
 {
     for (unsigned k = 0; k < f->n; k++) {
         if (f->size[k] == 0) return true;
@@ -284,7 +284,7 @@ static bool map_over(lower *l, const lower_frame *f, order *o, kern_op op, doubl
 bool lower_map(lower *l, const lower_frame *f, kern_op op, double attr, unsigned n, const lower_view *in,
                lower_view *out)
 {
-    if (is_empty(f)) {
+    if (lower_is_empty(f)) {
         *out = lower_number(0);
         return true;
     }
@@ -308,7 +308,7 @@ bool lower_map(lower *l, const lower_frame *f, kern_op op, double attr, unsigned
 
 bool lower_copy(lower *l, const lower_frame *f, const lower_view *in, lower_view *out)
 {
-    if (is_empty(f)) {
+    if (lower_is_empty(f)) {
         *out = lower_number(0);
         return true;
     }
@@ -317,6 +317,16 @@ bool lower_copy(lower *l, const lower_frame *f, const lower_view *in, lower_view
         if (f->size[k] > 1) o.axis[o.n++] = (uint8_t)k;
     }
     return map_over(l, f, &o, KERN_COPY, 0, 1, in, out);
+}
+
+bool lower_new(lower *l, const lower_frame *f, unsigned n, const uint8_t *axis, lower_view *out)
+{
+    order o = {.n = n};
+    memcpy(o.axis, axis, n);
+    *out = (lower_view){.source = SOURCE_VALUE};
+    if (!fits(l, &o, f->size)) return false;
+    out->value = plan_value_new(l->plan, lay_out(&o, f->size, out->stride));
+    return out->value != PLAN_NONE;
 }
 
 bool lower_copy_axes(lower *l, const lower_frame *f, unsigned n, const uint8_t *axis, const lower_view *in,
@@ -367,7 +377,7 @@ static unsigned last_run(const order *o, const bool *folded, unsigned *before)
 bool lower_fold(lower *l, const lower_frame *frame, kern_fold fold, const bool *folded, const lower_view *in,
                 lower_view *out)
 {
-    if (is_empty(frame)) {
+    if (lower_is_empty(frame)) {
         *out = lower_number(kern_neutral(fold));
         return true;
     }
@@ -402,7 +412,7 @@ bool lower_scan(lower *l, lower_frame *f, kern_fold join, unsigned along, bool b
     for (unsigned k = 0; k < f->n; k++) {
         if (k != along && size[k] > 1 && v.stride[k] != 0) o.axis[o.n++] = (uint8_t)k;
     }
-    if (is_empty(f)) {
+    if (lower_is_empty(f)) {
         *out = lower_number(kern_neutral(join));
         f->size[along]++;
         return true;

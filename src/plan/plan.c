@@ -53,7 +53,11 @@ plan_op *plan_op_new(cr_plan *p, plan_body *b)
 
 static void body_free(plan_body *b)
 {
-    for (size_t i = 0; i < b->n_step; i++) region_free(b->step[i].region);
+    for (size_t i = 0; i < b->n_step; i++) {
+        region_free(b->step[i].region);
+        if (b->step[i].conv) conv_plan_free(b->step[i].conv);
+        mem_free(b->step[i].conv);
+    }
     for (size_t i = 0; i < b->n_op; i++) {
         if (b->op[i].kind == PLAN_LOOP) body_free(b->op[i].u.loop);
     }

@@ -11,7 +11,8 @@
 #ifndef CR_PLAN_H
 #define CR_PLAN_H
 
-#include "exec/exec.h"
+#include "exec/internal.h"
+#include "kernel/conv.h"
 #include "kernel/gemm.h"
 
 #define PLAN_RANK 8 /* axes of a domain; axes of size 1 do not count, and more are merged where views allow it */
@@ -59,6 +60,8 @@ typedef enum plan_kind {
     PLAN_LINALG,
     PLAN_CHAIN,   /* products of matrices from one end of a range: as SCAN */
     PLAN_CALL,    /* a function of the caller's, entry by entry */
+    PLAN_CONV,    /* one of x, w and y by the other two; over a domain of bound indices */
+    PLAN_POOL,    /* sums and maxima over windows, plane by plane of a domain */
     PLAN_LOOP,    /* operations index by index */
 } plan_kind;
 
@@ -73,6 +76,17 @@ typedef struct plan_gather {
     const int64_t *table; /* the plan's */
     int64_t stride[PLAN_RANK], loop;
 } plan_gather;
+
+/* A window over a plane: axes of the window, and one along which entries lie side by side (`run`). Of WINDOW, MAXPOOL,
+ * MAXTIES or MAXPICK; slots and relation as in graph/window.h. */
+typedef struct plan_pool {
+    cr_op op;
+    bool to_x;          /* the value is like x, not like y */
+    unsigned axes;
+    window_numbers window;
+    size_t run;
+    int64_t in[2][CR_MAX_RANK], out[CR_MAX_RANK]; /* strides along the axes of the window */
+} plan_pool;
 
 struct plan_body;
 typedef struct plan_op {
@@ -93,6 +107,8 @@ typedef struct plan_op {
         plan_linalg linalg;
         plan_gather gather;
         size_t chain; /* CHAIN: rows of the matrices */
+        const conv_shape *conv; /* the plan's, as is ... */
+        const plan_pool *pool;  /* ... this one */
         struct { exec_fun fn; void *user; unsigned order; } call;
         struct plan_body *loop;
     } u;
@@ -107,6 +123,7 @@ typedef struct plan_step {
     region *region;
     bool block;        /* of a loop's body: a region of one block, see region_prepare */
     gemm_plan product;
+    conv_plan *conv; /* the step's */
     size_t scratch; /* bytes */
 } plan_step;
 
@@ -184,7 +201,16 @@ static inline char *plan_pointer(const plan_run *r, uint32_t value)
     }
 }
 
+static inline char *plan_entry(const plan_run *r, const plan_operand *v, int64_t index)
+{
+    return plan_pointer(r, v->value) + (v->offset + v->loop * index) * (int64_t)kern_size(r->plan->dtype);
+}
+/* Moves the pointers at[i] of n operands to place number `place` of the domain of x. */
+void plan_move(const plan_run *r, const plan_op *x, size_t place, unsigned n, const plan_operand *const *v, char **at);
+
 void plan_run_all(const plan_run *r);
+size_t plan_pool_scratch(const cr_plan *p, const plan_op *x); /* bytes */
+void plan_run_pool(const plan_run *r, const plan_op *x, char *scratch, int64_t index);
 void plan_print(const cr_plan *p, strbuf *b); /* its operations, a line each, with the numbers of their steps */
 
 #endif

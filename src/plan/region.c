@@ -6,7 +6,7 @@
 enum {
     BLOCK_BYTES = 24 * 1024, /* of all registers together: they stay in the L1 cache */
     BLOCK_MIN = 64, BLOCK_MAX = 1024, /* entries */
-    FETCH_BYTES = 1 << 20,   /* of an operand that is too large to be in the L2 cache already */
+    FETCH_BYTES = 256 << 10, /* of an operand: not all of a region's are in the L2 cache */
     STREAM_BYTES = 32 << 20  /* a result beyond this goes past the caches */
 };
 
@@ -16,6 +16,7 @@ typedef struct source {
     bool row;        /* over the rows only */
     bool spread;     /* a row's entry for all of its columns */
     bool made;       /* a value of this region */
+    bool kept;       /* its register is loaded once and for all */
     size_t last;     /* operation that reads it last */
     uint32_t slot;   /* PLAN_NONE: not there yet */
     uint32_t next;   /* in the table */
@@ -193,10 +194,29 @@ static size_t most_live(const compiler *c)
     return most;
 }
 
+/* Is v the same for all rows? */
+static bool repeats(const compiler *c, const plan_operand *v)
+{
+    for (unsigned k = 0; k < c->r->split; k++) {
+        if (v->stride[k]) return false;
+    }
+    bool changes = v->loop || (v->source == SOURCE_VALUE && c->p->value[v->value].parts); /* from index to index */
+    return v->source != SOURCE_NUMBER && !changes && !is_flat(c, v);
+}
+
+static size_t n_repeated(const compiler *c)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < c->n_source; k++) {
+        n += !c->source[k].made && !c->source[k].row && repeats(c, &c->source[k].view);
+    }
+    return n;
+}
+
 static void choose_blocks(compiler *c, bool folds)
 {
     region *r = c->r;
-    size_t size = kern_size(r->dtype), block = BLOCK_BYTES / (size * (most_live(c) + 1));
+    size_t size = kern_size(r->dtype), block = BLOCK_BYTES / (size * (most_live(c) + n_repeated(c) + 1));
     block = block < BLOCK_MIN ? BLOCK_MIN : block > BLOCK_MAX ? BLOCK_MAX : block / 16 * 16;
     r->rows = product(r->dim, 0, r->split);
     r->columns = product(r->dim, r->split, r->rank);
@@ -295,6 +315,16 @@ static bool is_direct(const compiler *c, const plan_operand *v, bool row, bool *
     return row || is_flat(c, v) || simple_from(r, v) <= r->split;
 }
 
+/* Into a register that no one else gets. */
+static bool load_once(compiler *c, uint32_t view, uint32_t *slot)
+{
+    region *r = c->r;
+    if (!VEC_RESERVE(r->once, r->once_cap, r->n_once + 1)) return plan_no_memory(c->p);
+    if (!new_slot(c, (region_slot){.kind = SLOT_REGISTER, .offset = c->n_full++}, slot)) return false;
+    r->once[r->n_once++] = (region_instruction){.code = REGION_LOAD, .out = *slot, .a = view};
+    return true;
+}
+
 /* Puts source s where an instruction can read it. */
 static bool materialise(compiler *c, uint32_t s)
 {
@@ -321,10 +351,12 @@ static bool materialise(compiler *c, uint32_t s)
                         &x->slot);
     }
     uint32_t view = 0, to = 0;
-    if (!new_slot(c, (region_slot){.kind = SLOT_MEMORY, .row = x->row, .still = true, .view = x->view}, &view) ||
-        !take_register(c, x->row, &to)) {
+    if (!new_slot(c, (region_slot){.kind = SLOT_MEMORY, .row = x->row, .still = true, .view = x->view}, &view)) {
         return false;
     }
+    x->kept = !x->row && c->r->block_columns == c->r->columns && repeats(c, &x->view);
+    if (x->kept) return load_once(c, view, &x->slot);
+    if (!take_register(c, x->row, &to)) return false;
     region_instruction *i = emit(c, REGION_LOAD, x->row);
     if (!i) return false;
     i->out = x->slot = to;
@@ -403,7 +435,7 @@ static bool free_sources(compiler *c, size_t at)
         source *s = &c->source[c->in[at][k]];
         bool again = false; /* an operand that is named twice is freed once */
         for (unsigned j = 0; j < k; j++) again |= c->in[at][j] == c->in[at][k];
-        if (again || s->last != at || s->slot == PLAN_NONE) continue;
+        if (again || s->last != at || s->slot == PLAN_NONE || s->kept) continue;
         if (s->spread) { /* the row's own entry ends with its last use, as spread or not */
             source *of = made_source(c, s->view.value, true);
             if (of->slot == s->slot) continue;
@@ -480,7 +512,13 @@ static bool compile_sum(compiler *c, const plan_op *x, bool row, bool by_row, co
                               .by_row = by_row, .n = c->p->value[x->out].n, .offset = r->accumulators,
                               .inner = product(x->dim, first + x->axes, x->rank),
                               .period = product(x->dim, first, x->rank)};
-    r->accumulators += (s->n * kern_size(r->dtype) + 63) / 64 * 64;
+    size_t block = r->block_rows * r->block_columns;
+    bool wide = !row && !by_row && first == 0 && s->n > 1 && s->n < block && block % s->n == 0 &&
+                r->block_columns == r->columns;
+    s->wide = wide ? block : s->n;
+    if (wide) s->inner = block;
+    r->wide |= wide;
+    r->accumulators += (s->wide * kern_size(r->dtype) + 63) / 64 * 64;
     region_instruction *i = emit(c, by_row ? REGION_GATHER : REGION_COLLECT, row);
     if (!i) return false;
     i->out = (uint32_t)r->n_sum++;
@@ -537,7 +575,7 @@ static size_t blocks_of(const region *r)
            ((r->columns + r->block_columns - 1) / r->block_columns);
 }
 
-bool region_is_block(const region *r) { return blocks_of(r) == 1; }
+bool region_is_block(const region *r) { return blocks_of(r) == 1 && !r->wide && r->n_once == 0; }
 
 void region_share(region *r, double times)
 {
@@ -644,6 +682,7 @@ void region_free(region *r)
     if (!r) return;
     mem_free(r->slot);
     mem_free(r->code);
+    mem_free(r->once);
     mem_free(r->sum);
     mem_free(r->constant);
     mem_free(r->moving);

@@ -58,6 +58,7 @@ typedef struct region_accumulator {
     bool by_row;      /* one entry a row; else place p of the domain goes to p/period*inner + p%inner */
     size_t inner, period;
     size_t n, offset; /* entries; bytes into a part's accumulators */
+    size_t wide;      /* entries there: n, or as many as a block has, which are n again and again */
 } region_accumulator;
 
 struct region {
@@ -76,12 +77,15 @@ struct region {
     size_t n_slot, slot_cap;
     region_instruction *code;
     size_t n_code, code_cap;
+    region_instruction *once; /* loads of what is the same for all rows, before the first block */
+    size_t n_once, once_cap;
     region_accumulator *sum;
     size_t n_sum, sum_cap;
     char *constant;
     size_t n_constant, constant_cap;
     size_t registers;  /* bytes of a thread's registers */
     size_t accumulators; /* bytes of a part's */
+    bool wide; /* some accumulator is */
     double cost; /* estimate, ns on one thread */
 };
 
@@ -91,7 +95,8 @@ void region_free(region *r);
 size_t region_scratch(const region *r, unsigned threads); /* bytes */
 void region_run(const region *r, const plan_run *run, char *scratch, int64_t index);
 
-/* In loops. A region of one block is prepared once, and then only its pointers move on from index to index. */
+/* In loops. A region of one block (that needs no more than pointers to begin with) is prepared once, and then only these
+ * move on from index to index. */
 bool region_is_block(const region *r);
 size_t region_prepared(const region *r); /* bytes that it keeps from index to index */
 void region_prepare(const region *r, const plan_run *run, char *scratch);

@@ -4,6 +4,12 @@
 #include <math.h>
 #include <string.h>
 
+#if defined(__GNUC__)
+#define prefetch(p) __builtin_prefetch((p), 0, 2)
+#else
+#define prefetch(p) ((void)(p))
+#endif
+
 /* A thread's part of a run. */
 typedef struct worker {
     const region *r;
@@ -153,7 +159,7 @@ static void fetch(const worker *w, const block *b, size_t k)
     size_t bytes = b->n * w->size, from = bytes * k / r->n_code, to = bytes * (k + 1) / r->n_code;
     for (size_t i = 0; i < r->n_fetched; i++) {
         const char *next = (const char *)w->at[r->fetched[i]] + bytes;
-        for (size_t at = from / 64 * 64; at < to; at += 64) __builtin_prefetch(next + at, 0, 2);
+        for (size_t at = from / 64 * 64; at < to; at += 64) prefetch(next + at);
     }
 }
 
@@ -291,7 +297,7 @@ static size_t thread_bytes(const region *r)
     return (r->registers + r->n_slot * sizeof(void *) + 63) / 64 * 64;
 }
 
-static bool sums_apart(const region *r) { return r->n_sum && r->parts > 1 && !r->by_columns; }
+static bool sums_apart(const region *r) { return r->wide || (r->n_sum && r->parts > 1 && !r->by_columns); }
 
 size_t region_scratch(const region *r, unsigned threads)
 {
@@ -303,21 +309,22 @@ static void neutral_sums(const region *r, const plan_run *run, char *sums)
 {
     for (size_t i = 0; i < r->n_sum; i++) {
         const region_accumulator *s = &r->sum[i];
-        r->kernels->fill(s->n, sums ? sums + s->offset : plan_pointer(run, s->value), kern_neutral(s->join));
+        double v = kern_neutral(s->join);
+        if (sums) r->kernels->fill(s->wide, sums + s->offset, v);
+        else r->kernels->fill(s->n, plan_pointer(run, s->value), v);
     }
 }
 
 /* What the parts have summed, in their order. */
-static void join_parts(const region *r, const plan_run *run, const char *sums)
+static void join_parts(const region *r, const plan_run *run, char *sums)
 {
     size_t size = kern_size(r->dtype);
     for (size_t i = 0; i < r->n_sum; i++) {
         const region_accumulator *s = &r->sum[i];
-        char *to = plan_pointer(run, s->value);
-        memcpy(to, sums + s->offset, s->n * size);
-        for (size_t p = 1; p < r->parts; p++) {
-            s->map(s->n, to, to, sums + p * r->accumulators + s->offset, NULL, 0);
-        }
+        char *to = plan_pointer(run, s->value), *first = sums + s->offset;
+        for (size_t p = 1; p < r->parts; p++) s->map(s->wide, first, first, first + p * r->accumulators, NULL, 0);
+        memcpy(to, first, s->n * size);
+        for (size_t k = s->n; k < s->wide; k += s->n) s->map(s->n, to, to, first + k * size, NULL, 0);
     }
 }
 
@@ -329,6 +336,10 @@ static void run_worker(const region *r, const plan_run *run, char *scratch, char
     worker w = {.r = r, .run = run, .registers = mine, .at = (void **)(void *)(mine + r->registers), .index = index,
                 .size = kern_size(r->dtype)};
     point_still(&w);
+    for (size_t i = 0; i < r->n_once; i++) {
+        const region_instruction *x = &r->once[i];
+        load(&w, &r->slot[x->a], w.at[x->out], 0, r->block_rows * r->block_columns);
+    }
     for (size_t p = r->parts * number / workers, end = r->parts * (number + 1) / workers; p < end; p++) {
         if (sums) {
             w.sums = sums + p * r->accumulators;

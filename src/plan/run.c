@@ -1,32 +1,44 @@
 /* Running a plan: its steps one after the other. Nothing is allocated here. */
-#include "exec/internal.h"
 #include "plan/region.h"
 
 #include <math.h>
 #include <string.h>
 
-static char *entry(const plan_run *r, const plan_operand *v, int64_t index)
+static size_t places(const plan_op *x)
 {
-    return plan_pointer(r, v->value) + (v->offset + v->loop * index) * (int64_t)kern_size(r->plan->dtype);
+    size_t n = 1;
+    for (unsigned k = 0; k < x->rank; k++) n *= (size_t)x->dim[k];
+    return n;
 }
 
-/* The batch axes that the product itself does not have. */
-static void run_product(const plan_run *r, const plan_step *s, char *scratch, int64_t index)
+void plan_move(const plan_run *r, const plan_op *x, size_t place, unsigned n, const plan_operand *const *v, char **at)
+{
+    int64_t size = (int64_t)kern_size(r->plan->dtype);
+    for (unsigned k = x->rank; k-- > 0;) {
+        int64_t i = (int64_t)(place % (size_t)x->dim[k]);
+        place /= (size_t)x->dim[k];
+        for (unsigned j = 0; j < n; j++) at[j] += i * v[j]->stride[k] * size;
+    }
+}
+
+/* Products and convolutions, over the axes that they do not have themselves. */
+static void run_each(const plan_run *r, const plan_step *s, char *scratch, int64_t index)
 {
     const plan_op *x = s->op;
-    size_t size = kern_size(r->plan->dtype), n = 1;
-    char *base[3] = {entry(r, &x->in[0], index), entry(r, &x->in[1], index), entry(r, &x->to, index)};
     const plan_operand *v[3] = {&x->in[0], &x->in[1], &x->to};
-    for (unsigned k = 0; k < x->rank; k++) n *= (size_t)x->dim[k];
-    for (size_t i = 0; i < n; i++) {
-        char *at[3] = {base[0], base[1], base[2]};
-        size_t rest = i;
-        for (unsigned k = x->rank; k-- > 0;) {
-            int64_t place = (int64_t)(rest % (size_t)x->dim[k]);
-            rest /= (size_t)x->dim[k];
-            for (unsigned j = 0; j < 3; j++) at[j] += place * v[j]->stride[k] * (int64_t)size;
+    for (size_t i = 0, n = places(x); i < n; i++) {
+        char *at[3] = {plan_entry(r, v[0], index), plan_entry(r, v[1], index), plan_entry(r, v[2], index)};
+        plan_move(r, x, i, 3, v, at);
+        if (x->kind == PLAN_PRODUCT) {
+            gemm_run(&s->product, at[0], at[1], at[2], scratch, NULL, NULL);
+        } else {
+            conv_slot value = x->u.conv->value;
+            void *slot[3];
+            slot[value == CONV_X ? CONV_Y : CONV_X] = at[0];
+            slot[value == CONV_W ? CONV_Y : CONV_W] = at[1];
+            slot[value] = at[2];
+            conv_run(s->conv, slot, scratch);
         }
-        gemm_run(&s->product, at[0], at[1], at[2], scratch, NULL, NULL);
     }
 }
 
@@ -42,7 +54,7 @@ static void run_scan(const plan_run *r, const plan_op *x, int64_t index)
     for (unsigned k = 1; k < x->rank; k++) rows *= (size_t)x->dim[k];
     size_t run = x->rank > 1 ? (size_t)x->dim[x->rank - 1] : 1;
     int64_t step = x->rank > 1 ? x->in[0].stride[x->rank - 1] : 0;
-    char *out = plan_pointer(r, x->out), *in = entry(r, &x->in[0], index);
+    char *out = plan_pointer(r, x->out), *in = plan_entry(r, &x->in[0], index);
     t->fill(rows, out + (x->backward ? n * rows * size : 0), kern_neutral(x->u.fold));
     for (size_t i = 0; i < n; i++) {
         size_t at = x->backward ? n - 1 - i : i;
@@ -69,7 +81,7 @@ static void run_scan(const plan_run *r, const plan_op *x, int64_t index)
 static void run_gather(const plan_run *r, const plan_op *x, int64_t index)
 {
     size_t size = kern_size(r->plan->dtype), n = 1;
-    const char *in = entry(r, &x->in[0], index);
+    const char *in = plan_entry(r, &x->in[0], index);
     char *out = plan_pointer(r, x->out);
     const kern_table *t = kern_table_of(r->plan->dtype, KERN_PLAIN);
     for (unsigned k = 0; k < x->rank; k++) n *= (size_t)x->dim[k];
@@ -93,7 +105,7 @@ static void run_chain(const plan_run *r, const plan_op *x, int64_t index)
 {
     const kern_table *t = kern_table_of(r->plan->dtype, r->plan->level);
     size_t size = kern_size(r->plan->dtype), d = x->u.chain, n = (size_t)x->dim[0], one = d * d * size;
-    char *out = plan_pointer(r, x->out), *in = entry(r, &x->in[0], index);
+    char *out = plan_pointer(r, x->out), *in = plan_entry(r, &x->in[0], index);
     char *start = out + (x->backward ? n * one : 0);
     t->fill(d * d, start, 0);
     for (size_t i = 0; i < d; i++) t->fill(1, start + i * (d + 1) * size, 1);
@@ -117,7 +129,7 @@ static void run_linalg(const plan_run *r, const plan_op *x, char *scratch, int64
     size_t n = la->rows * la->columns, size = kern_size(r->plan->dtype);
     size_t n_out = la->op == CR_OP_DET || la->op == CR_OP_LOGDET ? 1 : n;
     double *a = (double *)(void *)scratch, *b = a + n;
-    char *in = entry(r, &x->in[0], index), *out = plan_pointer(r, x->out);
+    char *in = plan_entry(r, &x->in[0], index), *out = plan_pointer(r, x->out);
     for (size_t i = 0; i < la->batch; i++, in += n * size, out += n_out * size) {
         if (r->plan->dtype == KERN_F64) {
             memcpy(a, in, n * size);
@@ -166,7 +178,8 @@ static void run_step(const plan_run *r, const plan_step *s, char *scratch, int64
 {
     switch (s->kind) {
     case PLAN_MAP: case PLAN_FOLD: case PLAN_CALL: region_run(s->region, r, scratch, index); break;
-    case PLAN_PRODUCT: run_product(r, s, scratch, index); break;
+    case PLAN_PRODUCT: case PLAN_CONV: run_each(r, s, scratch, index); break;
+    case PLAN_POOL: plan_run_pool(r, s->op, scratch, index); break;
     case PLAN_SCAN: run_scan(r, s->op, index); break;
     case PLAN_GATHER: run_gather(r, s->op, index); break;
     case PLAN_LINALG: run_linalg(r, s->op, scratch, index); break;
