@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+enum { NEAR = 4 };
+
 typedef struct binder {
     cr_bind_kind kind;
     dim_sym symbol;
@@ -220,6 +222,44 @@ static bool join(lower *l, const binder *b, uint32_t axis, lower_tensor *body, l
     return true;
 }
 
+/* A range that follows an enclosing index at a small distance, as k+1..N does for k in 1..N, is made as long as that
+ * index's: what both bodies compute is then the same operations, over the same domain. */
+static void match_enclosing(const lower *l, binder *b)
+{
+    const lower_index *end = b->lo.n ? &b->lo : &b->hi;
+    if ((b->lo.n != 0) == (b->hi.n != 0) || end->n != 1 || end->step[0].stride != 1) return;
+    const lower_axis *k = &l->axis[end->step[0].axis];
+    int64_t last = k->lo + k->n - 1;
+    if (b->lo.n && b->to == last && b->from > k->lo && b->from <= k->lo + NEAR) b->from = k->lo;
+    if (b->hi.n && b->from == k->lo && b->to < last && b->to >= last - NEAR) b->to = last;
+}
+
+static size_t n_gathers(const lower *l)
+{
+    const plan_body *body[2] = {&l->plan->body, l->loop};
+    size_t n = 0;
+    for (unsigned i = 0; i < 2 && body[i]; i++) {
+        for (size_t k = 0; k < body[i]->n_op; k++) n += body[i]->op[k].kind == PLAN_GATHER;
+    }
+    return n;
+}
+
+/* The body over the range, or over that of the enclosing index where all that it needs is there. */
+static bool lower_body_near(lower *l, cr_ref r, binder *b, lower_tensor *body, uint32_t *axis)
+{
+    binder longer = *b;
+    match_enclosing(l, &longer);
+    if (longer.from != b->from || longer.to != b->to) {
+        size_t before = n_gathers(l);
+        if (!lower_body(l, r, &longer, body, axis)) return false;
+        if (n_gathers(l) == before) {
+            *b = longer;
+            return true;
+        }
+    }
+    return lower_body(l, r, b, body, axis);
+}
+
 bool lower_bind(lower *l, cr_ref r, lower_tensor *out)
 {
     binder b = {0};
@@ -233,7 +273,7 @@ bool lower_bind(lower *l, cr_ref r, lower_tensor *out)
         return false;
     }
     l->lenient += moves;
-    bool ok = lower_body(l, r, &b, &body, &axis);
+    bool ok = lower_body_near(l, r, &b, &body, &axis);
     l->lenient -= moves;
     if (!ok) return false;
     if (moves && (b.lo.n == 0 || b.hi.n == 0) && !depends_on_others(&body, axis)) {
