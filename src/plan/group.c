@@ -15,6 +15,7 @@ typedef struct group {
     plan_kind kind;
     unsigned rank;
     int split; /* rows are the first axes; -1: no operation has said yet */
+    int order; /* its rows run forward (1) or backward (-1), as its scans do; 0: as one likes */
     int64_t dim[PLAN_RANK];
     size_t n;
 } group;
@@ -33,13 +34,17 @@ typedef struct grouping {
     made *made;
 } grouping;
 
-static bool can_fuse(const plan_op *x) { return x->kind == PLAN_MAP || x->kind == PLAN_FOLD || x->kind == PLAN_CALL; }
-
-/* Strides of a row-major array over dim[0..n-1], and none after. */
-static bool is_rows(const plan_operand *v, unsigned n, unsigned rank, const int64_t *dim)
+static bool can_fuse(const plan_op *x)
 {
-    int64_t stride = 1;
-    if (v->offset || v->loop) return false;
+    return x->kind == PLAN_MAP || x->kind == PLAN_FOLD || x->kind == PLAN_CALL || x->kind == PLAN_SCAN;
+}
+
+/* Strides of a row-major array over dim[0..n-1], and none after. A scan is seen at this place of axis 0 or the next. */
+static bool is_rows(const plan_operand *v, unsigned n, unsigned rank, const int64_t *dim, bool scan)
+{
+    int64_t stride = 1, next = 1;
+    for (unsigned k = 1; k < n; k++) next *= dim[k];
+    if ((v->offset && !(scan && v->offset == next)) || v->loop) return false;
     for (unsigned k = rank; k-- > 0;) {
         if (k >= n) {
             if (v->stride[k]) return false;
@@ -85,12 +90,18 @@ static shape fits(const grouping *s, uint32_t at, const plan_op *x, int *split)
         as = SHAPE_ROW;
         *split = g->split;
     }
+    if (x->kind == PLAN_SCAN && as != SHAPE_NONE) { /* along the rows: the first axis alone */
+        int order = x->backward ? -1 : 1;
+        if ((*split >= 0 && *split != 1) || (g->order && g->order != order)) as = SHAPE_NONE;
+        *split = 1;
+    }
     for (unsigned i = 0; as != SHAPE_NONE && i < x->n_in; i++) {
         const plan_operand *v = &x->in[i];
         if (v->source != SOURCE_VALUE || s->p->value[v->value].producer != at) continue;
         shape had = s->p->value[v->value].parts ? SHAPE_NONE : s->made[v->value].shape;
-        bool ok = had == SHAPE_FULL   ? as == SHAPE_FULL && is_rows(v, x->rank, x->rank, x->dim)
-                  : had == SHAPE_ROW ? is_rows(v, (unsigned)g->split, x->rank, x->dim)
+        bool scan = s->p->value[v->value].scan != 0;
+        bool ok = had == SHAPE_FULL   ? as == SHAPE_FULL && is_rows(v, x->rank, x->rank, x->dim, scan)
+                  : had == SHAPE_ROW ? is_rows(v, (unsigned)g->split, x->rank, x->dim, scan)
                                       : false;
         if (!ok) as = SHAPE_NONE;
     }
@@ -140,11 +151,12 @@ static bool join(grouping *s, plan_op *x)
         *g = (group){.kind = can_fuse(x) ? PLAN_MAP : x->kind, .rank = x->rank, .split = -1};
         memcpy(g->dim, x->dim, sizeof g->dim);
         as = SHAPE_FULL;
-        split = x->kind == PLAN_FOLD && !x->leading ? (int)x->rank - x->axes : -1;
+        split = x->kind == PLAN_FOLD && !x->leading ? (int)x->rank - x->axes : x->kind == PLAN_SCAN ? 1 : -1;
     }
     group *g = &s->group[at - s->first];
     x->group = at;
     g->split = can_fuse(x) ? split : -1;
+    if (x->kind == PLAN_SCAN) g->order = x->backward ? -1 : 1;
     g->n++;
     if (x->out == PLAN_NONE) return true;
     plan_value *v = &p->value[x->out];
@@ -272,8 +284,8 @@ static bool reads_own_place(const cr_plan *p, const plan_op *x, const plan_opera
 
 static bool can_split(const cr_plan *p, const plan_body *b)
 {
-    if (b->n_step != 1 || !b->step[0].region || b->step[0].region->n_sum) return false;
-    const region *r = b->step[0].region;
+    const region *r = b->n_step == 1 ? b->step[0].region : NULL;
+    if (!r || r->n_sum || r->order) return false;
     for (size_t i = 0; i < b->n_op; i++) {
         const plan_op *x = &b->op[i];
         if (x->rank != r->rank || memcmp(x->dim, r->dim, x->rank * sizeof *x->dim) != 0) return false;

@@ -426,6 +426,7 @@ bool lower_scan(lower *l, lower_frame *f, kern_fold join, unsigned along, bool b
     out->value = plan_value_new(l->plan, entries);
     plan_op *x = out->value == PLAN_NONE ? NULL : lower_op(l, f);
     if (!x) return false;
+    l->plan->value[out->value].scan = backward ? -1 : 1;
     *x = (plan_op){.kind = PLAN_SCAN, .rank = (uint8_t)o.n, .backward = backward, .n_in = 1, .out = out->value};
     x->u.fold = join;
     for (unsigned k = 0; k < o.n; k++) x->dim[k] = size[o.axis[k]];

@@ -32,6 +32,8 @@ typedef struct plan_value {
     uint32_t first, last; /* ... the steps that write it first and use it last */
     bool stored;        /* used outside of the step that makes it */
     bool parts;         /* made piece by piece */
+    bool row;           /* within its region: one entry a row */
+    int8_t scan;        /* of a SCAN: 1 forward, -1 backward; 0: of anything else */
     uint32_t same;      /* the value whose memory it takes over, PLAN_NONE: none */
 } plan_value;
 
@@ -55,7 +57,8 @@ typedef enum plan_kind {
     PLAN_FOLD,    /* the last `axes` axes are reduced, or with `leading` those behind the first `before`; of two operands,
                      their product */
     PLAN_PRODUCT, /* C = A B */
-    PLAN_SCAN,    /* along axis 0 of the domain: out[i] = out[i-1] join in[i], or from the end (backward) */
+    PLAN_SCAN,    /* along axis 0 of the domain, whose result has one entry more there: out[i+1] = out[i] join in[i] from
+                     the neutral out[0] on, or backward, out[i] = out[i+1] join in[i] from the neutral last one on */
     PLAN_GATHER,  /* out = in at a table of offsets; -1: NaN */
     PLAN_LINALG,
     PLAN_CHAIN,   /* products of matrices from one end of a range: as SCAN */

@@ -3,7 +3,8 @@
  * The domain is seen as rows and columns: its first `split` axes are the rows. A value of the region is full (one entry
  * a place) or one entry a row (what a FOLD along the columns gives). A block is either a piece of one row, or some whole
  * rows. Blocks are dealt out in parts; how many there are depends on sizes only, and what parts have summed is joined in
- * their order, so that the bits do not depend on the number of threads. */
+ * their order, so that the bits do not depend on the number of threads. With a SCAN the rows run in its order, and parts
+ * are ranges of columns. */
 #ifndef CR_REGION_H
 #define CR_REGION_H
 
@@ -36,6 +37,7 @@ typedef enum region_code {
     REGION_FOLD,   /* along the columns: one entry a row */
     REGION_GATHER, /* ... along columns that do not all lie in one block: to an accumulator by row */
     REGION_COLLECT,/* along the first axes: to an accumulator */
+    REGION_SCAN,   /* along the rows: what is carried from row to row in c, to b; joined with a, and to out */
     REGION_CALL
 } region_code;
 
@@ -61,6 +63,15 @@ typedef struct region_accumulator {
     size_t wide;      /* entries there: n, or as many as a block has, which are n again and again */
 } region_accumulator;
 
+/* What is carried from row to row; of the value, the row that is neutral is written with it. */
+typedef struct region_carry {
+    kern_fold join;
+    bool row;
+    uint32_t slot, value; /* PLAN_NONE: the value is not kept */
+} region_carry;
+
+#define REGION_NO_SLOT UINT32_MAX
+
 struct region {
     kern_dtype dtype;
     const kern_table *kernels;
@@ -68,7 +79,9 @@ struct region {
     int64_t dim[PLAN_RANK];
     size_t rows, columns, block_rows, block_columns;
     size_t parts;
-    bool by_columns; /* parts are ranges of columns, so that no two add to the same entry; else of blocks */
+    bool by_columns; /* parts are ranges of columns; else of blocks */
+    bool apart;      /* each part has accumulators of its own */
+    int order;       /* rows run forward (1) or backward (-1), one after the other; 0: in any order */
     uint32_t *moving; /* slots whose pointers change from block to block; then those that only a loop moves, too */
     size_t n_moving, n_looping;
     uint32_t *fetched; /* slots that are read from one end of memory to the other: fetched a block ahead */
@@ -81,6 +94,8 @@ struct region {
     size_t n_once, once_cap;
     region_accumulator *sum;
     size_t n_sum, sum_cap;
+    region_carry *carry;
+    size_t n_carry, carry_cap;
     char *constant;
     size_t n_constant, constant_cap;
     size_t registers;  /* bytes of a thread's registers */

@@ -152,6 +152,60 @@ static void collect(const worker *w, const region_instruction *x, const block *b
     }
 }
 
+/* A number a row: without a call for each. */
+#define SCAN_NUMBERS(type, op) \
+    do { \
+        const type *in = first; \
+        type *to = after, *old = before, v = *(type *)carry; \
+        for (size_t i = 0; i < n; i++) { \
+            size_t k = w->r->order > 0 ? i : n - 1 - i; \
+            if (old) old[k] = v; \
+            v = v op in[k]; \
+            if (to) to[k] = v; \
+        } \
+        *(type *)carry = v; \
+    } while (0)
+
+static void scan(const worker *w, const region_instruction *x, const block *b)
+{
+    size_t columns = x->row ? 1 : b->columns, n = b->rows, row = columns * w->size;
+    char *carry = w->at[x->c];
+    const void *first = w->at[x->a];
+    void *after = x->out == REGION_NO_SLOT ? NULL : w->at[x->out];
+    void *before = x->b == REGION_NO_SLOT ? NULL : w->at[x->b];
+    bool sum = x->join == KERN_FOLD_SUM, numbers = columns == 1 && (sum || x->join == KERN_FOLD_PROD);
+    if (numbers && w->r->dtype == KERN_F32) {
+        if (sum) SCAN_NUMBERS(float, +);
+        else SCAN_NUMBERS(float, *);
+        return;
+    }
+    if (numbers) {
+        if (sum) SCAN_NUMBERS(double, +);
+        else SCAN_NUMBERS(double, *);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t k = w->r->order > 0 ? i : n - 1 - i;
+        if (before) memcpy((char *)before + k * row, carry, row);
+        x->map(columns, carry, carry, (const char *)first + k * row, NULL, 0);
+        if (after) memcpy((char *)after + k * row, carry, row);
+    }
+}
+
+/* Before the first of its rows: what is carried, and that row of a value that is kept. */
+static void start_scans(const worker *w, size_t column, size_t columns)
+{
+    const region *r = w->r;
+    for (size_t i = 0; i < r->n_carry; i++) {
+        const region_carry *c = &r->carry[i];
+        size_t n = c->row ? 1 : columns, at = c->row ? 0 : column, row = c->row ? 1 : r->columns;
+        r->kernels->fill(n, w->at[c->slot], kern_neutral(c->join));
+        if (c->value == PLAN_NONE) continue;
+        at += r->order < 0 ? r->rows * row : 0;
+        r->kernels->fill(n, plan_pointer(w->run, c->value) + at * w->size, kern_neutral(c->join));
+    }
+}
+
 /* Instruction number k fetches its share of what the next block reads. */
 static void fetch(const worker *w, const block *b, size_t k)
 {
@@ -185,6 +239,7 @@ static void run_block(const worker *w, const block *b)
         case REGION_FOLD: fold_rows(w, x, b, at[x->out], true); break;
         case REGION_GATHER: fold_rows(w, x, b, sum_at(w, &r->sum[x->out]) + b->row * w->size, false); break;
         case REGION_COLLECT: collect(w, x, b); break;
+        case REGION_SCAN: scan(w, x, b); break;
         case REGION_CALL: call(w, x->call, n, at[x->out], at[x->a]); break;
         }
     }
@@ -280,9 +335,10 @@ static void run_part(worker *w, size_t part, int64_t loop)
         size_t piece = r->by_columns ? u : u % across;
         size_t column = piece * r->block_columns, columns = r->columns - column;
         columns = columns > r->block_columns ? r->block_columns : columns;
-        size_t first = r->by_columns ? 0 : u / across, last = r->by_columns ? down : first + 1;
-        for (size_t k = first; k < last; k++) {
-            size_t row = k * r->block_rows, rows = r->rows - row;
+        size_t first = r->by_columns ? 0 : u / across, n = r->by_columns ? down : 1;
+        if (r->order) start_scans(w, column, columns);
+        for (size_t k = 0; k < n; k++) {
+            size_t row = (r->order < 0 ? n - 1 - k : first + k) * r->block_rows, rows = r->rows - row;
             rows = rows > r->block_rows ? r->block_rows : rows;
             if (loop) loop_rows(w, row, rows, column, columns, loop);
             else run_rows(w, row, rows, column, columns);
@@ -297,12 +353,10 @@ static size_t thread_bytes(const region *r)
     return (r->registers + r->n_slot * sizeof(void *) + 63) / 64 * 64;
 }
 
-static bool sums_apart(const region *r) { return r->wide || (r->n_sum && r->parts > 1 && !r->by_columns); }
-
 size_t region_scratch(const region *r, unsigned threads)
 {
     size_t workers = r->parts < threads ? r->parts : threads;
-    return workers * thread_bytes(r) + (sums_apart(r) ? r->parts * r->accumulators : 0);
+    return workers * thread_bytes(r) + (r->apart ? r->parts * r->accumulators : 0);
 }
 
 static void neutral_sums(const region *r, const plan_run *run, char *sums)
@@ -352,7 +406,7 @@ static void run_worker(const region *r, const plan_run *run, char *scratch, char
 static void run_workers(const region *r, const plan_run *run, char *scratch, int64_t index, int64_t loop)
 {
     size_t workers = r->parts < run->plan->threads ? r->parts : run->plan->threads;
-    char *sums = sums_apart(r) ? scratch + workers * thread_bytes(r) : NULL;
+    char *sums = r->apart ? scratch + workers * thread_bytes(r) : NULL;
     if (!sums) neutral_sums(r, run, NULL);
     if (workers == 1) {
         run_worker(r, run, scratch, sums, index, loop, 0, 1);

@@ -42,42 +42,6 @@ static void run_each(const plan_run *r, const plan_step *s, char *scratch, int64
     }
 }
 
-static void run_scan(const plan_run *r, const plan_op *x, int64_t index)
-{
-    const cr_plan *p = r->plan;
-    const kern_table *t = kern_table_of(p->dtype, p->level);
-    static const kern_op join[KERN_FOLDS] = {
-        [KERN_FOLD_SUM] = KERN_ADD, [KERN_FOLD_PROD] = KERN_MUL, [KERN_FOLD_MAX] = KERN_MAX,
-        [KERN_FOLD_MIN] = KERN_MIN, [KERN_FOLD_ALL] = KERN_AND,  [KERN_FOLD_ANY] = KERN_OR,
-    };
-    size_t size = kern_size(p->dtype), n = (size_t)x->dim[0], rows = 1;
-    for (unsigned k = 1; k < x->rank; k++) rows *= (size_t)x->dim[k];
-    size_t run = x->rank > 1 ? (size_t)x->dim[x->rank - 1] : 1;
-    int64_t step = x->rank > 1 ? x->in[0].stride[x->rank - 1] : 0;
-    char *out = plan_pointer(r, x->out), *in = plan_entry(r, &x->in[0], index);
-    t->fill(rows, out + (x->backward ? n * rows * size : 0), kern_neutral(x->u.fold));
-    for (size_t i = 0; i < n; i++) {
-        size_t at = x->backward ? n - 1 - i : i;
-        char *to = out + (x->backward ? at : at + 1) * rows * size;
-        char *from = out + (x->backward ? at + 1 : at) * rows * size;
-        for (size_t row = 0; row < rows; row += run) {
-            int64_t offset = (int64_t)at * x->in[0].stride[0];
-            size_t rest = row / run;
-            for (unsigned k = x->rank > 1 ? x->rank - 1 : 0; k-- > 1;) {
-                offset += (int64_t)(rest % (size_t)x->dim[k]) * x->in[0].stride[k];
-                rest /= (size_t)x->dim[k];
-            }
-            const char *piece = in + offset * (int64_t)size;
-            if (step > 1 || step < 0) { /* by way of the result */
-                t->load(run, to + row * size, piece, step);
-                piece = to + row * size;
-            }
-            t->map[join[x->u.fold]][step == 0 && run > 1 ? KERN_B_ONE : 0](run, to + row * size, from + row * size,
-                                                                           piece, NULL, 0);
-        }
-    }
-}
-
 static void run_gather(const plan_run *r, const plan_op *x, int64_t index)
 {
     size_t size = kern_size(r->plan->dtype), n = 1;
@@ -177,10 +141,9 @@ static void run_loop(const plan_run *r, const plan_body *b, char *scratch)
 static void run_step(const plan_run *r, const plan_step *s, char *scratch, int64_t index)
 {
     switch (s->kind) {
-    case PLAN_MAP: case PLAN_FOLD: case PLAN_CALL: region_run(s->region, r, scratch, index); break;
+    case PLAN_MAP: case PLAN_FOLD: case PLAN_CALL: case PLAN_SCAN: region_run(s->region, r, scratch, index); break;
     case PLAN_PRODUCT: case PLAN_CONV: run_each(r, s, scratch, index); break;
     case PLAN_POOL: plan_run_pool(r, s->op, scratch, index); break;
-    case PLAN_SCAN: run_scan(r, s->op, index); break;
     case PLAN_GATHER: run_gather(r, s->op, index); break;
     case PLAN_LINALG: run_linalg(r, s->op, scratch, index); break;
     case PLAN_CHAIN: run_chain(r, s->op, index); break;
