@@ -32,7 +32,8 @@ typedef struct plan_value {
     uint32_t first, last; /* ... the steps that write it first and use it last */
     bool stored;        /* used outside of the step that makes it */
     bool parts;         /* made piece by piece */
-    bool row;           /* within its region: one entry a row */
+    bool row;           /* within its region: one entry a row, ... */
+    uint32_t op;        /* ... made by the operation of this number there */
     int8_t scan;        /* of a SCAN: 1 forward, -1 backward; 0: of anything else */
     uint32_t same;      /* the value whose memory it takes over, PLAN_NONE: none */
 } plan_value;

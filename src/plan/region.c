@@ -126,7 +126,7 @@ static bool is_fetched(const compiler *c, const region_slot *s)
 {
     const region *r = c->r;
     size_t bytes = r->rows * r->columns * kern_size(r->dtype);
-    return r->order >= 0 && s->kind == SLOT_MEMORY && !s->still && !s->row && s->view.source == SOURCE_VALUE && bytes >= FETCH_BYTES &&
+    return s->kind == SLOT_MEMORY && !s->still && !s->row && s->view.source == SOURCE_VALUE && bytes >= FETCH_BYTES &&
            c->p->value[s->view.value].producer != c->op[0]->group && rc_is_contiguous(r, &s->view, r->rank);
 }
 
@@ -194,6 +194,8 @@ region *region_new(cr_plan *p, size_t n, const plan_op *const *op)
     mem_free(c.source);
     mem_free(c.table);
     mem_free(c.in);
+    mem_free(c.copied);
+    mem_free(c.left_out);
     mem_free(c.full.slot);
     mem_free(c.row.slot);
     if (!ok) {

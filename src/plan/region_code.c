@@ -57,7 +57,15 @@ static bool compile_map(compiler *c, size_t at, bool row)
         if (!single && !rc_spread_number(c, row, &slot[0])) return false;
         mask = single ? 0 : mask & ~1u;
     }
-    if (!rc_free_sources(c, at) || !place_result(c, x, row, &out, &later)) return false;
+    const plan_op *copy = c->copied[at];
+    if (!rc_free_sources(c, at)) return false;
+    later = false;
+    if (copy) {
+        region_slot to = {.kind = SLOT_MEMORY, .row = row, .still = x->rank == 0, .view = copy->to};
+        if (!rc_new_slot(c, to, &out)) return false;
+    } else if (!place_result(c, x, row, &out, &later)) {
+        return false;
+    }
     region_instruction *i = rc_emit(c, x->kind == PLAN_CALL ? REGION_CALL : REGION_MAP, row);
     if (!i) return false;
     i->out = out;
@@ -188,6 +196,7 @@ static bool compile_scan(compiler *c, size_t at, bool row)
 bool rc_operation(compiler *c, size_t at)
 {
     bool row = rc_is_row(c, c->op[at]);
+    if (c->left_out[at]) return true;
     switch (c->op[at]->kind) {
     case PLAN_FOLD: return compile_fold(c, at, row);
     case PLAN_SCAN: return compile_scan(c, at, row);

@@ -39,6 +39,8 @@ typedef struct compiler {
     uint32_t *table; /* sources by hash */
     size_t table_size;
     uint32_t (*in)[3]; /* sources of each operation */
+    const plan_op **copied; /* by operation: its result goes where this copy would put it, and is read there */
+    bool *left_out;         /* by operation: such a copy */
     pool full, row;
     size_t n_full, n_row; /* registers */
     bool whole; /* blocks are whole rows */

@@ -211,8 +211,9 @@ static void fetch(const worker *w, const block *b, size_t k)
 {
     const region *r = w->r;
     size_t bytes = b->n * w->size, from = bytes * k / r->n_code, to = bytes * (k + 1) / r->n_code;
+    ptrdiff_t step = r->by_columns ? (ptrdiff_t)(r->block_rows * r->columns * w->size) : (ptrdiff_t)bytes;
     for (size_t i = 0; i < r->n_fetched; i++) {
-        const char *next = (const char *)w->at[r->fetched[i]] + bytes;
+        const char *next = (const char *)w->at[r->fetched[i]] + (r->order < 0 ? -step : step);
         for (size_t at = from / 64 * 64; at < to; at += 64) prefetch(next + at);
     }
 }

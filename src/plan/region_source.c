@@ -75,6 +75,20 @@ static bool sees_before(const compiler *c, const plan_operand *v)
     return scan && (v->offset == 0) == (scan > 0);
 }
 
+/* Operation number `at` may be a copy to a place in another value that what it copies can be written to at once. */
+static void note_copy(compiler *c, size_t at, bool row)
+{
+    const plan_op *x = c->op[at];
+    const plan_value *v = &c->p->value[x->in[0].value];
+    if (x->kind != PLAN_MAP || x->u.map.op != KERN_COPY || !x->part || !made_here(c, &x->in[0])) return;
+    const plan_op *from = c->op[v->op];
+    bool whole = from->kind == PLAN_MAP && !from->part && rc_is_row(c, from) == row && v->row == row && !v->stored &&
+                 !v->scan && rc_is_contiguous(c->r, &x->to, x->rank);
+    if (!whole || c->copied[v->op]) return;
+    c->copied[v->op] = x;
+    c->left_out[at] = true;
+}
+
 bool rc_find_sources(compiler *c)
 {
     size_t most = 6 * c->n_op + 1;
@@ -83,7 +97,9 @@ bool rc_find_sources(compiler *c)
     c->source = mem_alloc(most * sizeof *c->source);
     c->table = mem_alloc(c->table_size * sizeof *c->table);
     c->in = mem_alloc(c->n_op * sizeof *c->in);
-    if (!c->source || !c->table || !c->in) return plan_no_memory(c->p);
+    c->copied = mem_zalloc(c->n_op + 1, sizeof *c->copied);
+    c->left_out = mem_zalloc(c->n_op + 1, sizeof *c->left_out);
+    if (!c->source || !c->table || !c->in || !c->copied || !c->left_out) return plan_no_memory(c->p);
     memset(c->table, 255, c->table_size * sizeof *c->table);
     for (size_t i = 0; i < c->n_op; i++) {
         const plan_op *x = c->op[i];
@@ -108,6 +124,8 @@ bool rc_find_sources(compiler *c)
             c->in[i][k] = s;
         }
         c->p->value[x->out].row = row || (x->kind == PLAN_FOLD && !x->leading);
+        c->p->value[x->out].op = (uint32_t)i;
+        note_copy(c, i, row);
     }
     return true;
 }
