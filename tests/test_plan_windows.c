@@ -171,6 +171,7 @@ static void test_large(void **state)
     static const struct { int64_t batch, in, out, size, w, stride, low, groups; } shape[] = {
         {2, 20, 40, 70, 3, 1, 1, 1}, {3, 3, 18, 65, 7, 2, 3, 1}, {1, 70, 33, 40, 1, 2, 0, 1},
         {9, 48, 64, 7, 3, 1, 1, 1},  {2, 6, 6, 90, 5, 1, 2, 2},  {2, 40, 35, 33, 3, 2, 1, 1},
+        {5, 1, 1, 30, 3, 1, 1, 40},  {2, 1, 1, 41, 5, 2, 2, 19}, {9, 160, 150, 7, 3, 1, 1, 1},
     };
     for (unsigned i = 0; i < 2 * sizeof shape / sizeof *shape; i++) {
         fixture f = begin(i);

@@ -80,7 +80,7 @@ conv_strip conv_strip_of(const conv_plan *p, size_t number)
 bool conv_reads_in_place(const conv_plan *p, conv_slot from)
 {
     const conv_shape *s = &p->shape;
-    if (s->step[from][1] != 1 && (from == CONV_X ? s->in : s->out) > 1) return false;
+    if (s->step[from][1] != 1 && (p->apart || (from == CONV_X ? s->in : s->out) > 1)) return false;
     for (unsigned a = 0; a < CONV_AXES; a++) {
         for (size_t k = 0; k < p->line[a].n_class; k++) {
             const conv_class *c = &p->line[a].class[k];
@@ -137,6 +137,27 @@ void conv_copy(const conv_plan *p, conv_slot slot, const char *from, size_t imag
     }
 }
 
+/* ---- taps --------------------------------------------------------------------------------------- */
+
+ptrdiff_t conv_tap_offset(const conv_shape *s, size_t t)
+{
+    ptrdiff_t offset = 0;
+    for (unsigned a = CONV_AXES; a-- > 0; t /= s->size[CONV_W][a]) {
+        offset += (ptrdiff_t)(t % s->size[CONV_W][a]) * s->step[CONV_W][2 + a];
+    }
+    return offset;
+}
+
+ptrdiff_t conv_look(const conv_plan *p, size_t t)
+{
+    const conv_shape *s = &p->shape;
+    ptrdiff_t offset = 0;
+    for (unsigned a = CONV_AXES; a-- > 0; t /= s->size[CONV_W][a]) {
+        offset += (ptrdiff_t)(t % s->size[CONV_W][a]) * (ptrdiff_t)s->dilation[a] * p->at[a];
+    }
+    return offset;
+}
+
 /* ---- a whole plan ------------------------------------------------------------------------------- */
 
 static double work(const conv_shape *s)
@@ -162,6 +183,8 @@ bool conv_plan_init(conv_plan *p, const conv_shape *shape, kern_level level, uns
     p->vector = kern_table_of(shape->dtype, level);
     p->threads = work(shape) < SMALL_WORK ? 1 : threads;
     p->width = p->kernels->piece_vectors * p->kernels->lanes;
+    p->apart = shape->groups > 1 && shape->in == 1 && shape->out == 1;
+    p->groups = p->apart ? 1 : shape->groups;
     bool ok = true;
     for (unsigned a = 0; a < CONV_AXES; a++) {
         p->taps *= shape->size[CONV_W][a];

@@ -58,7 +58,8 @@ typedef struct conv_plan {
     ptrdiff_t image_at;       /* ... and from image to image */
     bool in_place, y_in_place; /* no copies; y beside x, with w as the value */
     size_t k;                 /* terms of a piece; w as the value: taps that are rows of one tile */
-    size_t taps, panels, width;
+    bool apart;               /* groups of one channel to one: they are entries side by side, of a single group */
+    size_t groups, taps, panels, width;
     size_t channels, columns; /* summed over, and of a row of the value */
     ptrdiff_t *a_at, *b_at;
     size_t *piece, *start;    /* of each class of positions: its first piece (one more at the end), its first tap */

@@ -34,6 +34,15 @@ bool conv_reads_in_place(const conv_plan *p, conv_slot from);
 void conv_copy(const conv_plan *p, conv_slot slot, const char *from, size_t image, size_t first, size_t channel,
                size_t n, size_t width, char *out);
 
+/* Channel by channel (conv_apart.c): the weights side by side, n rows of t, and what a strip adds to sums[tap]. */
+void conv_apart_pack(const conv_plan *p, const char *w, char *out);
+void conv_apart_rows(const conv_plan *p, const gemm_tile *t, size_t n);
+void conv_apart_add(const conv_plan *p, const gemm_tile *t, char *sums);
+void conv_apart_finish(const conv_plan *p, const char *sums, char *w);
+/* Offset of a tap from the first one: into w, and in what is looked at. */
+ptrdiff_t conv_tap_offset(const conv_shape *s, size_t t);
+ptrdiff_t conv_look(const conv_plan *p, size_t t);
+
 bool conv_plan_slide(conv_plan *p);
 void conv_slide(const conv_plan *p, void *const slot[3], char *scratch);
 bool conv_plan_sum(conv_plan *p);

@@ -56,7 +56,7 @@ static size_t list_pieces(conv_plan *p, const conv_class *const c[CONV_AXES], si
                 p->order[number] = tap;
                 if (whole && k2 > 0) continue;
                 p->a_at[at] = offset;
-                p->b_at[at++] = (ptrdiff_t)((tap - first) * p->channels * p->width);
+                p->b_at[at++] = (ptrdiff_t)((tap - first) * p->channels * (p->apart ? 1 : p->width));
             }
         }
     }
@@ -110,11 +110,12 @@ bool conv_plan_slide(conv_plan *p)
     const conv_shape *s = &p->shape;
     bool to_x = s->value == CONV_X;
     size_t size = kern_size(s->dtype);
-    p->channels = to_x ? s->out : s->in;
-    p->columns = to_x ? s->in : s->out;
+    p->channels = p->apart ? s->groups : to_x ? s->out : s->in;
+    p->columns = p->apart ? s->groups : to_x ? s->in : s->out;
+    if (p->apart) p->width = p->columns;
     p->panels = conv_ratio_up(p->columns, p->width);
     p->in_place = conv_reads_in_place(p, source_of(p));
-    p->sums = s->groups * p->panels * p->taps * p->channels * p->width;
+    p->sums = p->apart ? p->taps * p->channels : p->groups * p->panels * p->taps * p->channels * p->width;
     cut_strips(p);
     p->at[2] = (ptrdiff_t)p->channels;
     p->at[1] = p->at[2] * (ptrdiff_t)p->extent[2];
@@ -125,7 +126,7 @@ bool conv_plan_slide(conv_plan *p)
         p->image_at = s->step[source_of(p)][0];
     }
     p->k = p->channels;
-    if (taps_are_neighbours(p)) {
+    if (!p->apart && taps_are_neighbours(p)) {
         for (size_t k = 0; k < p->line[2].n_class; k++) {
             if (p->line[2].class[k].taps) p->k = p->channels * p->line[2].class[k].taps;
         }
@@ -148,15 +149,6 @@ static bool taps_side_by_side(const conv_shape *s)
     return true;
 }
 
-static ptrdiff_t tap_offset(const conv_shape *s, size_t t)
-{
-    ptrdiff_t offset = 0;
-    for (unsigned a = CONV_AXES; a-- > 0; t /= s->size[CONV_W][a]) {
-        offset += (ptrdiff_t)(t % s->size[CONV_W][a]) * s->step[CONV_W][2 + a];
-    }
-    return offset;
-}
-
 /* Columns c0..c0+n-1 of the weights of a group: out[tap][channel][width]. */
 static void pack_panel(const conv_plan *p, const char *w, size_t n, char *out, char *turned)
 {
@@ -168,7 +160,7 @@ static void pack_panel(const conv_plan *p, const char *w, size_t n, char *out, c
         for (size_t t = 0; t < p->taps; t++) {
             if (p->order[t] == CONV_UNUSED) continue;
             p->kernels->pack(p->channels, n, p->width, out + p->order[t] * p->channels * row,
-                             w + tap_offset(s, t) * (ptrdiff_t)size, by_channel, by_column);
+                             w + conv_tap_offset(s, t) * (ptrdiff_t)size, by_channel, by_column);
         }
         return;
     }
@@ -192,6 +184,10 @@ static void pack_panels(const conv_plan *p, const char *w, char *panels, char *m
 {
     const conv_shape *s = &p->shape;
     size_t size = kern_size(s->dtype), one = p->taps * p->channels * p->width * size;
+    if (p->apart && from < to) {
+        conv_apart_pack(p, w, panels);
+        return;
+    }
     for (size_t i = from; i < to; i++) {
         size_t group = i / p->panels, column = i % p->panels * p->width;
         ptrdiff_t at = s->value == CONV_X ? (ptrdiff_t)(group * s->out) * s->step[CONV_W][0] +
@@ -222,13 +218,15 @@ static void run_row(const slide *x, gemm_tile *t, const conv_class *c2, const ch
         n = conv_min(n, x->first + x->n);
         if (from >= n) return;
     }
-    size_t tiles = conv_ratio_up(n - from, p->kernels->piece_rows), vectors = conv_ratio_up(t->n, p->kernels->lanes);
+    size_t tiles = p->apart ? 1 : conv_ratio_up(n - from, p->kernels->piece_rows);
+    size_t vectors = conv_ratio_up(t->n, p->kernels->lanes);
     ptrdiff_t out = p->shape.step[p->shape.value][4] * (ptrdiff_t)size;
     for (size_t i = 0; i < tiles; i++) {
         size_t j = from + (n - from) * i / tiles, rows = from + (n - from) * (i + 1) / tiles - j;
         t->a = a + (ptrdiff_t)j * t->a_m * (ptrdiff_t)size;
         t->c = to + (ptrdiff_t)(c2->first + (size_t)p->line[2].step * j) * out;
-        p->kernels->along[rows - 1][vectors - 1](t);
+        if (p->apart) conv_apart_rows(p, t, rows);
+        else p->kernels->along[rows - 1][vectors - 1](t);
     }
 }
 
@@ -287,7 +285,7 @@ static void run_panel(const slide *x, size_t panel, const char *b)
                 t.pieces = p->piece[i + 1] - p->piece[i];
                 t.a_at = p->a_at + p->piece[i];
                 t.b_at = p->b_at + p->piece[i];
-                t.b = b + p->start[i] * p->channels * p->width * size;
+                t.b = b + p->start[i] * p->channels * (p->apart ? 1 : p->width) * size;
                 run_class(x, &t, c, x->to + column * size);
             }
         }
@@ -300,8 +298,8 @@ static void run_strip(const conv_plan *p, void *const slot[3], const char *panel
     const conv_shape *s = &p->shape;
     conv_slot source = source_of(p);
     ptrdiff_t size = (ptrdiff_t)kern_size(s->dtype), out = s->step[s->value][0] * size, in = p->image_at * size;
-    size_t group = i % s->groups, one = p->taps * p->channels * p->width * (size_t)size;
-    conv_strip strip = conv_strip_of(p, i / s->groups);
+    size_t group = i % p->groups, one = p->taps * p->channels * p->width * (size_t)size;
+    conv_strip strip = conv_strip_of(p, i / p->groups);
     slide x = {.p = p, .first = strip.from, .n = strip.n};
     const char *from = mine;
     char *to = (char *)slot[s->value] + (ptrdiff_t)strip.image * out +
@@ -330,7 +328,7 @@ static void run_strip(const conv_plan *p, void *const slot[3], const char *panel
 void conv_slide(const conv_plan *p, void *const slot[3], char *scratch)
 {
     const conv_shape *s = &p->shape;
-    size_t size = kern_size(s->dtype), panels = s->groups * p->panels, strips = conv_strips(p) * s->groups;
+    size_t size = kern_size(s->dtype), panels = p->groups * p->panels, strips = conv_strips(p) * p->groups;
     char *mine = scratch + (p->sums + 15) / 16 * 16 * size;
     int threads = (int)p->threads;
 #pragma omp parallel num_threads(threads) if (threads > 1)

@@ -89,8 +89,8 @@ static void choose_rows(conv_plan *p)
 {
     const conv_shape *s = &p->shape;
     p->in_place = conv_reads_in_place(p, CONV_X);
-    p->blocks = p->in_place ? 1 : conv_ratio_up(s->in, BLOCK_MAX);
-    p->block = conv_ratio_up(s->in, p->blocks);
+    p->blocks = p->in_place || p->apart ? 1 : conv_ratio_up(s->in, BLOCK_MAX);
+    p->block = conv_ratio_up(p->channels, p->blocks);
     if (p->in_place) {
         memcpy(p->at, s->step[CONV_X] + 2, sizeof p->at);
         p->image_at = s->step[CONV_X][0];
@@ -103,17 +103,20 @@ bool conv_plan_sum(conv_plan *p)
 {
     const conv_shape *s = &p->shape;
     size_t size = kern_size(s->dtype);
-    p->channels = s->in;
-    p->columns = s->out;
-    p->panels = conv_ratio_up(s->out, p->width);
-    p->y_in_place = s->step[CONV_Y][1] == 1 && s->out % p->kernels->lanes == 0 && p->taps * s->in <= FEW_TERMS;
+    p->channels = p->apart ? s->groups : s->in;
+    p->columns = p->apart ? s->groups : s->out;
+    if (p->apart) p->width = p->columns;
+    p->panels = conv_ratio_up(p->columns, p->width);
+    p->y_in_place = s->step[CONV_Y][1] == 1 &&
+                    (p->apart || (s->out % p->kernels->lanes == 0 && p->taps * s->in <= FEW_TERMS));
     choose_rows(p);
     cut_strips(p);
-    p->sums = s->groups * p->panels * p->blocks * p->block * p->taps * p->width;
+    p->sums = p->apart ? (p->taps * p->columns + 15) / 16 * 16
+                       : p->groups * p->panels * p->blocks * p->block * p->taps * p->width;
     p->parts = conv_max(1, conv_min(SUMS_MAX, SUMS_BYTES / (p->sums * size)));
     p->parts = conv_min(p->parts, conv_strips(p));
     p->buffer = (entries_of_x(p) + CONV_SPILL + 15) / 16 * 16;
-    p->each = conv_max(p->buffer + entries_of_y(p), 2 * conv_max(TURNED, p->taps) * p->width + CONV_SPILL);
+    p->each = conv_max(p->buffer + entries_of_y(p) + CONV_SPILL, 2 * conv_max(TURNED, p->taps) * p->width + CONV_SPILL);
     p->each = (p->each + 15) / 16 * 16;
     p->scratch = (p->parts * p->sums + p->threads * p->each) * size;
     return find_rows(p);
@@ -194,14 +197,10 @@ static const char *first_y(const sum *m, const conv_strip *strip, const char *y)
 /* All rows of a block and a panel: sums[tap][channel of the block][width]. */
 static void add_block(const conv_plan *p, gemm_tile *t, const char *x, char *sums)
 {
-    const conv_shape *s = &p->shape;
-    size_t size = kern_size(s->dtype), rows = p->k * p->block, tiles = conv_ratio_up(rows, p->kernels->piece_rows);
+    size_t size = kern_size(p->shape.dtype), rows = p->k * p->block, tiles = conv_ratio_up(rows, p->kernels->piece_rows);
     size_t vectors = conv_ratio_up(t->n, p->kernels->lanes);
     for (size_t tap = 0; tap < p->taps; tap += p->k) {
-        size_t k[CONV_AXES] = {tap / s->size[CONV_W][2] / s->size[CONV_W][1],
-                               tap / s->size[CONV_W][2] % s->size[CONV_W][1], tap % s->size[CONV_W][2]};
-        ptrdiff_t at = 0;
-        for (unsigned a = 0; a < CONV_AXES; a++) at += (ptrdiff_t)k[a] * (ptrdiff_t)s->dilation[a] * p->at[a];
+        ptrdiff_t at = conv_look(p, tap);
         for (size_t i = 0; i < tiles; i++) {
             size_t row = rows * i / tiles, n = rows * (i + 1) / tiles - row;
             t->a = x + (at + (ptrdiff_t)row) * (ptrdiff_t)size;
@@ -225,6 +224,12 @@ static void add_strip(const sum *m, size_t number, void *const slot[3])
                    .add = m->add, .pieces = rows, .a_at = p->a_at, .b_at = p->b_at};
     size_t next = (p->y_in_place ? 1 : positions_of(p)) * p->width * size, block = p->block * p->taps * p->width * size;
     const char *x = first_x(m, &strip, slot[CONV_X]), *y = first_y(m, &strip, slot[CONV_Y]);
+    if (p->apart) {
+        t.a = x;
+        t.b = y;
+        conv_apart_add(p, &t, m->to);
+        return;
+    }
     for (size_t q = 0; q < m->panels; q++) {
         t.n = conv_min(p->width, p->columns - (m->panel + q) * p->width);
         t.b = y + q * next;
@@ -270,12 +275,17 @@ static void turn(const conv_plan *p, const char *block, size_t c0, size_t n, siz
 static void finish(const conv_plan *p, char *sums, char *own, char *w, size_t number)
 {
     const conv_shape *s = &p->shape;
-    size_t size = kern_size(s->dtype), block = p->block * p->taps * p->width, one = p->blocks * block;
+    size_t size = kern_size(s->dtype), block = p->block * p->taps * p->width;
+    size_t one = p->apart ? p->sums : p->blocks * block;
     size_t group = number / p->panels, column = number % p->panels * p->width;
     size_t columns = conv_min(p->width, p->columns - column), some = conv_max(1, TURNED / p->taps);
     char *total = sums + number * one * size;
     for (size_t i = 1; i < p->parts; i++) {
         p->vector->map[KERN_ADD][0](one, total, total, total + i * p->sums * size, NULL, 0);
+    }
+    if (p->apart) {
+        conv_apart_finish(p, total, w);
+        return;
     }
     w += (ptrdiff_t)(group * p->columns + column) * s->step[CONV_W][0] * (ptrdiff_t)size;
     for (size_t b = 0; b < p->blocks; b++) {
@@ -289,7 +299,7 @@ static void finish(const conv_plan *p, char *sums, char *own, char *w, size_t nu
 
 void conv_sum(const conv_plan *p, void *const slot[3], char *scratch)
 {
-    size_t size = kern_size(p->shape.dtype), panels = p->shape.groups * p->panels, items = p->parts * panels;
+    size_t size = kern_size(p->shape.dtype), panels = p->groups * p->panels, items = p->parts * panels;
     char *mine = scratch + p->parts * p->sums * size;
     int threads = (int)p->threads;
 #pragma omp parallel num_threads(threads) if (threads > 1)
