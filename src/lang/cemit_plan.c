@@ -1,4 +1,5 @@
 /* How each node is written, and in which order. */
+#include "graph/window.h"
 #include "lang/cemit.h"
 
 #include <string.h>
@@ -165,6 +166,7 @@ static void find_depends(ce *w)
         if (nd->op == CR_OP_INT || nd->op == CR_OP_ONEHOT || nd->op == CR_OP_MATPOW || nd->op == CR_OP_PICK)
             own = ce_bits(w, attr[0]);
         if (nd->op == CR_OP_MEMBER) own = ce_bits(w, attr[1]) | 1ull << CE_MEMBERS;
+        for (uint32_t k = 1; is_window((cr_op)nd->op) && k < nd->n_attr; k++) own |= ce_bits(w, attr[k]);
         for (size_t k = 0; k < w->n_functions; k++)
             if (g->fun[w->function[k].f].arg == r) own |= 1ull << CE_ARGUMENT;
         const cr_shape *s = shape_of(g, r);
@@ -179,7 +181,7 @@ static bool takes_arrays(cr_op op)
 {
     const op_info *o = op_get(op);
     return o->kind == KIND_REDUCE || o->kind == KIND_LINALG || op == CR_OP_SOFTMAX || op == CR_OP_LOGSOFTMAX ||
-           op == CR_OP_RESHAPE || op == CR_OP_MATPOW;
+           op == CR_OP_RESHAPE || op == CR_OP_MATPOW || op == CR_OP_GATHER || op == CR_OP_SCATTER || is_window(op);
 }
 
 /* WANT_HOIST: some user runs in a loop that r does not need. WANT_MANY: each entry is asked for more than once. */

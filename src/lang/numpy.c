@@ -1,5 +1,6 @@
 /* lang_print_numpy: the function derivative(...), its parameters, the sizes that it takes from its arguments, its
  * helpers (numpy_helpers.c). numpy_expr.c and numpy_einsum.c write the operators, numpy_family.c recurrences. */
+#include "graph/window.h"
 #include "lang/numpy.h"
 
 #include <math.h>
@@ -249,6 +250,8 @@ bool py_analyse(py *w, cr_ref root)
         if (nd->op == CR_OP_INT || nd->op == CR_OP_ONEHOT || nd->op == CR_OP_MATPOW || nd->op == CR_OP_PICK)
             dim_symbols(g->dims, attr[0], scan_symbol, &b);
         if (nd->op == CR_OP_MEMBER) dim_symbols(g->dims, attr[1], scan_symbol, &b);
+        for (uint32_t k = 1; is_window((cr_op)nd->op) && k < nd->n_attr; k++)
+            dim_symbols(g->dims, attr[k], scan_symbol, &b);
         w->lazy[r] = w->lazy[r] || (nd->op == CR_OP_ONEHOT && b.symbolic);
         const cr_shape *s = shape_of(g, r);
         for (unsigned k = 0; k < s->rank; k++) dim_symbols(g->dims, s->dim[k], scan_symbol, &b);
