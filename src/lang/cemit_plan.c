@@ -181,7 +181,7 @@ static bool takes_arrays(cr_op op)
 {
     const op_info *o = op_get(op);
     return o->kind == KIND_REDUCE || o->kind == KIND_LINALG || op == CR_OP_SOFTMAX || op == CR_OP_LOGSOFTMAX ||
-           op == CR_OP_RESHAPE || op == CR_OP_MATPOW || op == CR_OP_GATHER || op == CR_OP_SCATTER || is_window(op);
+           op == CR_OP_RESHAPE || op == CR_OP_MATPOW;
 }
 
 /* WANT_HOIST: some user runs in a loop that r does not need. WANT_MANY: each entry is asked for more than once. */
@@ -201,7 +201,8 @@ static void find_wants(ce *w)
             if (nd->op == CR_OP_BIND && attr_of(g, r, 0) == CR_BIND_CHAIN) w->want[a] |= WANT_ARRAY;
             if (inside & ~w->depends[a]) w->want[a] |= WANT_HOIST;
             bool spreads = nd->op == CR_OP_EINSUM || shape_of(g, a)->rank == 0;
-            if (spreads && loops > shape_of(g, a)->rank) w->want[a] |= WANT_MANY;
+            bool often = is_window((cr_op)nd->op) || nd->op == CR_OP_GATHER || nd->op == CR_OP_SCATTER;
+            if (often || (spreads && loops > shape_of(g, a)->rank)) w->want[a] |= WANT_MANY;
         }
     }
 }

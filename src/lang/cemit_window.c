@@ -31,6 +31,21 @@ static void init(window_loops *k, ce *w, cr_ref r)
     }
 }
 
+void ce_windows_check(ce *w)
+{
+    dim_table *t = w->g->dims;
+    for (size_t i = 0; i < w->n_cone; i++) {
+        cr_window v;
+        if (!is_window(op_of(w->g, w->cone[i]))) continue;
+        window_read(w->g, w->cone[i], &v);
+        for (unsigned a = 0; a < v.axes; a++) {
+            cr_dim least[] = {dim_sub(t, v.stride[a], dim_const(t, 1)), dim_sub(t, v.dilation[a], dim_const(t, 1))};
+            for (unsigned k = 0; k < 2; k++)
+                if (!ce_bits(w, least[k])) ce_check(w, false, 1, &least[k]);
+        }
+    }
+}
+
 /* The index of a loop takes part in dimensions, as a symbol that is bound until loops_close. */
 static cr_dim loop_open(window_loops *k, window_slot s, unsigned i, const char *from, const char *to)
 {

@@ -214,6 +214,13 @@ static void scan_symbol(void *user, dim_sym s)
         if (b->w->p.bound[i].symbol == s) b->set |= 1ull << i;
 }
 
+uint64_t py_bits(py *w, cr_dim d)
+{
+    bound_scan b = {.w = w};
+    dim_symbols(w->g->dims, d, scan_symbol, &b);
+    return b.set;
+}
+
 /* What py_block must know of each node: uses, bound symbols, and whether it may not be evaluated ahead of a condition:
  * an entry taken inside a branch of `if` may not exist outside of it. */
 bool py_analyse(py *w, cr_ref root)
@@ -224,10 +231,11 @@ bool py_analyse(py *w, cr_ref root)
     w->uses = mem_zalloc(w->n, sizeof *w->uses);
     w->depends = mem_zalloc(w->n, sizeof *w->depends);
     w->lazy = mem_zalloc(w->n, sizeof *w->lazy);
+    w->scan = mem_zalloc(w->n, sizeof *w->scan);
     size_t n;
     cr_ref *cone = graph_cone(g, 1, &root, &n);
     bool *branch = mem_zalloc(w->n, sizeof *branch);
-    bool ok = w->text && w->uses && w->depends && w->lazy && cone && branch;
+    bool ok = w->text && w->uses && w->depends && w->lazy && w->scan && cone && branch;
     if (!ok) pr_fail(&w->p, CR_ENOMEM, "out of memory");
     if (w->p.n_bound > 64) ok = false, pr_fail(&w->p, CR_ELIMIT, "more than 64 nested indices in one expression");
     for (size_t i = 0; i < n && ok; i++) {
@@ -305,6 +313,7 @@ static void unit_free(py *w)
     mem_free(w->uses);
     mem_free(w->depends);
     mem_free(w->lazy);
+    mem_free(w->scan);
     sb_free(&w->lines);
     mem_free(w->unknown);
     mem_free(w->known);
