@@ -69,6 +69,38 @@ TEXTS = [
      "lambda = 2; double = [1, 2]; value = 3; i = [4, 5]; exp = 0.5; z = 1; β = [2, 3]"),
 ]
 
+# Windows, with sizes, strides and pads that are symbols; single windows that hold nothing, and maxima that tie.
+TEXTS += [
+    ("let X : R^{N x C x h x v}, F : R^{o x C x k x l}, G : R^{C x 1 x k x l}, s : Z, q : Z, p : Z\n"
+     "derive conv(X, F, stride=[s, 1], dilation=[1, q], pad=[p, 2*p]) wrt F\n"
+     "derive sum(relu(conv(X, F, stride=2, pad=1)).^2) wrt F, X\n"
+     "derive sum(conv(X, G, groups=C, pad=p).^2) wrt G\nderive conv(X, G, groups=C, stride=s, pad=1) wrt X\n"
+     "derive sum(conv_x(conv(X, F), F, stride=s).^2) wrt F\nderive conv_w(X, conv(X, F), size=[k, 1]) wrt X\n"
+     "derive sum(conv(X, F, pad=[0, 2], size=[h, v]).^3) wrt X, X\n",
+     {"X": np.sin(np.arange(40.0)).reshape(2, 2, 2, 5), "F": np.cos(np.arange(24.0)).reshape(3, 2, 2, 2),
+      "G": np.cos(np.arange(8.0)).reshape(2, 1, 2, 2), "s": 2, "q": 3, "p": 1}),
+    ("let X : R^{m x n}, x : R^l, y : R^l, s : Z, q : Z, k : Z\n"
+     "derive maxpool(X, 2, stride=s, pad=1) wrt X\nderive sum(maxpool(X, [1, s], dilation=[1, q]).^2) wrt X, X\n"
+     "derive maxpool_ties(X, 2).*maxpool(X, 2) wrt X\nderive maxpool_y(X, X.^2, [2, n], pad=1) wrt X\n"
+     "derive sum(maxpool_x(X, [i=1..m-1, j=1..n-1 : X[i,j]^2], 2)) wrt X\n"
+     "derive maxpool(x, 2, pad=3, stride=s)[2] wrt x\nderive maxpool(x, l+1) wrt x\n"
+     "derive exp(maxpool(x, 2, pad=3)) wrt x\n"
+     "derive avgpool(X, [2, 3], stride=[1, s], pad=1) wrt X\nderive sumpool_x(X, 2, stride=s, size=[m+2, 2*n]) wrt X\n"
+     "derive slice(x, l)'*slice(y, l) wrt x\nderive sum(concat(x, y, x).^2) wrt x\n"
+     "derive slice(X, [2, q], size=[m, n]) wrt X\n"
+     "derive place(x.*y, 0, stride=s, size=3*l) wrt x\nderive [i=1..m : sum(slice([j=1..n : X[i,j]^2], 2))] wrt X\n"
+     "derive gather(X, [2, 1, 2], axis=2) wrt X\nderive gather(x, k)*y wrt x\n"
+     "derive sum(gather(X, [1, 2; 2, 2]).^2) wrt X, X\n"
+     "derive scatter(x.*y, mod(iota(l), 2) + q, size=n) wrt x\nderive gather(x.*y, [k; 1], axis=1) wrt y\n"
+     "derive sum(scatter(gather(X, [2, 1]).^2, [n, 1], size=m+n)) wrt X\n",
+     {"X": np.array([[1.0, 2, 2, 1], [2, 2, 2, -1], [0, 1, -1, -1]]), "x": np.array([1.0, -2, 3]),
+      "y": np.array([0.5, 4, 1]), "s": 2, "q": 3, "k": 3}),
+    ("let Q : R^{1 x 1 x n}, K : R^{1 x 1 x 3}\ndef o[0] = Q\n"
+     "def o[i] = tanh(conv(o[i-1], K, pad=1)) + maxpool(slice(o[i-1], i-1, size=n), 1) for i in 1..N\n"
+     "derive sum(o[N]) wrt K\nderive o[N] wrt Q\n",
+     {"Q": np.array([[[1.0, -2, 3, 0.5]]]), "K": np.array([[[1.0, -1, 0.5]]]), "N": 3}),
+]
+
 
 class Case:
     """A source with what its function is called with and has to say."""
@@ -148,7 +180,7 @@ def all_cases():
         query = row.query()
         yield queried(query[3], query[1], query[5], row.at(env, index), {**row.known(env), **index})
     for text, at in TEXTS:
-        yield from statements(text, parsed(at))
+        yield from statements(text, at if isinstance(at, dict) else parsed(at))
     for text, asked, depths in RECURRENCES:
         text += "".join(f"derive {s}\n" for s in asked)
         sources = ask("derive", "-", "--format", "c", text=text)
@@ -325,11 +357,15 @@ def check_cases():
 
 def check_out_of_range():
     """Status 2, and nothing is written."""
-    let = "x : R^n, w[1..N] : R"
-    texts = {"x[j]": ("x[j]^2", "x[j]"), "x[3]": ("x[3]*x[1]", "x"), "w[k]": ("w[k]^2*x[1]", "w[k]")}
+    let = "x : R^n, w[1..N] : R, y : R^n, s : Z"
+    texts = {"x[j]": ("x[j]^2", "x[j]"), "x[3]": ("x[3]*x[1]", "x"), "w[k]": ("w[k]^2*x[1]", "w[k]"),
+             "gather": ("sum(gather(x, y).^2)", "x"), "scatter": ("sum(scatter(x.^2, y, size=2))", "x"),
+             "stride": ("sum(maxpool(x, 2, stride=s, pad=1))", "x")}
     cases = []
     for name, at in [("x[j]", {"n": 2, "j": j}) for j in (0, -1, 3)] + [("x[3]", {"n": 2})] + [
-            ("w[k]", {"n": 2, "N": 2, "k": k}) for k in (0, 3)]:
+            ("w[k]", {"n": 2, "N": 2, "k": k}) for k in (0, 3)] + [
+            (name, {"n": 2, "y": [1, y]}) for name in ("gather", "scatter") for y in (0, -1, 3, 1.5, np.nan, 1e300)] + [
+            ("stride", {"n": 2, "s": s}) for s in (0, -1)]:
         expr, wrt = texts[name]
         source = ask("derive", "-e", expr, "--let", let, "--wrt", wrt, "--format", "c")[0]["c"]
         wanted = np.zeros(2 if wrt == "x" else ())
@@ -338,6 +374,15 @@ def check_out_of_range():
         for number, name, line in built(pathlib.Path(folder), cases, FLAGS["sanitizers"]):
             status, *got = line.split()
             assert status == "2" and set(got) == {"0"}, f"{cases[number].where}: {name} {line}\n{cases[number].source}"
+
+
+def check_moving_window():
+    """A slice that begins at the index of a sum is taken inside of its loop."""
+    let, expr = "x : R^n", "sum(i=1..n-1, sum(slice(x, i, size=2))^2)"
+    case = queried(let, "sum(i=1..n-1, (x[i] + x[i+1])^2)", "x", "x = [1, 2, 4, 8]", {"x": [1, 2, 4, 8], "n": 4})
+    case.source = ask("derive", "-e", expr, "--let", let, "--wrt", "x", "--format", "c")[0]["c"]
+    with tempfile.TemporaryDirectory() as folder:
+        assert not compared([case], built(pathlib.Path(folder), [case], FLAGS["sanitizers"]))
 
 
 def check_one_file():
@@ -364,7 +409,7 @@ def check_one_scan():
 
 def main():
     failed = 0
-    for check in (check_out_of_range, check_one_file, check_one_scan, check_cases):
+    for check in (check_out_of_range, check_moving_window, check_one_file, check_one_scan, check_cases):
         try:
             check()
         except AssertionError as e:

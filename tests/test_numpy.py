@@ -89,6 +89,11 @@ CASES = [
     (VECTOR, "max(x)", "x", np.max),
     (VECTOR, "sum(i=2..n, x[i]*x[i-1])", "x", lambda x: x[1:] @ x[:-1]),
     (VECTOR, "prod(i=2..n, x[i]^2 + 1)", "x", lambda x: np.prod(x[1:] ** 2 + 1)),
+    (VECTOR, "sum(i=1..n, sum(j=1..i, x[j])^2*prod(j=i+1..n, x[j]))", "x",
+     lambda x: sum(x[:i].sum() ** 2 * np.prod(x[i:]) for i in range(1, n + 1))),
+    (VECTOR, "sum(i=1..n, x[i]*max(j=1..n-i+1, x[j])*min(j=i..n, x[j]^2 + 1)) + x[n]*prod(i=1..n-1, sum(j=2..i, x[j]))",
+     "x", lambda x: sum(x[i] * np.max(x[:n - i]) * np.min(x[i:] ** 2 + 1) for i in range(n))
+     + x[-1] * np.prod([x[1:i].sum() for i in range(1, n)])),
     (VECTOR, "[i=1..n : x[i]^i]", "x", lambda x: x ** np.arange(1, n + 1)),
     (VECTOR, "mean(x)*n", "x", lambda x: x.sum()),
     (VECTOR, "3", "x", lambda x: 3.0),
@@ -381,6 +386,44 @@ def check_recurrences():
                     assert np.allclose(got, expected, rtol=1e-10, atol=1e-13), f"{got} for {expected}: {where}"
 
 
+def check_moving_window():
+    """A slice that begins at the index of a sum is taken inside of its loop."""
+    text = source(VECTOR, "sum(i=1..n-1, sum(slice(x, i, size=2))^2)", "x")
+    x = rng.standard_normal(n)
+    expected = central(lambda v: np.sum((v[1:] + v[:-1]) ** 2), {"x": x}, "x")
+    assert np.allclose(compiled(text)(x), expected, atol=1e-6), text
+
+
+def check_one_pass():
+    """The derivative by all weights takes one step for each, zeros among the factors or not."""
+    depth, calls = 300, 0
+    w, b = rng.standard_normal(depth), rng.standard_normal(depth)
+    w[[3, 250]] = 0
+
+    def slope(z):
+        nonlocal calls
+        calls += 1
+        return 1 - np.tanh(z) ** 2
+
+    o = [0.5]
+    for i in range(depth):
+        o.append(np.tanh(w[i] * o[i] + b[i]))
+    for last in (0, 0.7):
+        g, wanted = 1.0, np.zeros((2, depth))
+        w[-1] = last
+        o[-1] = np.tanh(w[-1] * o[-2] + b[-1])
+        for i in reversed(range(depth)):
+            g *= 1 - o[i + 1] ** 2
+            wanted[:, i] = g * o[i], g
+            g *= w[i]
+        for name, of_name in zip("wb", wanted):
+            calls = 0
+            text = derived(CHAIN + f"derive o[N] wrt {name}", "derive", "--format", "numpy")[0]["numpy"]
+            got = compiled(text)(x=0.5, w=w, b=b, sigma=np.tanh, sigma_1=slope)
+            assert np.allclose(got, of_name, rtol=1e-9, atol=0), f"{got - of_name}\n{text}"
+            assert calls <= 3 * depth, f"{calls} slopes\n{text}"
+
+
 def check_members_out_of_range():
     for statement in ("o[N] wrt w[k]", "o[N] wrt b[k]"):
         g = compiled(derived(CHAIN + "derive " + statement, "derive", "--format", "numpy")[0]["numpy"])
@@ -404,7 +447,7 @@ def check_singular():
 def main():
     failed = 0
     for check in (check_cases, check_index, check_unknown_function, check_names, check_singular,
-                  check_recurrences, check_members_out_of_range):
+                  check_recurrences, check_moving_window, check_one_pass, check_members_out_of_range):
         try:
             check()
         except AssertionError as e:

@@ -317,6 +317,7 @@ cr_status lang_print_c(cr_graph *g, const lang_c *what, strbuf *b)
     sb_init(&out);
     if (begin(&w) && write_user_functions(&w, &functions)) {
         check_indices(&w);
+        ce_windows_check(&w);
         if (ce_families_write(&w, &ends) && write_outputs(&w)) write_file(&w, &functions, &ends, &out);
     }
     if (functions.status || ends.status || w.checks.status) ce_fail(&w, CR_ENOMEM, "out of memory");

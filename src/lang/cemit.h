@@ -170,6 +170,12 @@ void ce_einsum_store(ce *w, cr_ref r, const char *target);
 bool ce_einsum_fuses(ce *w, cr_ref r); /* a sum that may as well be computed entry by entry, where it is used */
 ce_text ce_einsum_sum(ce *w, cr_ref r, const ce_text *index); /* writes the loops; index NULL: of a number */
 
+/* ---- cemit_window.c ----------------------------------------------------------------------------- */
+void ce_windows_check(ce *w); /* of strides and dilations, ahead of sizes that are divided by them */
+void ce_window_store(ce *w, cr_ref r, const char *target);
+void ce_rows_store(ce *w, cr_ref r, const char *target); /* GATHER and SCATTER */
+ce_text ce_gather_number(ce *w, cr_ref r);
+
 /* ---- cemit_loop.c ------------------------------------------------------------------------------- */
 ce_text ce_bind_scalar(ce *w, cr_ref r, uint64_t scope);
 void ce_bind_store(ce *w, cr_ref r, const char *target, uint64_t scope);

@@ -59,7 +59,7 @@ static bool read(ce *w, cr_ref r, contraction *k)
     for (unsigned l = 0; l < EINSUM_MAX_LABELS; l++) k->same[l] = (uint8_t)l, k->size[l] = v.size[l];
     const uint32_t *label = v.labels;
     for (uint32_t i = 0; i < v.n; label += shape_of(g, v.operand[i++])->rank) { /* they only rename */
-        if (op_of(g, v.operand[i]) != CR_OP_IDENTITY || w->v[v.operand[i]].array) continue;
+        if (op_of(g, v.operand[i]) != CR_OP_IDENTITY) continue;
         uint8_t a = k->same[label[0]], b = k->same[label[1]], keep = a < b ? a : b, gone = a < b ? b : a;
         for (unsigned l = 0; l < EINSUM_MAX_LABELS; l++)
             if (k->same[l] == gone) k->same[l] = keep;
@@ -68,7 +68,7 @@ static bool read(ce *w, cr_ref r, contraction *k)
     for (uint32_t i = 0; i < v.n; label += shape_of(g, v.operand[i++])->rank) {
         cr_ref o = v.operand[i];
         unsigned rank = shape_of(g, o)->rank;
-        if (w->v[o].array || (op_of(g, o) != CR_OP_IDENTITY && op_of(g, o) != CR_OP_ONEHOT)) {
+        if (op_of(g, o) != CR_OP_IDENTITY && op_of(g, o) != CR_OP_ONEHOT) {
             if (rank == 0) {
                 k->number[k->n_numbers++] = o;
                 continue;

@@ -258,6 +258,10 @@ void ce_store(ce *w, cr_ref r, const char *target)
         return;
     case CR_OP_SOFTMAX: case CR_OP_LOGSOFTMAX: store_softmax(w, r, target); return;
     case CR_OP_INV: case CR_OP_PINV: case CR_OP_ADJ: case CR_OP_MATPOW: store_matrix(w, r, target); return;
+    case CR_OP_CONV: case CR_OP_WINDOW: case CR_OP_MAXPOOL: case CR_OP_MAXTIES: case CR_OP_MAXPICK:
+        ce_window_store(w, r, target);
+        return;
+    case CR_OP_GATHER: case CR_OP_SCATTER: ce_rows_store(w, r, target); return;
     case CR_OP_MAXR: case CR_OP_MINR: case CR_OP_PRODR: case CR_OP_ALLR: case CR_OP_ANYR:
     case CR_OP_NORM1: case CR_OP_NORM2: case CR_OP_NORM_INF:
         store_reduction(w, r, target);
@@ -275,7 +279,7 @@ void ce_store(ce *w, cr_ref r, const char *target)
 bool ce_is_statement(ce *w, cr_ref r)
 {
     cr_op op = op_of(w->g, r);
-    return op_get(op)->kind == KIND_REDUCE || op == CR_OP_DET || op == CR_OP_LOGDET ||
+    return op_get(op)->kind == KIND_REDUCE || op == CR_OP_DET || op == CR_OP_LOGDET || op == CR_OP_GATHER ||
            (op == CR_OP_EINSUM && ce_einsum_sums(w, r));
 }
 
@@ -290,6 +294,7 @@ ce_text ce_compute(ce *w, cr_ref r)
     cr_graph *g = w->g;
     cr_op op = op_of(g, r);
     if (op == CR_OP_EINSUM) return ce_einsum_sum(w, r, NULL);
+    if (op == CR_OP_GATHER) return ce_gather_number(w, r);
     cr_ref a = in_of(g, r, 0);
     const cr_shape *s = shape_of(g, a);
     const char *x = ce_array(w, a);

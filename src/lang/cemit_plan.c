@@ -1,4 +1,5 @@
 /* How each node is written, and in which order. */
+#include "graph/window.h"
 #include "lang/cemit.h"
 
 #include <string.h>
@@ -165,6 +166,7 @@ static void find_depends(ce *w)
         if (nd->op == CR_OP_INT || nd->op == CR_OP_ONEHOT || nd->op == CR_OP_MATPOW || nd->op == CR_OP_PICK)
             own = ce_bits(w, attr[0]);
         if (nd->op == CR_OP_MEMBER) own = ce_bits(w, attr[1]) | 1ull << CE_MEMBERS;
+        for (uint32_t k = 1; is_window((cr_op)nd->op) && k < nd->n_attr; k++) own |= ce_bits(w, attr[k]);
         for (size_t k = 0; k < w->n_functions; k++)
             if (g->fun[w->function[k].f].arg == r) own |= 1ull << CE_ARGUMENT;
         const cr_shape *s = shape_of(g, r);
@@ -199,7 +201,8 @@ static void find_wants(ce *w)
             if (nd->op == CR_OP_BIND && attr_of(g, r, 0) == CR_BIND_CHAIN) w->want[a] |= WANT_ARRAY;
             if (inside & ~w->depends[a]) w->want[a] |= WANT_HOIST;
             bool spreads = nd->op == CR_OP_EINSUM || shape_of(g, a)->rank == 0;
-            if (spreads && loops > shape_of(g, a)->rank) w->want[a] |= WANT_MANY;
+            bool often = is_window((cr_op)nd->op) || nd->op == CR_OP_GATHER || nd->op == CR_OP_SCATTER;
+            if (often || (spreads && loops > shape_of(g, a)->rank)) w->want[a] |= WANT_MANY;
         }
     }
 }

@@ -165,6 +165,7 @@ static const char *const reserved[] = {
     "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while", "asm", "bool", "true",
     "false", "complex", "I", "exp", "expm1", "log", "log1p", "sqrt", "fabs", "fmax", "fmod", "pow", "sin", "cos", "tan",
     "sinh", "cosh", "tanh", "asin", "acos", "atan", "erf", "erfc", "hypot", "ldexp", "ilogb", "copysign", "isnan",
+    "floor",
     "malloc", "calloc", "free", "memcpy", "size_t", "ptrdiff_t", "NULL", "NAN", "INFINITY", "status", "work", "end",
     "order", "z", "first", "last",
     "class", "new", "delete", "this", "template", "typename", "namespace", "operator", "private", "public", "using",

@@ -1,5 +1,6 @@
 /* lang_print_numpy: the function derivative(...), its parameters, the sizes that it takes from its arguments, its
  * helpers (numpy_helpers.c). numpy_expr.c and numpy_einsum.c write the operators, numpy_family.c recurrences. */
+#include "graph/window.h"
 #include "lang/numpy.h"
 
 #include <math.h>
@@ -213,6 +214,13 @@ static void scan_symbol(void *user, dim_sym s)
         if (b->w->p.bound[i].symbol == s) b->set |= 1ull << i;
 }
 
+uint64_t py_bits(py *w, cr_dim d)
+{
+    bound_scan b = {.w = w};
+    dim_symbols(w->g->dims, d, scan_symbol, &b);
+    return b.set;
+}
+
 /* What py_block must know of each node: uses, bound symbols, and whether it may not be evaluated ahead of a condition:
  * an entry taken inside a branch of `if` may not exist outside of it. */
 bool py_analyse(py *w, cr_ref root)
@@ -223,10 +231,11 @@ bool py_analyse(py *w, cr_ref root)
     w->uses = mem_zalloc(w->n, sizeof *w->uses);
     w->depends = mem_zalloc(w->n, sizeof *w->depends);
     w->lazy = mem_zalloc(w->n, sizeof *w->lazy);
+    w->scan = mem_zalloc(w->n, sizeof *w->scan);
     size_t n;
     cr_ref *cone = graph_cone(g, 1, &root, &n);
     bool *branch = mem_zalloc(w->n, sizeof *branch);
-    bool ok = w->text && w->uses && w->depends && w->lazy && cone && branch;
+    bool ok = w->text && w->uses && w->depends && w->lazy && w->scan && cone && branch;
     if (!ok) pr_fail(&w->p, CR_ENOMEM, "out of memory");
     if (w->p.n_bound > 64) ok = false, pr_fail(&w->p, CR_ELIMIT, "more than 64 nested indices in one expression");
     for (size_t i = 0; i < n && ok; i++) {
@@ -249,6 +258,8 @@ bool py_analyse(py *w, cr_ref root)
         if (nd->op == CR_OP_INT || nd->op == CR_OP_ONEHOT || nd->op == CR_OP_MATPOW || nd->op == CR_OP_PICK)
             dim_symbols(g->dims, attr[0], scan_symbol, &b);
         if (nd->op == CR_OP_MEMBER) dim_symbols(g->dims, attr[1], scan_symbol, &b);
+        for (uint32_t k = 1; is_window((cr_op)nd->op) && k < nd->n_attr; k++)
+            dim_symbols(g->dims, attr[k], scan_symbol, &b);
         w->lazy[r] = w->lazy[r] || (nd->op == CR_OP_ONEHOT && b.symbolic);
         const cr_shape *s = shape_of(g, r);
         for (unsigned k = 0; k < s->rank; k++) dim_symbols(g->dims, s->dim[k], scan_symbol, &b);
@@ -302,6 +313,7 @@ static void unit_free(py *w)
     mem_free(w->uses);
     mem_free(w->depends);
     mem_free(w->lazy);
+    mem_free(w->scan);
     sb_free(&w->lines);
     mem_free(w->unknown);
     mem_free(w->known);

@@ -60,6 +60,11 @@ typedef struct py_range { /* what is known of an index */
     cr_dim lo, hi;
 } py_range;
 
+typedef struct py_scan { /* of a binder, while it shares a list with others of its kind (numpy_bind.c) */
+    const char *list;    /* NULL: it does not */
+    bool upwards;        /* the lower end stays */
+} py_scan;
+
 /* The recurrences that an expression rests on, in an order of computation. */
 typedef struct py_families {
     cr_family *list;
@@ -80,6 +85,7 @@ typedef struct py {
     py_text *text;     /* by ref */
     uint32_t *uses;    /* by ref */
     uint64_t *depends; /* by ref: bound symbols (numbers in p.bound) of enclosing binders */
+    py_scan *scan;     /* by ref */
     bool *lazy;        /* by ref: may only be evaluated where a condition allows it */
     strbuf lines;
     unsigned indent;
@@ -118,12 +124,14 @@ const char *py_known(py *w, cr_fun f, unsigned order); /* writes the function fi
 void py_line(py *w, const char *fmt, ...) CR_PRINTF(2, 3);
 bool py_block(py *w, cr_ref root, uint64_t scope); /* writes all that root needs */
 bool py_analyse(py *w, cr_ref root);
+uint64_t py_bits(py *w, cr_dim d); /* the bound symbols in d, by their numbers */
 /* A part of the function with names of its own; py_part_end takes back what is shared. */
 bool py_part(py *u, const py *w, cr_ref root);
 void py_part_end(py *w, py *u);
 bool py_clashes(const char *s); /* with Python or a helper */
 py_text py_expression(py *w, cr_ref r, uint64_t scope); /* numpy_expr.c */
 py_text py_einsum(py *w, cr_ref r);    /* numpy_einsum.c */
+py_text py_bind(py *w, cr_ref r, uint64_t scope); /* numpy_bind.c */
 py_text py_window(py *w, cr_ref r);    /* numpy_window.c */
 
 /* ---- numpy_family.c ---------------------------------------------------------------------------- */

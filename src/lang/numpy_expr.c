@@ -122,56 +122,6 @@ static py_text stack(py *w, cr_ref r)
     return py_make(t, PY_ATOM, true);
 }
 
-/* A loop; the name of what it leaves. Nodes that depend on the index are written inside. */
-static py_text bind(py *w, cr_ref r, uint64_t scope)
-{
-    static const struct { const char *start, *step; bool product; } loop[] = { /* step: total = step(total, body) */
-        [CR_BIND_SUM] = {"0.0", "+", false},
-        [CR_BIND_PROD] = {"1.0", "*", true},
-        [CR_BIND_STACK] = {"[]", NULL, false},
-        [CR_BIND_ALL] = {"True", "np.logical_and", false},
-        [CR_BIND_ANY] = {"False", "np.logical_or", false},
-        [CR_BIND_MAX] = {"-np.inf", "np.maximum", false},
-        [CR_BIND_MIN] = {"np.inf", "np.minimum", false},
-        [CR_BIND_CHAIN] = {NULL, "@", true},
-    };
-    cr_graph *g = w->g;
-    cr_bind_kind kind = (cr_bind_kind)attr_of(g, r, 0);
-    dim_sym s = 0;
-    if (!dim_is_symbol(g->dims, attr_of(g, r, 1), &s)) return (py_text){0};
-    uint64_t inner = scope;
-    for (size_t i = 0; i < w->p.n_bound; i++)
-        if (w->p.bound[i].symbol == s) inner |= 1ull << i;
-    cr_ref body = in_of(g, r, 0);
-    unsigned p1, p2;
-    const char *lo = py_dim(w, attr_of(g, r, 2), &p1);
-    const char *hi = py_dim(w, dim_add(g->dims, attr_of(g, r, 3), dim_const(g->dims, 1)), &p2);
-    const char *total = py_fresh(w, kind == CR_BIND_STACK ? "entries" : kind == CR_BIND_SUM ? "total" : "result");
-    if (kind == CR_BIND_CHAIN) py_line(w, "%s = np.eye(%s)", total, py_dim(w, shape_of(g, body)->dim[0], &p1));
-    else py_line(w, "%s = %s", total, loop[kind].start);
-    py_line(w, "for %s in np.arange(%s, %s):", pr_symbol_name(&w->p, s), lo, hi);
-    w->indent++;
-    if (!py_range_push(w, s, attr_of(g, r, 2), attr_of(g, r, 3)) || !py_block(w, body, inner)) return (py_text){0};
-    const char *step = loop[kind].step;
-    if (!step) {
-        py_line(w, "%s.append(%s)", total, py_whole(w, body, PY_ANY));
-    } else if (kind == CR_BIND_CHAIN) { /* the factor of the highest index is leftmost */
-        py_line(w, "%s = %s @ %s", total, py_whole(w, body, PY_NEG), total);
-    } else if (step[1] == '\0') {
-        py_line(w, "%s = %s %s %s", total, total, step,
-                py_in(w, py_value(w, body), loop[kind].product ? PY_NEG : PY_MUL));
-    } else {
-        py_line(w, "%s = %s(%s, %s)", total, step, total, py_in(w, py_value(w, body), PY_ANY));
-    }
-    w->indent--;
-    w->n_range--;
-    for (cr_ref i = 1; i <= body; i++)
-        if (w->depends[i] & ~scope) w->text[i].s = NULL; /* another loop with this index writes them again */
-    if (kind == CR_BIND_STACK) return py_make(py_format(w, "np.stack(%s)", total), PY_ATOM, true);
-    /* an empty loop leaves a scalar, or the identity */
-    return py_make(total, PY_ATOM, shape_of(g, r)->rank == 0 || kind == CR_BIND_CHAIN);
-}
-
 py_text py_expression(py *w, cr_ref r, uint64_t scope)
 {
     cr_graph *g = w->g;
@@ -285,7 +235,7 @@ py_text py_expression(py *w, cr_ref r, uint64_t scope)
         t = g->fun[f].body ? py_known(w, f, order) : py_unknown(w, f, order);
         return t ? function(w, t, r) : (py_text){0};
     }
-    case CR_OP_BIND: return bind(w, r, scope);
+    case CR_OP_BIND: return py_bind(w, r, scope);
     default:
         pr_fail(&w->p, CR_EUNSUPPORTED, "an operator that the NumPy printer does not know");
         return (py_text){0};
