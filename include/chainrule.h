@@ -251,7 +251,8 @@ typedef uint32_t cr_family; /* expressions name[i]; 0 is none */
 CR_API cr_family cr_family_new(cr_graph *g, const char *name, unsigned rank, const cr_dim *shape);
 /* name[symbol] = body for symbol in lo..hi. Stands above earlier definitions where they overlap. A body may refer to
  * members of any family of the graph, so long as in the end each rests on earlier indices only; cr_family_check says
- * whether. */
+ * whether, and so does whatever first uses it: a value, a derivative, cr_substitute. From then on the family, and what
+ * it rests on, has no further definitions: CR_EARG. */
 CR_API cr_status cr_family_define(cr_graph *g, cr_family f, const char *symbol, cr_dim lo, cr_dim hi, cr_ref body);
 CR_API cr_status cr_family_check(cr_graph *g, cr_family f);
 CR_API cr_ref cr_member(cr_graph *g, cr_family f, cr_dim index); /* name[index] */

@@ -214,6 +214,10 @@ cr_status cr_family_define(cr_graph *g, cr_family fam, const char *symbol, cr_di
     if (!known_family(g, fam) || !lo || !hi || !valid(g, body)) return g->err.status;
     family *f = &g->family[fam];
     const char *name = name_text(g->dims, f->name);
+    if (f->checked) {
+        graph_fail(g, CR_EARG, "`%s` is in use, what it is cannot change", name);
+        return CR_EARG;
+    }
     if (node(g, body)->type != f->type) {
         graph_fail(g, CR_ESHAPE, "the members of `%s` have different shapes", name);
         return CR_ESHAPE;
@@ -265,7 +269,6 @@ cr_status cr_family_define(cr_graph *g, cr_family fam, const char *symbol, cr_di
         if (!p[i].lo || !p[i].hi) return g->err.status;
     f->piece = p;
     f->n_pieces = n;
-    f->checked = false;
     return CR_OK;
 }
 
@@ -285,7 +288,6 @@ bool family_define_like(cr_graph *g, cr_family to, cr_family from, const cr_ref 
     family *f = &g->family[to];
     f->piece = p;
     f->n_pieces = n;
-    f->checked = false;
     for (size_t i = 0; i < g->family[from].n_assume; i++)
         if (!family_suppose(g, f, g->family[from].assume[i])) return false;
     return true;
@@ -318,64 +320,47 @@ cr_ref family_body_at(cr_graph *g, const family_piece *p, cr_dim i)
 
 /* ---- what rests on what -------------------------------------------------------------------------- */
 
-typedef struct closure {
-    cr_graph *g;
-    uint8_t *state; /* by cr_family: 0 not seen, 1 being looked at, 2 done */
+typedef struct reached {
+    bool *seen; /* by cr_family */
     cr_family *list;
     size_t n, cap;
-} closure;
+} reached;
 
-typedef void each_member(cr_graph *g, cr_ref member, void *user);
-
-static bool for_members(cr_graph *g, cr_ref body, each_member *each, void *user)
+static void reach(cr_graph *g, reached *c, cr_ref root)
 {
     size_t n;
-    cr_ref *cone = graph_cone(g, 1, &body, &n);
-    for (size_t i = 0; cone && i < n; i++)
-        if (op_of(g, cone[i]) == CR_OP_MEMBER) each(g, cone[i], user);
-    mem_free(cone);
-    return cone != NULL;
-}
-
-static void gather(cr_graph *g, cr_ref member, void *user)
-{
-    closure *c = user;
-    cr_family f = attr_of(g, member, 0);
-    if (c->state[f] || g->err.status != CR_OK) return;
-    c->state[f] = 1;
-    for (size_t i = 0; i < g->family[f].n_pieces; i++) for_members(g, g->family[f].piece[i].body, gather, c);
-    if (!VEC_RESERVE(c->list, c->cap, c->n + 1)) {
-        graph_fail(g, CR_ENOMEM, "out of memory");
-        return;
+    cr_ref *cone = graph_cone(g, 1, &root, &n);
+    for (size_t i = 0; cone && i < n; i++) {
+        if (op_of(g, cone[i]) != CR_OP_MEMBER) continue;
+        cr_family f = attr_of(g, cone[i], 0);
+        if (c->seen[f]) continue;
+        c->seen[f] = true;
+        for (size_t k = 0; k < g->family[f].n_pieces; k++) reach(g, c, g->family[f].piece[k].body);
+        if (VEC_RESERVE(c->list, c->cap, c->n + 1)) c->list[c->n++] = f;
+        else graph_fail(g, CR_ENOMEM, "out of memory");
     }
-    size_t at = c->n++; /* by order */
-    for (; at > 0 && g->family[c->list[at - 1]].order > g->family[f].order; at--) c->list[at] = c->list[at - 1];
-    c->list[at] = f;
+    mem_free(cone);
 }
 
-cr_family *family_closure(cr_graph *g, unsigned n_roots, const cr_ref *roots, size_t *n)
+cr_family *family_reach(cr_graph *g, unsigned n_roots, const cr_ref *roots, size_t *n)
 {
-    closure c = {.g = g, .state = mem_zalloc(g->n_family, 1)};
-    bool ok = c.state && VEC_RESERVE(c.list, c.cap, 1);
+    reached c = {.seen = mem_zalloc(g->n_family, sizeof *c.seen)};
+    bool ok = c.seen && VEC_RESERVE(c.list, c.cap, 1);
     if (!ok) graph_fail(g, CR_ENOMEM, "out of memory");
-    for (unsigned i = 0; i < n_roots && ok; i++) ok = !roots[i] || for_members(g, roots[i], gather, &c);
-    mem_free(c.state);
+    for (unsigned i = 0; i < n_roots && ok; i++)
+        if (roots[i]) reach(g, &c, roots[i]);
+    mem_free(c.seen);
     *n = c.n;
     if (ok && g->err.status == CR_OK) return c.list;
     mem_free(c.list);
     return NULL;
 }
 
-static cr_family *closure_of(cr_graph *g, cr_family f, size_t *n)
-{
-    cr_ref m = cr_member(g, f, dim_const(g->dims, 0));
-    return m ? family_closure(g, 1, &m, n) : NULL;
-}
-
 bool family_uses(cr_graph *g, cr_family f, dim_sym s)
 {
-    size_t n;
-    cr_family *list = closure_of(g, f, &n);
+    size_t n = 0;
+    cr_ref top = cr_member(g, f, dim_const(g->dims, 0));
+    cr_family *list = top ? family_reach(g, 1, &top, &n) : NULL;
     bool uses = false;
     for (size_t i = 0; list && i < n && !uses; i++) {
         const family *fam = &g->family[list[i]];
@@ -395,9 +380,10 @@ bool family_uses(cr_graph *g, cr_family f, dim_sym s)
 /* All that f rests on is copied, each family once: the copies are made known before bodies are rewritten. */
 cr_family family_subst(cr_graph *g, cr_family f, dim_sym s, cr_dim by)
 {
-    size_t n;
+    size_t n = 0;
     if (g->family[f].subst_from == s && g->family[f].subst_by == by) return g->family[f].subst;
-    cr_family *list = closure_of(g, f, &n);
+    cr_ref top = cr_member(g, f, dim_const(g->dims, 0));
+    cr_family *list = top ? family_closure(g, 1, &top, &n) : NULL;
     for (size_t i = 0; list && i < n; i++) {
         if (!VEC_RESERVE(g->family, g->family_cap, g->n_family + 1)) {
             graph_fail(g, CR_ENOMEM, "out of memory");
