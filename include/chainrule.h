@@ -263,7 +263,8 @@ CR_API cr_ref cr_member(cr_graph *g, cr_family f, cr_dim index); /* name[index] 
  * (symmetric, diagonal) move together as interface.md says. */
 CR_API cr_ref cr_derivative(cr_graph *g, cr_ref y, cr_ref x);
 /* Reverse mode: out[i] = cotangent of wrt[i], shape K x shape(wrt[i]), for ybar of shape K x shape(y), any
- * leading K. out[i] == CR_NONE: structurally zero. Attributes are not applied. */
+ * leading K. out[i] == CR_NONE: structurally zero. Attributes are not applied. Members of recurrences count as
+ * constants, in reverse and in forward mode: cr_derivative goes through them. */
 CR_API cr_status cr_reverse(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n, const cr_ref *wrt, cr_ref *out);
 /* Forward mode: directional derivative K x shape(y) for tangents K x shape(wrt[i]); CR_NONE: zero. */
 CR_API cr_ref cr_forward(cr_graph *g, cr_ref y, unsigned n, const cr_ref *wrt, const cr_ref *tangent);
@@ -273,7 +274,8 @@ CR_API cr_status cr_simplify_n(cr_graph *g, unsigned n, const cr_ref *in, cr_ref
 
 /* ---- substitution ------------------------------------------------------------------------------ */
 
-/* roots[i] rebuilt with from[j] replaced by to[j] (equal shapes), through the builders. */
+/* roots[i] rebuilt with from[j] replaced by to[j] (equal shapes), through the builders. Definitions of recurrences stay
+ * as they are. */
 CR_API cr_status cr_rebuild(cr_graph *g, unsigned n_roots, const cr_ref *roots, unsigned n_map, const cr_ref *from,
                             const cr_ref *to, cr_ref *out);
 /* a with every member of a family written out, down to its start; the depths must be numbers (cr_substitute). */

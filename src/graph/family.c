@@ -377,14 +377,34 @@ bool family_uses(cr_graph *g, cr_family f, dim_sym s)
     return uses;
 }
 
-/* All that f rests on is copied, each family once: the copies are made known before bodies are rewritten. */
+/* d, which f supposes to be at least 0, with `by` for s; 0: it is less. */
+static cr_dim still_supposed(cr_graph *g, const family *f, cr_dim d, dim_sym s, cr_dim by)
+{
+    int64_t least;
+    cr_dim now = dim_substitute(g->dims, d, s, by);
+    if (!now || !dim_value(g->dims, now, &least) || least >= 0) return now;
+    strbuf b;
+    sb_init(&b);
+    dim_print(g->dims, d, &b, NULL, NULL);
+    sb_printf(&b, " >= 0, which is not so for %s = ", name_text(g->dims, s));
+    dim_print(g->dims, by, &b, NULL, NULL);
+    graph_fail(g, CR_EARG, "the definitions of `%s` suppose %s", name_text(g->dims, f->name), sb_str(&b));
+    sb_free(&b);
+    return 0;
+}
+
+/* All that f rests on is copied, each family once: the copies are made known before bodies are rewritten. What has been
+ * copied before stays; it is checked, so that it has not changed since. The copies are yet to be checked: o[i-k] is no
+ * earlier member when k is 0. */
 cr_family family_subst(cr_graph *g, cr_family f, dim_sym s, cr_dim by)
 {
     size_t n = 0;
     if (g->family[f].subst_from == s && g->family[f].subst_by == by) return g->family[f].subst;
     cr_ref top = cr_member(g, f, dim_const(g->dims, 0));
     cr_family *list = top ? family_closure(g, 1, &top, &n) : NULL;
+    cr_family first_new = (cr_family)g->n_family;
     for (size_t i = 0; list && i < n; i++) {
+        if (g->family[list[i]].subst_from == s && g->family[list[i]].subst_by == by) continue;
         if (!VEC_RESERVE(g->family, g->family_cap, g->n_family + 1)) {
             graph_fail(g, CR_ENOMEM, "out of memory");
             break;
@@ -393,8 +413,7 @@ cr_family family_subst(cr_graph *g, cr_family f, dim_sym s, cr_dim by)
         from->subst_from = s;
         from->subst_by = by;
         from->subst = (cr_family)g->n_family;
-        g->family[g->n_family] = (family){.name = from->name, .type = from->type, .checked = from->checked,
-                                          .derived = from->derived, .order = from->order};
+        g->family[g->n_family] = (family){.name = from->name, .type = from->type, .derived = from->derived};
         const cr_shape *t = g->type[from->type];
         cr_dim dim[CR_MAX_RANK];
         for (unsigned k = 0; k < t->rank; k++) dim[k] = dim_substitute(g->dims, t->dim[k], s, by);
@@ -403,6 +422,7 @@ cr_family family_subst(cr_graph *g, cr_family f, dim_sym s, cr_dim by)
     }
     for (size_t i = 0; list && i < n && g->err.status == CR_OK; i++) {
         const family *from = &g->family[list[i]];
+        if (from->subst < first_new) continue;
         family_piece *p = arena_alloc(&g->mem, (from->n_pieces + 1) * sizeof *p);
         cr_dim *assume = arena_alloc(&g->mem, (from->n_assume + 1) * sizeof *assume);
         if (!p || !assume) {
@@ -410,7 +430,7 @@ cr_family family_subst(cr_graph *g, cr_family f, dim_sym s, cr_dim by)
             break;
         }
         size_t n_pieces = 0, n_assume = from->n_assume;
-        for (size_t k = 0; k < n_assume; k++) assume[k] = dim_substitute(g->dims, from->assume[k], s, by);
+        for (size_t k = 0; k < n_assume; k++) assume[k] = still_supposed(g, from, from->assume[k], s, by);
         for (size_t k = 0; k < g->family[list[i]].n_pieces; k++) {
             family_piece old = g->family[list[i]].piece[k];
             int64_t count;
@@ -427,6 +447,9 @@ cr_family family_subst(cr_graph *g, cr_family f, dim_sym s, cr_dim by)
         to->assume = assume;
         to->n_assume = n_assume;
     }
+    bool ok = g->err.status == CR_OK;
+    for (size_t i = 0; list && i < n && !ok; i++) /* no half copies when it is asked for again */
+        if (g->family[list[i]].subst >= first_new) g->family[list[i]].subst_from = 0;
     mem_free(list);
-    return g->err.status == CR_OK ? g->family[f].subst : 0;
+    return ok ? g->family[f].subst : 0;
 }

@@ -77,7 +77,6 @@ static bool check_index(const checker *c, cr_ref member, cr_dim high, cr_dim low
     cr_dim rest, gap;
     int64_t a = 0, v;
     if (g->err.status != CR_OK) return false;
-    if (to->n_pieces == 0) return fails(c, member, "which has no definition");
     bool moves = high && dim_uses(t, high, p->index), point = p->lo == p->hi;
     if (point && high && low) {
         high = dim_substitute(t, high, p->index, p->lo);
@@ -85,6 +84,7 @@ static bool check_index(const checker *c, cr_ref member, cr_dim high, cr_dim low
         moves = false;
     }
     if (high && low && dim_value(t, dim_sub(t, low, high), &v) && v > 0) return true; /* of an empty sum */
+    if (to->n_pieces == 0 && !c->guarded[member]) return fails(c, member, "which has no definition");
     if (!high || !low || (moves && (!dim_linear_in(t, high, p->index, &a, &rest) || a != 1)))
         return fails(c, member, "which is not an earlier index: i-1, i-2, ..., a fixed one, or a sum over those");
     /* how far before the own index, for the first of them */
