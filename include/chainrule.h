@@ -251,7 +251,8 @@ typedef uint32_t cr_family; /* expressions name[i]; 0 is none */
 CR_API cr_family cr_family_new(cr_graph *g, const char *name, unsigned rank, const cr_dim *shape);
 /* name[symbol] = body for symbol in lo..hi. Stands above earlier definitions where they overlap. A body may refer to
  * members of any family of the graph, so long as in the end each rests on earlier indices only; cr_family_check says
- * whether. */
+ * whether, and so does whatever first uses it: a value, a derivative, cr_substitute. From then on the family, and what
+ * it rests on, has no further definitions: CR_EARG. */
 CR_API cr_status cr_family_define(cr_graph *g, cr_family f, const char *symbol, cr_dim lo, cr_dim hi, cr_ref body);
 CR_API cr_status cr_family_check(cr_graph *g, cr_family f);
 CR_API cr_ref cr_member(cr_graph *g, cr_family f, cr_dim index); /* name[index] */
@@ -262,7 +263,8 @@ CR_API cr_ref cr_member(cr_graph *g, cr_family f, cr_dim index); /* name[index] 
  * (symmetric, diagonal) move together as interface.md says. */
 CR_API cr_ref cr_derivative(cr_graph *g, cr_ref y, cr_ref x);
 /* Reverse mode: out[i] = cotangent of wrt[i], shape K x shape(wrt[i]), for ybar of shape K x shape(y), any
- * leading K. out[i] == CR_NONE: structurally zero. Attributes are not applied. */
+ * leading K. out[i] == CR_NONE: structurally zero. Attributes are not applied. Members of recurrences count as
+ * constants, in reverse and in forward mode: cr_derivative goes through them. */
 CR_API cr_status cr_reverse(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n, const cr_ref *wrt, cr_ref *out);
 /* Forward mode: directional derivative K x shape(y) for tangents K x shape(wrt[i]); CR_NONE: zero. */
 CR_API cr_ref cr_forward(cr_graph *g, cr_ref y, unsigned n, const cr_ref *wrt, const cr_ref *tangent);
@@ -272,7 +274,8 @@ CR_API cr_status cr_simplify_n(cr_graph *g, unsigned n, const cr_ref *in, cr_ref
 
 /* ---- substitution ------------------------------------------------------------------------------ */
 
-/* roots[i] rebuilt with from[j] replaced by to[j] (equal shapes), through the builders. */
+/* roots[i] rebuilt with from[j] replaced by to[j] (equal shapes), through the builders. Definitions of recurrences stay
+ * as they are. */
 CR_API cr_status cr_rebuild(cr_graph *g, unsigned n_roots, const cr_ref *roots, unsigned n_map, const cr_ref *from,
                             const cr_ref *to, cr_ref *out);
 /* a with every member of a family written out, down to its start; the depths must be numbers (cr_substitute). */

@@ -214,6 +214,10 @@ cr_status cr_family_define(cr_graph *g, cr_family fam, const char *symbol, cr_di
     if (!known_family(g, fam) || !lo || !hi || !valid(g, body)) return g->err.status;
     family *f = &g->family[fam];
     const char *name = name_text(g->dims, f->name);
+    if (f->checked) {
+        graph_fail(g, CR_EARG, "`%s` is in use, what it is cannot change", name);
+        return CR_EARG;
+    }
     if (node(g, body)->type != f->type) {
         graph_fail(g, CR_ESHAPE, "the members of `%s` have different shapes", name);
         return CR_ESHAPE;
@@ -265,7 +269,6 @@ cr_status cr_family_define(cr_graph *g, cr_family fam, const char *symbol, cr_di
         if (!p[i].lo || !p[i].hi) return g->err.status;
     f->piece = p;
     f->n_pieces = n;
-    f->checked = false;
     return CR_OK;
 }
 
@@ -285,7 +288,6 @@ bool family_define_like(cr_graph *g, cr_family to, cr_family from, const cr_ref 
     family *f = &g->family[to];
     f->piece = p;
     f->n_pieces = n;
-    f->checked = false;
     for (size_t i = 0; i < g->family[from].n_assume; i++)
         if (!family_suppose(g, f, g->family[from].assume[i])) return false;
     return true;
@@ -318,64 +320,47 @@ cr_ref family_body_at(cr_graph *g, const family_piece *p, cr_dim i)
 
 /* ---- what rests on what -------------------------------------------------------------------------- */
 
-typedef struct closure {
-    cr_graph *g;
-    uint8_t *state; /* by cr_family: 0 not seen, 1 being looked at, 2 done */
+typedef struct reached {
+    bool *seen; /* by cr_family */
     cr_family *list;
     size_t n, cap;
-} closure;
+} reached;
 
-typedef void each_member(cr_graph *g, cr_ref member, void *user);
-
-static bool for_members(cr_graph *g, cr_ref body, each_member *each, void *user)
+static void reach(cr_graph *g, reached *c, cr_ref root)
 {
     size_t n;
-    cr_ref *cone = graph_cone(g, 1, &body, &n);
-    for (size_t i = 0; cone && i < n; i++)
-        if (op_of(g, cone[i]) == CR_OP_MEMBER) each(g, cone[i], user);
-    mem_free(cone);
-    return cone != NULL;
-}
-
-static void gather(cr_graph *g, cr_ref member, void *user)
-{
-    closure *c = user;
-    cr_family f = attr_of(g, member, 0);
-    if (c->state[f] || g->err.status != CR_OK) return;
-    c->state[f] = 1;
-    for (size_t i = 0; i < g->family[f].n_pieces; i++) for_members(g, g->family[f].piece[i].body, gather, c);
-    if (!VEC_RESERVE(c->list, c->cap, c->n + 1)) {
-        graph_fail(g, CR_ENOMEM, "out of memory");
-        return;
+    cr_ref *cone = graph_cone(g, 1, &root, &n);
+    for (size_t i = 0; cone && i < n; i++) {
+        if (op_of(g, cone[i]) != CR_OP_MEMBER) continue;
+        cr_family f = attr_of(g, cone[i], 0);
+        if (c->seen[f]) continue;
+        c->seen[f] = true;
+        for (size_t k = 0; k < g->family[f].n_pieces; k++) reach(g, c, g->family[f].piece[k].body);
+        if (VEC_RESERVE(c->list, c->cap, c->n + 1)) c->list[c->n++] = f;
+        else graph_fail(g, CR_ENOMEM, "out of memory");
     }
-    size_t at = c->n++; /* by order */
-    for (; at > 0 && g->family[c->list[at - 1]].order > g->family[f].order; at--) c->list[at] = c->list[at - 1];
-    c->list[at] = f;
+    mem_free(cone);
 }
 
-cr_family *family_closure(cr_graph *g, unsigned n_roots, const cr_ref *roots, size_t *n)
+cr_family *family_reach(cr_graph *g, unsigned n_roots, const cr_ref *roots, size_t *n)
 {
-    closure c = {.g = g, .state = mem_zalloc(g->n_family, 1)};
-    bool ok = c.state && VEC_RESERVE(c.list, c.cap, 1);
+    reached c = {.seen = mem_zalloc(g->n_family, sizeof *c.seen)};
+    bool ok = c.seen && VEC_RESERVE(c.list, c.cap, 1);
     if (!ok) graph_fail(g, CR_ENOMEM, "out of memory");
-    for (unsigned i = 0; i < n_roots && ok; i++) ok = !roots[i] || for_members(g, roots[i], gather, &c);
-    mem_free(c.state);
+    for (unsigned i = 0; i < n_roots && ok; i++)
+        if (roots[i]) reach(g, &c, roots[i]);
+    mem_free(c.seen);
     *n = c.n;
     if (ok && g->err.status == CR_OK) return c.list;
     mem_free(c.list);
     return NULL;
 }
 
-static cr_family *closure_of(cr_graph *g, cr_family f, size_t *n)
-{
-    cr_ref m = cr_member(g, f, dim_const(g->dims, 0));
-    return m ? family_closure(g, 1, &m, n) : NULL;
-}
-
 bool family_uses(cr_graph *g, cr_family f, dim_sym s)
 {
-    size_t n;
-    cr_family *list = closure_of(g, f, &n);
+    size_t n = 0;
+    cr_ref top = cr_member(g, f, dim_const(g->dims, 0));
+    cr_family *list = top ? family_reach(g, 1, &top, &n) : NULL;
     bool uses = false;
     for (size_t i = 0; list && i < n && !uses; i++) {
         const family *fam = &g->family[list[i]];
@@ -392,13 +377,34 @@ bool family_uses(cr_graph *g, cr_family f, dim_sym s)
     return uses;
 }
 
-/* All that f rests on is copied, each family once: the copies are made known before bodies are rewritten. */
+/* d, which f supposes to be at least 0, with `by` for s; 0: it is less. */
+static cr_dim still_supposed(cr_graph *g, const family *f, cr_dim d, dim_sym s, cr_dim by)
+{
+    int64_t least;
+    cr_dim now = dim_substitute(g->dims, d, s, by);
+    if (!now || !dim_value(g->dims, now, &least) || least >= 0) return now;
+    strbuf b;
+    sb_init(&b);
+    dim_print(g->dims, d, &b, NULL, NULL);
+    sb_printf(&b, " >= 0, which is not so for %s = ", name_text(g->dims, s));
+    dim_print(g->dims, by, &b, NULL, NULL);
+    graph_fail(g, CR_EARG, "the definitions of `%s` suppose %s", name_text(g->dims, f->name), sb_str(&b));
+    sb_free(&b);
+    return 0;
+}
+
+/* All that f rests on is copied, each family once: the copies are made known before bodies are rewritten. What has been
+ * copied before stays; it is checked, so that it has not changed since. The copies are yet to be checked: o[i-k] is no
+ * earlier member when k is 0. */
 cr_family family_subst(cr_graph *g, cr_family f, dim_sym s, cr_dim by)
 {
-    size_t n;
+    size_t n = 0;
     if (g->family[f].subst_from == s && g->family[f].subst_by == by) return g->family[f].subst;
-    cr_family *list = closure_of(g, f, &n);
+    cr_ref top = cr_member(g, f, dim_const(g->dims, 0));
+    cr_family *list = top ? family_closure(g, 1, &top, &n) : NULL;
+    cr_family first_new = (cr_family)g->n_family;
     for (size_t i = 0; list && i < n; i++) {
+        if (g->family[list[i]].subst_from == s && g->family[list[i]].subst_by == by) continue;
         if (!VEC_RESERVE(g->family, g->family_cap, g->n_family + 1)) {
             graph_fail(g, CR_ENOMEM, "out of memory");
             break;
@@ -407,8 +413,7 @@ cr_family family_subst(cr_graph *g, cr_family f, dim_sym s, cr_dim by)
         from->subst_from = s;
         from->subst_by = by;
         from->subst = (cr_family)g->n_family;
-        g->family[g->n_family] = (family){.name = from->name, .type = from->type, .checked = from->checked,
-                                          .derived = from->derived, .order = from->order};
+        g->family[g->n_family] = (family){.name = from->name, .type = from->type, .derived = from->derived};
         const cr_shape *t = g->type[from->type];
         cr_dim dim[CR_MAX_RANK];
         for (unsigned k = 0; k < t->rank; k++) dim[k] = dim_substitute(g->dims, t->dim[k], s, by);
@@ -417,6 +422,7 @@ cr_family family_subst(cr_graph *g, cr_family f, dim_sym s, cr_dim by)
     }
     for (size_t i = 0; list && i < n && g->err.status == CR_OK; i++) {
         const family *from = &g->family[list[i]];
+        if (from->subst < first_new) continue;
         family_piece *p = arena_alloc(&g->mem, (from->n_pieces + 1) * sizeof *p);
         cr_dim *assume = arena_alloc(&g->mem, (from->n_assume + 1) * sizeof *assume);
         if (!p || !assume) {
@@ -424,7 +430,7 @@ cr_family family_subst(cr_graph *g, cr_family f, dim_sym s, cr_dim by)
             break;
         }
         size_t n_pieces = 0, n_assume = from->n_assume;
-        for (size_t k = 0; k < n_assume; k++) assume[k] = dim_substitute(g->dims, from->assume[k], s, by);
+        for (size_t k = 0; k < n_assume; k++) assume[k] = still_supposed(g, from, from->assume[k], s, by);
         for (size_t k = 0; k < g->family[list[i]].n_pieces; k++) {
             family_piece old = g->family[list[i]].piece[k];
             int64_t count;
@@ -441,6 +447,9 @@ cr_family family_subst(cr_graph *g, cr_family f, dim_sym s, cr_dim by)
         to->assume = assume;
         to->n_assume = n_assume;
     }
+    bool ok = g->err.status == CR_OK;
+    for (size_t i = 0; list && i < n && !ok; i++) /* no half copies when it is asked for again */
+        if (g->family[list[i]].subst >= first_new) g->family[list[i]].subst_from = 0;
     mem_free(list);
-    return g->err.status == CR_OK ? g->family[f].subst : 0;
+    return ok ? g->family[f].subst : 0;
 }

@@ -1,4 +1,5 @@
-/* Is a recurrence one? Each member must rest on earlier members, and the earliest ones on none. */
+/* Is a recurrence one? Each member must rest on earlier members, and the earliest ones on none. Members of equal index
+ * are put in an order. */
 #include "graph/graph.h"
 
 #include <string.h>
@@ -76,7 +77,6 @@ static bool check_index(const checker *c, cr_ref member, cr_dim high, cr_dim low
     cr_dim rest, gap;
     int64_t a = 0, v;
     if (g->err.status != CR_OK) return false;
-    if (to->n_pieces == 0) return fails(c, member, "which has no definition");
     bool moves = high && dim_uses(t, high, p->index), point = p->lo == p->hi;
     if (point && high && low) {
         high = dim_substitute(t, high, p->index, p->lo);
@@ -84,6 +84,7 @@ static bool check_index(const checker *c, cr_ref member, cr_dim high, cr_dim low
         moves = false;
     }
     if (high && low && dim_value(t, dim_sub(t, low, high), &v) && v > 0) return true; /* of an empty sum */
+    if (to->n_pieces == 0 && !c->guarded[member]) return fails(c, member, "which has no definition");
     if (!high || !low || (moves && (!dim_linear_in(t, high, p->index, &a, &rest) || a != 1)))
         return fails(c, member, "which is not an earlier index: i-1, i-2, ..., a fixed one, or a sum over those");
     /* how far before the own index, for the first of them */
@@ -178,11 +179,12 @@ cr_status family_check(cr_graph *g, cr_family f, family_fault *fault)
     if (g->family[f].checked) return CR_OK;
     cr_ref top = cr_member(g, f, dim_const(g->dims, 0));
     size_t n = 0;
-    cr_family *list = top ? family_closure(g, 1, &top, &n) : NULL;
+    cr_family *list = top ? family_reach(g, 1, &top, &n) : NULL;
     bool again = list != NULL;
     for (size_t round = 0; again && g->err.status == CR_OK; round++) {
         again = false;
-        for (size_t i = 0; i < n && g->err.status == CR_OK; i++)
+        for (size_t i = 0; i < n && g->err.status == CR_OK; i++) {
+            if (g->family[list[i]].checked) continue;
             for (size_t k = 0; k < g->family[list[i]].n_pieces && g->err.status == CR_OK; k++) {
                 checker c = {.g = g, .f = list[i], .piece = &g->family[list[i]].piece[k], .again = &again};
                 cr_ref *cone = graph_cone(g, 1, &c.piece->body, &c.n);
@@ -198,6 +200,7 @@ cr_status family_check(cr_graph *g, cr_family f, family_fault *fault)
                 mem_free(guarded);
                 mem_free(cone);
             }
+        }
         if (again && round > 2 * n) {
             const char *name = name_text(g->dims, g->family[f].name);
             graph_fail(g, CR_EARG, "members of equal index rest on each other in the definition of `%s`", name);
@@ -206,4 +209,20 @@ cr_status family_check(cr_graph *g, cr_family f, family_fault *fault)
     for (size_t i = 0; list && i < n && g->err.status == CR_OK; i++) g->family[list[i]].checked = true;
     mem_free(list);
     return g->err.status;
+}
+
+cr_family *family_closure(cr_graph *g, unsigned n_roots, const cr_ref *roots, size_t *n)
+{
+    cr_family *list = family_reach(g, n_roots, roots, n);
+    for (size_t i = 0; list && i < *n; i++) {
+        if (cr_family_check(g, list[i]) != CR_OK) {
+            mem_free(list);
+            return NULL;
+        }
+        cr_family f = list[i];
+        size_t at = i;
+        for (; at > 0 && g->family[list[at - 1]].order > g->family[f].order; at--) list[at] = list[at - 1];
+        list[at] = f;
+    }
+    return list;
 }

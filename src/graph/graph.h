@@ -46,7 +46,7 @@ typedef struct family {
     size_t n_pieces;
     cr_dim *assume; /* what the definitions suppose: each >= 0 */
     size_t n_assume;
-    bool checked;
+    bool checked; /* and all that it rests on: none of them changes any more */
     bool derived; /* not the user's: the derivative of another family */
     uint32_t order; /* once checked: members of equal index are computed by ascending order */
     dim_sym subst_from; /* the last substitution of a symbol in it ... */
@@ -154,8 +154,10 @@ dim_sym fresh_symbol(cr_graph *g, const char *stem);
 /* First index of the family of parameters r; 0 if r is no such thing. */
 cr_dim family_first(const cr_graph *g, cr_ref r);
 cr_dim family_last(const cr_graph *g, cr_ref r);
-/* The families that members in the cones of roots rest on, directly or not, each once, in an order in which members of
- * equal index can be computed. mem_alloc'ed; NULL only on failure. */
+/* The families that members in the cones of roots rest on, directly or not, each once. mem_alloc'ed; NULL only on
+ * failure. */
+cr_family *family_reach(cr_graph *g, unsigned n_roots, const cr_ref *roots, size_t *n);
+/* The same, all checked, in an order in which members of equal index can be computed. */
 cr_family *family_closure(cr_graph *g, unsigned n_roots, const cr_ref *roots, size_t *n);
 bool family_uses(cr_graph *g, cr_family f, dim_sym s); /* free, in it or in what it rests on */
 cr_family family_subst(cr_graph *g, cr_family f, dim_sym s, cr_dim by);

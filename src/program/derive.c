@@ -263,6 +263,14 @@ static bool at_depth(cr_program *p, const lang_statement *st, lang_statement *ou
     calc_wrt *wrt = arena_alloc(mem, (st->n_wrt + 1) * sizeof *wrt);
     lang_free_index *free_index = arena_alloc(mem, (st->n_free + 1) * sizeof *free_index);
     if (!wrt || !free_index) return prog_oom(p), false;
+    prog_needs needs = {0}; /* what the recurrence supposes is decided first */
+    cr_status s = needs_collect(p, st, 1, &st->expr, &needs);
+    exec_env *env = s == CR_OK ? exec_env_new(g) : NULL;
+    if (s == CR_OK && !env) prog_oom(p);
+    if (env && exec_bind_int(env, p->depth, p->depth_value) == CR_OK) values_facts(p, st, &needs, env);
+    exec_env_free(env);
+    needs_free(&needs);
+    if (cr_graph_status(g) != CR_OK) return false;
     out->expr = graph_subst_symbol(g, st->expr, p->depth, n);
     for (size_t i = 0; i < st->n_wrt; i++) {
         wrt[i] = st->wrt[i];
@@ -277,13 +285,6 @@ static bool at_depth(cr_program *p, const lang_statement *st, lang_statement *ou
     }
     out->wrt = wrt;
     out->free_index = free_index;
-    prog_needs needs = {0}; /* what the recurrence supposes is decided now */
-    cr_status s = needs_collect(p, st, 1, &st->expr, &needs);
-    exec_env *env = s == CR_OK ? exec_env_new(g) : NULL;
-    if (s == CR_OK && !env) prog_oom(p);
-    if (env && exec_bind_int(env, p->depth, p->depth_value) == CR_OK) values_facts(p, st, &needs, env);
-    exec_env_free(env);
-    needs_free(&needs);
     return cr_graph_status(g) == CR_OK;
 }
 
