@@ -120,11 +120,21 @@ void number_text(double v, char out[32])
     }
 }
 
+/* The shortest that reads back as the same float. */
+static void float_text(float v, char out[32])
+{
+    for (int digits = 1; digits <= 9; digits++) {
+        snprintf(out, 32, "%.*g", digits, (double)v);
+        if (strtof(out, NULL) == v) return;
+    }
+}
+
 /* Entry i. Beyond the range of a double: 1.23e-2301, from its sign and logarithm, to as many digits as that has. */
 static void entry_text(const cr_array *a, size_t i, char s[32])
 {
     double v = a->value[i];
-    number_text(v, s);
+    if (a->f32 && isfinite(v)) float_text((float)v, s);
+    else number_text(v, s);
     if (!a->log10_abs || isnormal(v) || !isfinite(a->log10_abs[i])) return;
     double whole = floor(a->log10_abs[i]);
     snprintf(s, 32, "%s%.*fe%+.0f", a->sign[i] < 0 ? "-" : "", fabs(whole) < 1e4 ? 10 : fabs(whole) < 1e7 ? 7 : 3,
