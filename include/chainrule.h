@@ -307,7 +307,7 @@ CR_API unsigned cr_processors(void); /* that this program may use */
 /* All zero: the defaults. */
 typedef struct cr_plan_options {
     cr_precision precision; /* of all arithmetic, of inputs and outputs */
-    unsigned threads;       /* at most; 0: cr_processors() */
+    unsigned threads;       /* at most, up to 256; 0: cr_processors() */
     bool deterministic;     /* the same bits for every number of threads, too */
     size_t max_bytes;       /* of a slab; 0: the memory of the machine. More is CR_ELIMIT, which says how much */
     unsigned level;         /* instructions: 0 the best of this machine, 1 plain C, 2 AVX2, 3 AVX-512 at most */

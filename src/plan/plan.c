@@ -1,4 +1,5 @@
 /* The public side of plans: making, asking, running. */
+#include "exec/internal.h"
 #include "plan/region.h"
 
 #include <inttypes.h>
@@ -10,6 +11,7 @@
 
 #define SLAB_ALIGN ((size_t)64)
 #define HUGE_PAGE ((size_t)2 << 20)
+#define MAX_THREADS 256u /* where a system has no more to give, OpenMP ends the process */
 
 struct cr_slab {
     char *memory; /* what was allocated */
@@ -102,6 +104,17 @@ static bool bind_sizes(cr_graph *g, exec_env *env, unsigned n, const cr_size_val
     return true;
 }
 
+/* Outputs beyond all memory are named by their shape before anything is made for them. */
+static bool check_outputs(exec_env *env, unsigned n, const cr_ref *out)
+{
+    int64_t dim[CR_MAX_RANK];
+    size_t entries;
+    for (unsigned i = 0; i < n; i++) {
+        if (!exec_shape(env, out[i], dim, &entries)) return false;
+    }
+    return true;
+}
+
 static bool bind_functions(cr_graph *g, exec_env *env, const cr_plan_options *o)
 {
     for (unsigned i = 0; i < o->n_functions; i++) {
@@ -176,9 +189,11 @@ cr_status cr_plan_new(cr_graph *g, unsigned n, const cr_ref *out, unsigned n_siz
     p->level = o->level ? (kern_level)(o->level - 1) : kern_best();
     p->level = p->level > kern_best() ? kern_best() : p->level;
     p->threads = o->threads ? o->threads : cr_processors();
+    p->threads = p->threads < MAX_THREADS ? p->threads : MAX_THREADS;
     p->deterministic = o->deterministic;
-    bool ok = bind_sizes(g, env, n_sizes, size) && bind_functions(g, env, o) && plan_lower(p, g, env, n, out) &&
-              plan_prune(p) && plan_group(p) && plan_place_values(p) && within_limit(p, o->max_bytes);
+    bool ok = bind_sizes(g, env, n_sizes, size) && bind_functions(g, env, o) && check_outputs(env, n, out) &&
+              plan_lower(p, g, env, n, out) && plan_prune(p) && plan_group(p) && plan_place_values(p) &&
+              within_limit(p, o->max_bytes);
 #ifndef NDEBUG
     ok = ok && plan_verify(p);
 #endif
