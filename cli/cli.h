@@ -34,7 +34,7 @@ typedef struct options {
     unsigned format[8]; /* CR_TEXT ..., in the order asked for */
     size_t n_formats;   /* 0: by the terminal */
     cr_form form;
-    bool gradient, steps, quiet, deterministic, help, version, has_depth, has_seed;
+    bool gradient, steps, quiet, deterministic, plan, help, version, has_depth, has_seed;
     unsigned long points, threads, depth;
     uint64_t seed;
     const char *json, *precision;

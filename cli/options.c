@@ -88,8 +88,8 @@ static bool form_word(options *o, const char *s, size_t n)
 static bool precision(options *o, const char *s)
 {
     if (strcmp(s, "f32") && strcmp(s, "f64")) return usage(o, "--precision is f32 or f64, not '%s'", s);
-    if (!strcmp(s, "f32") && o->command != CMD_DERIVE)
-        return usage(o, "%s works in f64; --precision f32 is for models", o->name);
+    if (!strcmp(s, "f32") && o->command & (CMD_CHECK | CMD_EXPLAIN))
+        return usage(o, "%s works in f64; --precision f32 is for eval and models", o->name);
     o->precision = s;
     return true;
 }
@@ -113,6 +113,7 @@ typedef enum option_id {
     O_THREADS,
     O_PRECISION,
     O_DETERMINISTIC,
+    O_PLAN,
     O_HELP,
     O_VERSION
 } option_id;
@@ -140,8 +141,9 @@ static const struct option_row {
     {O_JSON, "--json", "FILE|-", CMD_ALL, "results as JSON; with -, standard output is only JSON"},
     {O_QUIET, "--quiet", NULL, CMD_ALL, "bare results"},
     {O_THREADS, "--threads", "N", CMD_ALL, "at most N threads"},
-    {O_PRECISION, "--precision", "f32|f64", CMD_ALL, "of models (default f32); formulas are f64"},
+    {O_PRECISION, "--precision", "f32|f64", CMD_ALL, "eval in this precision at the speed of the machine"},
     {O_DETERMINISTIC, "--deterministic", NULL, CMD_ALL, "the same bits for every number of threads"},
+    {O_PLAN, "--plan", NULL, CMD_EVAL, "how it would be run, instead of the numbers; needs sizes only"},
     {O_HELP, "--help", NULL, CMD_ALL, "this text"},
     {O_VERSION, "--version", NULL, CMD_ALL, "the version"},
 };
@@ -176,6 +178,8 @@ static bool take(options *o, const struct option_row *r, const char *v)
         return o->quiet = true;
     case O_DETERMINISTIC:
         return o->deterministic = true;
+    case O_PLAN:
+        return o->plan = true;
     case O_HELP:
         return o->help = true;
     case O_VERSION:
@@ -341,7 +345,9 @@ void options_help(FILE *f, unsigned command)
             "The derivatives that the file's `derive` statements ask for, simplified, and where they hold.\n",
         [CMD_EVAL] =
             "chainrule eval FILE.cr\nchainrule eval [FILE.cr] -e EXPR [--let DECLS] [--wrt VARS] [--at VALUES]\n\n"
-            "Values of the file's `eval` statements; if it has none, of its derivatives.\n",
+            "Values of the file's `eval` statements; if it has none, of its derivatives. In double precision with\n"
+            "exponents that do not overflow; with --precision, --threads or --deterministic as a plan: compiled for\n"
+            "these sizes and this machine, the way to evaluate what is large.\n",
         [CMD_CHECK] =
             "chainrule check FILE.cr\nchainrule check [FILE.cr] -e EXPR [--let DECLS] --wrt VARS [--at VALUES]\n\n"
             "Every derivative of the file against numbers that do not come from its formula: complex steps or\n"

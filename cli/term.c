@@ -1,6 +1,7 @@
 /* Text for people: colour on a terminal only, labels in one column. */
 #include "cli.h"
 
+#include <float.h>
 #include <langinfo.h>
 #include <locale.h>
 #include <math.h>
@@ -114,9 +115,19 @@ void number_text(double v, char out[32])
         strcpy(out, "nan");
         return;
     }
-    for (int digits = 1; digits <= 17; digits++) {
+    /* 15 digits are never more than needed for a normal number; a subnormal one has fewer significant bits. */
+    for (int digits = fabs(v) < DBL_MIN ? 1 : DBL_DIG; digits <= 17; digits++) {
         snprintf(out, 32, "%.*g", digits, v);
         if (isinf(v) || strtod(out, NULL) == v) return;
+    }
+}
+
+/* The shortest that reads back as the same float. */
+static void float_text(float v, char out[32])
+{
+    for (int digits = fabsf(v) < FLT_MIN ? 1 : FLT_DIG; digits <= 9; digits++) {
+        snprintf(out, 32, "%.*g", digits, (double)v);
+        if (strtof(out, NULL) == v) return;
     }
 }
 
@@ -124,7 +135,8 @@ void number_text(double v, char out[32])
 static void entry_text(const cr_array *a, size_t i, char s[32])
 {
     double v = a->value[i];
-    number_text(v, s);
+    if (a->f32 && isfinite(v)) float_text((float)v, s);
+    else number_text(v, s);
     if (!a->log10_abs || isnormal(v) || !isfinite(a->log10_abs[i])) return;
     double whole = floor(a->log10_abs[i]);
     snprintf(s, 32, "%s%.*fe%+.0f", a->sign[i] < 0 ? "-" : "", fabs(whole) < 1e4 ? 10 : fabs(whole) < 1e7 ? 7 : 3,

@@ -23,8 +23,8 @@ _chainrule()
     esac
     case $command in
         derive) options="$common --format --form --steps --depth" ;;
-        eval) options="$common --at" ;;
-        check) options="$common --at --form --points" ;;
+        eval) options="$common --at --depth --plan" ;;
+        check) options="$common --at --depth --form --points" ;;
         explain) options="$common --format" ;;
         *) return ;;
     esac

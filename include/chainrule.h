@@ -288,10 +288,10 @@ CR_API cr_graph *cr_compact(const cr_graph *g, unsigned n_roots, const cr_ref *r
 CR_API cr_status cr_verify(const cr_graph *g, char *msg, size_t msg_size);
 
 /* ---- plans: running at the speed of the machine ------------------------------------------------- */
-/* A plan is made once from expressions whose sizes are known, and run often: an order of steps, a place in one piece of
- * memory (the slab) for every value, fused loops in between. It holds nothing of its graph, which may be freed. One plan
- * may be run by several threads at a time, each with a slab of its own; a run allocates nothing. The same bits come out
- * of every run. */
+/* A plan is made once from expressions whose sizes are known, and run often: an order of steps, a place in one piece
+ * of memory (the slab) for every value, fused loops in between. It holds nothing of its graph, which may be freed. One
+ * plan may be run by several threads at a time, each with a slab of its own; a run allocates nothing. The same bits
+ * come out of every run. docs/plan.md has examples. */
 
 typedef struct cr_plan cr_plan;
 typedef struct cr_slab cr_slab;
@@ -305,10 +305,12 @@ typedef struct cr_function_value {
     void *user;
 } cr_function_value;
 
+CR_API unsigned cr_processors(void); /* that this program may use */
+
 /* All zero: the defaults. */
 typedef struct cr_plan_options {
     cr_precision precision; /* of all arithmetic, of inputs and outputs */
-    unsigned threads;       /* 0: as many as the machine has cores */
+    unsigned threads;       /* at most, up to 256; 0: cr_processors() */
     bool deterministic;     /* the same bits for every number of threads, too */
     size_t max_bytes;       /* of a slab; 0: the memory of the machine. More is CR_ELIMIT, which says how much */
     unsigned level;         /* instructions: 0 the best of this machine, 1 plain C, 2 AVX2, 3 AVX-512 at most */
@@ -335,6 +337,9 @@ CR_API unsigned cr_plan_input_shape(const cr_plan *p, unsigned i, int64_t *dim);
 CR_API unsigned cr_plan_output_shape(const cr_plan *p, unsigned i, int64_t *dim);
 CR_API size_t cr_plan_bytes(const cr_plan *p); /* of a slab */
 CR_API size_t cr_plan_steps(const cr_plan *p);
+/* For reading: inputs, outputs, and the steps with their operations. NULL: out of memory; else the caller's
+ * (cr_string_free). How it is written may change. */
+CR_API char *cr_plan_text(const cr_plan *p);
 
 CR_API cr_slab *cr_slab_new(const cr_plan *p); /* for runs of p, one at a time; NULL: out of memory */
 CR_API void cr_slab_free(cr_slab *s);          /* s may be NULL */
@@ -439,6 +444,7 @@ typedef struct cr_array {
     size_t n;
     const double *value; /* booleans as 0 and 1 */
     bool boolean;
+    bool f32; /* the entries were computed as floats, and have their values */
     /* Of values beyond the range of a double, from cr_program_eval: sign (-1, 0, 1) and log10 of the size of every
      * entry; NULL: value says all. A value that is 0 or infinite then is not, unless they say so too. */
     const double *sign, *log10_abs;
@@ -447,6 +453,12 @@ typedef struct cr_array {
 /* Value of statement i in f64: of its expression, or of its derivative if it has `wrt`. CR_EVALUE names every value
  * that is missing. */
 CR_API cr_status cr_program_eval(cr_program *p, size_t i, cr_array *out);
+/* The same at the speed of the machine, through a plan, in the precision of the options (NULL: f32): values beyond its
+ * range are 0 or infinite. */
+CR_API cr_status cr_program_run(cr_program *p, size_t i, const cr_plan_options *options, cr_array *out);
+/* That plan, for many runs: of the sizes that the program's values give or tell; the values themselves need not be
+ * there. Its inputs are the variables by their names. */
+CR_API cr_status cr_program_plan(cr_program *p, size_t i, const cr_plan_options *options, cr_plan **plan);
 CR_API void cr_array_free(cr_array *a);
 
 typedef enum cr_answer { CR_NO, CR_YES, CR_UNDECIDED } cr_answer;

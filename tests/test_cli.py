@@ -506,6 +506,62 @@ class Eval(Case):
         self.assertEqual(r["value"], [5, 11, 17])
         self.fails(3, "eval", "-e", "x", "--let", "x : R^n", "--at", str(self.dir / "none.npz"), says="none.npz")
 
+    def test_through_a_plan(self):
+        args = ["eval", "-e", "sum(tanh(W*x + b))", "--let", LET, "--wrt", "W", "--at",
+                "W = [1,2;3,4;5,6]; x = [1,-1]; b = [0,0,1]"]
+        reference = document(*args)
+        self.assertEqual([reference[k] for k in ("engine", "precision", "threads")], ["interpreter", "f64", 1])
+        for more, precision, digits in [(["--threads", "1"], "f64", 14), (["--deterministic"], "f64", 14),
+                                        (["--precision", "f64"], "f64", 14), (["--precision=f32"], "f32", 6)]:
+            d = document(*args, *more)
+            self.assertEqual((d["engine"], d["precision"]), ("plan", precision))
+            self.assertEqual(d["deterministic"], "--deterministic" in more)
+            self.assertGreaterEqual(d["threads"], 1)
+            r, want = d["results"][0], reference["results"][0]
+            self.assertEqual((r["query"], r["shape"], r["sign"]), (want["query"], [3, 2], want["sign"]))
+            for got, row in zip(r["value"], want["value"]):
+                for a, b in zip(got, row):
+                    self.assertAlmostEqual(a, b, digits)
+        self.assertEqual(document(*args, "--threads", "2")["threads"], 2)
+        self.assertEqual(run("eval", "-e", "x/3", "--let", "x : R", "--at", "x = 1", "--quiet", "--precision",
+                             "f32").stdout, "0.33333334\n")
+        self.assertEqual(run("eval", "-e", "x > 1", "--let", "x : R", "--at", "x = 2", "--quiet", "--threads",
+                             "1").stdout, "true\n")
+        self.assertEqual(run("eval", "-e", "exp(x)", "--let", "x : R", "--at", "x = 100", "--quiet", "--precision",
+                             "f32").stdout, "inf\n")
+
+    def test_a_plan_has_the_same_messages(self):
+        for args in [["-e", "W*x + b", "--let", LET, "--at", "b = [1,2]"],
+                     ["-e", "W*x", "--let", LET, "--at", "x = [1,2,3]; W = [1,2;3,4]"],
+                     ["-e", "s(x)", "--let", "x : R", "--at", "x = 1"],
+                     ["-e", "det(A)", "--let", "A : R^{n x n} symmetric", "--at", "A = [1,2;3,4]"],
+                     ["-e", "x[j]", "--let", "x : R^n", "--at", "x = [7,8]"],
+                     ["-e", "x[j]", "--let", "x : R^n", "--at", "x = [7,8]; j = 3"],
+                     ["-e", "A*A", "--let", "A : R^{n x n}", "--at", "A = [1,2,3]"],
+                     ["-e", "ones(n, n, n)", "--at", "n = 1000000"]]:
+            one = self.fails(3, "eval", *args)
+            two = self.fails(3, "eval", *args, "--precision", "f32")
+            self.assertEqual(one.stderr, two.stderr)
+
+    def test_plan_as_text(self):
+        path = self.file("let W : R^{m x n}, x : R^n\nderive sum(tanh(W*x)) wrt W\neval sum(x)\neval W*x\n")
+        r = run("eval", path, "--plan", "--set", "m=30; n=20", "--threads", "1", "--quiet")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertEqual(r.stdout.count("f64, 1 thread: "), 2)
+        self.assertIn("inputs   x: 20\noutputs  out[0]: one number\n  1  fused    over 20\n", r.stdout)
+        d = document("eval", path, "--plan", "--set", "m=30; n=20", "--precision", "f32")
+        plan = d["results"][1]["plan"]
+        self.assertEqual((d["precision"], plan["steps"] > 0, plan["bytes"] > 0), ("f32", True, True))
+        self.assertIn("W: 30 x 20", plan["text"])
+        self.fails(3, "eval", path, "--plan", "--set", "m=30", says=["no value for n (an integer)", "--at"])
+        self.fails(3, "eval", "-e", "x*x'", "--let", "x : R^n", "--plan", "--set", "n=1000000",
+                   says=["n x n", "1e+12 entries", "8e+12 bytes"])
+        if os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE") < 33e9:  # two matrices of 17e9 bytes
+            self.fails(3, "eval", "-e", "sin(x*y')*cos(y*x')", "--let", "x : R^n, y : R^n", "--plan", "--set",
+                       "n=46000", says=["bytes", "2116000000 entries", "this machine has"])
+        self.fails(2, "derive", path, "--plan", says="not an option of derive")
+        self.fails(2, "check", path, "--precision", "f32", says="check works in f64")
+
     def test_human(self):
         self.assertEqual(run("eval", "-e", "0.1 + 0.2", "--quiet").stdout, "0.30000000000000004\n")
 

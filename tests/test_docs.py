@@ -6,7 +6,9 @@ Fenced blocks that are looked at:
     console      lines `$ COMMAND`, each followed by what it prints
     cr           a file of the formula language; a `text` block after it is what `chainrule derive` prints for it
                  (`eval` if it has no derive statement)
-    c            a program against the library; a `text` block after it is what it prints
+    c            a program against the library; a `text` block after it is what it prints. After a comment
+                 `<!-- FILE.c NAME -->` it is the body of the function NAME of that file, after `<!-- FILE.c NAME() -->`
+                 the function; a `text` block after it is what the program FILE prints with the argument NAME
 How far a check is from the formula depends on the machine: those numbers need only be small on both sides.
 """
 import difflib
@@ -17,10 +19,12 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import textwrap
 
 PROGRAM = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("CHAINRULE", "build/chainrule")).resolve()
 SOURCE = pathlib.Path(os.environ.get("CHAINRULE_SOURCE", pathlib.Path(__file__).resolve().parent.parent))
-DOCUMENTS = ["README.md", "docs/language.md", "docs/depth.md", "docs/c.md"]
+DOCUMENTS = ["README.md", "docs/language.md", "docs/depth.md", "docs/c.md", "docs/plan.md"]
+QUOTE = re.compile(r"<!-- (\S+\.c) (\w+)(\(\))? -->")
 SANITIZE = os.environ.get("CHAINRULE_SANITIZE", "none")
 
 
@@ -62,30 +66,39 @@ def formulas(lines):
     return printed.rstrip("\n").split("\n"), status
 
 
-def compiled(lines):
+def compiled(text, *args):
     with tempfile.TemporaryDirectory() as d:
         flags = [] if SANITIZE == "none" else [f"-fsanitize={SANITIZE}"]
-        (pathlib.Path(d) / "example.c").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (pathlib.Path(d) / "example.c").write_text(text, encoding="utf-8")
         command = ["cc", "-std=c17", "-Wall", "-Wextra", "-Werror", *flags, f"-I{SOURCE}/include", "example.c",
-                   str(PROGRAM.parent / "libchainrule.a"), "-lz", "-lm", "-o", "example"]
-        printed, status = shell(f"{shlex.join(command)} && ./example", directory=d)
+                   str(PROGRAM.parent / "libchainrule.a"), "-lz", "-fopenmp", "-ldl", "-lm", "-o", "example"]
+        printed, status = shell(f"{shlex.join(command)} && ./example {shlex.join(args)}", directory=d)
     if status:
         print(f"fails:\n{printed}")
     return printed.rstrip("\n").split("\n"), status
 
 
+def quoted(file, name, whole):
+    """The lines of a function of a file, or of its body."""
+    source = (SOURCE / file).read_text(encoding="utf-8")
+    m = re.search(rf"^static [^\n]*\b{name}\([^)]*\)\n{{\n(.*?)^}}$", source, re.M | re.S)
+    return (m[0] if whole else textwrap.dedent(m[1])).rstrip("\n").split("\n")
+
+
 def small(line):
+    line = re.sub(r"\d+ bytes", "# bytes", line)  # of a slab: depends on the processor
     return re.sub(r"no difference|largest difference \d\.\de-(?:09|[1-9]\d+) at \S+", "largest difference <1e-9", line)
 
 
 def current(document):
     """The lines of the document as they should be; how many blocks were run; how many failed."""
     lines, out, at, ran, failed = document.split("\n"), [], 0, 0, 0
-    answer = None  # what a text block here must be
+    answer = quote = None  # what a text block here must be; the source of a block
     while at < len(lines):
         m = re.fullmatch(r"```(\w+)", lines[at])
         if not m:
             answer = answer if not lines[at] else None
+            quote = QUOTE.fullmatch(lines[at]) or (quote if not lines[at] else None)
             out.append(lines[at])
             at += 1
             continue
@@ -95,15 +108,21 @@ def current(document):
             new, ran = console(block), ran + 1
         elif m[1] == "text" and answer is not None:
             new = answer
+        elif m[1] == "c" and quote:
+            new = quoted(quote[1], quote[2], quote[3])
         else:
             new = block
         status, answer = 0, None
         if m[1] == "cr":
             answer, status = formulas(block)
             ran += 1
-        elif m[1] == "c":
-            answer, status = compiled(block)
+        elif m[1] == "c" and not quote:
+            answer, status = compiled("\n".join(block) + "\n")
             ran += 1
+        elif m[1] == "c" and lines[end + 1:end + 3] == ["", "```text"]:
+            answer, status = compiled((SOURCE / quote[1]).read_text(encoding="utf-8"), quote[2])
+            ran += 1
+        quote = None
         failed += status != 0
         if [small(x) for x in new] == [small(x) for x in block]:
             new = block

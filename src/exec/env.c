@@ -223,8 +223,10 @@ bool exec_shape(exec_env *env, cr_ref r, int64_t *dim, size_t *n)
         }
     }
     if (large && !empty) {
-        graph_fail(env->g, CR_ELIMIT, "a value of shape %s would have more than %" PRId64 " entries",
-                   shape_text(env->g, r, 0), EXEC_MAX_ENTRIES);
+        double entries = 1;
+        for (unsigned i = 0; i < s->rank; i++) entries *= (double)dim[i];
+        graph_fail(env->g, CR_ELIMIT, "a value of shape %s would have %.4g entries (%.4g bytes in double precision), "
+                   "more than %" PRId64, shape_text(env->g, r, 0), entries, 8 * entries, EXEC_MAX_ENTRIES);
         return false;
     }
     *n = empty ? 0 : (size_t)total;

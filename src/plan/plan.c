@@ -1,12 +1,17 @@
 /* The public side of plans: making, asking, running. */
+#include "exec/internal.h"
 #include "plan/region.h"
 
 #include <inttypes.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 #include <string.h>
 #include <unistd.h>
 
 #define SLAB_ALIGN ((size_t)64)
 #define HUGE_PAGE ((size_t)2 << 20)
+#define MAX_THREADS 256u /* where a system has no more to give, OpenMP ends the process */
 
 struct cr_slab {
     char *memory; /* what was allocated */
@@ -83,7 +88,7 @@ static cr_status check_roots(cr_graph *g, unsigned n, const cr_ref *out)
     if (cr_graph_status(g) != CR_OK) return cr_graph_status(g);
     for (unsigned i = 0; i < n; i++) {
         if (!valid(g, out[i])) {
-            graph_fail(g, CR_EARG, "there is no such expression");
+            graph_fail(g, CR_EARG, "output %u of the plan is no expression of this graph", i);
             return CR_EARG;
         }
     }
@@ -93,8 +98,23 @@ static cr_status check_roots(cr_graph *g, unsigned n, const cr_ref *out)
 static bool bind_sizes(cr_graph *g, exec_env *env, unsigned n, const cr_size_value *size)
 {
     for (unsigned i = 0; i < n; i++) {
+        if (!size[i].symbol) {
+            graph_fail(g, CR_EARG, "size %u of the plan has no symbol", i);
+            return false;
+        }
         dim_sym s = name_intern(g->dims, size[i].symbol, strlen(size[i].symbol));
         if (!s || exec_bind_int(env, s, size[i].value) != CR_OK) return false;
+    }
+    return true;
+}
+
+/* Outputs beyond all memory are named by their shape before anything is made for them. */
+static bool check_outputs(exec_env *env, unsigned n, const cr_ref *out)
+{
+    int64_t dim[CR_MAX_RANK];
+    size_t entries;
+    for (unsigned i = 0; i < n; i++) {
+        if (!exec_shape(env, out[i], dim, &entries)) return false;
     }
     return true;
 }
@@ -104,7 +124,11 @@ static bool bind_functions(cr_graph *g, exec_env *env, const cr_plan_options *o)
     for (unsigned i = 0; i < o->n_functions; i++) {
         cr_fun f = o->function[i].function;
         if (f == 0 || f >= g->n_fun) {
-            graph_fail(g, CR_EARG, "there is no such function");
+            graph_fail(g, CR_EARG, "function %u of the plan is none of this graph", i);
+            return false;
+        }
+        if (!o->function[i].call) {
+            graph_fail(g, CR_EARG, "%s has nothing to call", name_text(g->dims, g->fun[f].name));
             return false;
         }
         if (exec_bind_fun(env, f, o->function[i].call, o->function[i].user) != CR_OK) return false;
@@ -112,12 +136,33 @@ static bool bind_functions(cr_graph *g, exec_env *env, const cr_plan_options *o)
     return true;
 }
 
+unsigned cr_processors(void)
+{
+#ifdef _OPENMP
+    return (unsigned)omp_get_num_procs(); /* those that this process may use */
+#else
+    return 1;
+#endif
+}
+
+static size_t largest_entries(const cr_plan *p)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < p->n_value; i++) {
+        const plan_value *v = &p->value[i];
+        if (v->place == PLACE_SLAB && v->stored && v->n > n) n = v->n;
+    }
+    return n;
+}
+
 static bool within_limit(cr_plan *p, size_t limit)
 {
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    if (limit == 0 && pages > 0 && page > 0) limit = (size_t)pages * (size_t)page;
+    bool machine = limit == 0;
+    if (machine && pages > 0 && page > 0) limit = (size_t)pages * (size_t)page;
     if (limit == 0 || p->slab <= limit) return true;
-    plan_fail(p, CR_ELIMIT, "the plan needs %zu bytes of memory; %zu are allowed", p->slab, limit);
+    plan_fail(p, CR_ELIMIT, "the plan needs %zu bytes of memory, its largest array has %zu entries; %s %zu", p->slab,
+              largest_entries(p), machine ? "this machine has" : "max_bytes allows", limit);
     return false;
 }
 
@@ -144,14 +189,15 @@ cr_status cr_plan_new(cr_graph *g, unsigned n, const cr_ref *out, unsigned n_siz
         graph_fail(g, CR_ENOMEM, "out of memory");
         return CR_ENOMEM;
     }
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
     p->dtype = o->precision == CR_F64 ? KERN_F64 : KERN_F32;
     p->level = o->level ? (kern_level)(o->level - 1) : kern_best();
     p->level = p->level > kern_best() ? kern_best() : p->level;
-    p->threads = o->threads ? o->threads : cores > 0 ? (unsigned)cores : 1;
+    p->threads = o->threads ? o->threads : cr_processors();
+    p->threads = p->threads < MAX_THREADS ? p->threads : MAX_THREADS;
     p->deterministic = o->deterministic;
-    bool ok = bind_sizes(g, env, n_sizes, size) && bind_functions(g, env, o) && plan_lower(p, g, env, n, out) &&
-              plan_prune(p) && plan_peephole(p) && plan_group(p) && plan_place_values(p) && within_limit(p, o->max_bytes);
+    bool ok = bind_sizes(g, env, n_sizes, size) && bind_functions(g, env, o) && check_outputs(env, n, out) &&
+              plan_lower(p, g, env, n, out) && plan_prune(p) && plan_peephole(p) && plan_group(p) && plan_place_values(p) &&
+              within_limit(p, o->max_bytes);
 #ifndef NDEBUG
     ok = ok && plan_verify(p);
 #endif

@@ -81,6 +81,8 @@ typedef struct values_open {
 cr_status values_bind(cr_program *p, const prog_needs *n, exec_env *env, values_open *open);
 /* CR_EVALUE that names everything that is still open and says how to give it. */
 cr_status values_missing(cr_program *p, const lang_statement *st, const prog_needs *n, const exec_env *env);
+/* The same of sizes and indices only: arrays may be missing. */
+cr_status values_missing_sizes(cr_program *p, const lang_statement *st, const prog_needs *n, const exec_env *env);
 /* CR_EVALUE if the values break what a recurrence supposes: "needs N >= 2, and N = 1". */
 cr_status values_facts(cr_program *p, const lang_statement *st, const prog_needs *n, const exec_env *env);
 /* Value of d under env; false if a symbol is open. */

@@ -195,51 +195,79 @@ static bool follows(const cr_program *p, const prog_needs *n, const exec_env *en
     return false;
 }
 
-cr_status values_missing(cr_program *p, const lang_statement *st, const prog_needs *n, const exec_env *env)
-{
+typedef struct missing {
     strbuf b;
-    sb_init(&b);
-    const char *example = NULL;
-    int64_t v;
-    bool array = false;
+    const char *example;
+    bool array; /* the example is one */
+} missing;
+
+static void add_missing(missing *m, const char *name, bool array)
+{
+    sb_printf(&m->b, "%s%s", m->b.n ? ", " : "", name);
+    if (m->example) return;
+    m->example = name;
+    m->array = array;
+}
+
+static void missing_arrays(const cr_program *p, const prog_needs *n, const exec_env *env, missing *m)
+{
     for (size_t i = 0; i < n->n_params; i++) {
         if (exec_value(env, n->param[i])) continue;
-        const char *name = param_name(p->g, n->param[i]);
-        sb_printf(&b, "%s%s in ", b.n ? ", " : "", name);
-        type_text(p->g, n->param[i], &b);
-        if (!example) {
-            example = name;
-            array = shape_of(p->g, n->param[i])->rank > 0;
-        }
+        add_missing(m, param_name(p->g, n->param[i]), shape_of(p->g, n->param[i])->rank > 0);
+        sb_puts(&m->b, " in ");
+        type_text(p->g, n->param[i], &m->b);
     }
+}
+
+static void missing_integers(const cr_program *p, const lang_statement *st, const prog_needs *n, const exec_env *env,
+                             bool arrays, missing *m)
+{
+    int64_t v;
     for (size_t i = 0; i < n->n_symbols; i++) {
-        if (exec_int(env, n->symbol[i], &v) || follows(p, n, env, n->symbol[i])) continue;
-        const char *name = name_text(p->g->dims, n->symbol[i]);
-        sb_printf(&b, "%s%s (an integer)", b.n ? ", " : "", name);
-        if (!example) example = name;
+        if (exec_int(env, n->symbol[i], &v) || (arrays && follows(p, n, env, n->symbol[i]))) continue;
+        add_missing(m, name_text(p->g->dims, n->symbol[i]), false);
+        sb_puts(&m->b, " (an integer)");
     }
     for (size_t i = 0; i < st->n_free; i++) {
         const lang_free_index *f = &st->free_index[i];
         if (exec_int(env, f->name, &v)) continue;
-        const char *name = name_text(p->g->dims, f->name);
-        sb_printf(&b, "%s%s in ", b.n ? ", " : "", name);
-        dim_print(p->g->dims, f->from, &b, NULL, NULL);
-        sb_puts(&b, "..");
-        dim_print(p->g->dims, f->to, &b, NULL, NULL);
-        if (!example) example = name;
+        add_missing(m, name_text(p->g->dims, f->name), false);
+        sb_puts(&m->b, " in ");
+        dim_print(p->g->dims, f->from, &m->b, NULL, NULL);
+        sb_puts(&m->b, "..");
+        dim_print(p->g->dims, f->to, &m->b, NULL, NULL);
     }
+}
+
+static cr_status say_missing(cr_program *p, const lang_statement *st, const prog_needs *n, const exec_env *env,
+                             bool arrays)
+{
+    missing m = {0};
+    sb_init(&m.b);
+    if (arrays) missing_arrays(p, n, env, &m);
+    missing_integers(p, st, n, env, arrays, &m);
     cr_status s = CR_OK;
-    if (b.n) {
+    if (m.b.n) {
         s = CR_EVALUE;
-        graph_fail(p->g, s, "no value for %s; give it with --at \"%s = %s; ...\" or --at values.npz", sb_str(&b),
-                   example, array ? "[1, 2]" : "2");
+        graph_fail(p->g, s, "no value for %s; give it with --at \"%s = %s; ...\" or --at values.npz", sb_str(&m.b),
+                   m.example, m.array ? "[1, 2]" : "2");
     } else if (n->n_unknown) {
         s = CR_EVALUE;
         const char *name = name_text(p->g->dims, p->g->fun[n->unknown[0]].name);
         graph_fail(p->g, s, "%s is an unknown function and has no values; give it a body: fun %s(z) = ...", name, name);
     }
-    sb_free(&b);
+    sb_free(&m.b);
     return s;
+}
+
+cr_status values_missing(cr_program *p, const lang_statement *st, const prog_needs *n, const exec_env *env)
+{
+    return say_missing(p, st, n, env, true);
+}
+
+cr_status values_missing_sizes(cr_program *p, const lang_statement *st, const prog_needs *n, const exec_env *env)
+{
+    return say_missing(p, st, n, env, false);
 }
 
 cr_status values_facts(cr_program *p, const lang_statement *st, const prog_needs *n, const exec_env *env)
