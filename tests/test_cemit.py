@@ -382,7 +382,8 @@ def check_moving_window():
     case = queried(let, "sum(i=1..n-1, (x[i] + x[i+1])^2)", "x", "x = [1, 2, 4, 8]", {"x": [1, 2, 4, 8], "n": 4})
     case.source = ask("derive", "-e", expr, "--let", let, "--wrt", "x", "--format", "c")[0]["c"]
     with tempfile.TemporaryDirectory() as folder:
-        assert not compared([case], built(pathlib.Path(folder), [case], FLAGS["sanitizers"]))
+        cases = [case] * FILES
+        assert not compared(cases, built(pathlib.Path(folder), cases, FLAGS["sanitizers"]))
 
 
 def check_one_file():
