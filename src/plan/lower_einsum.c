@@ -242,6 +242,22 @@ static bool emit_product(lower *l, const lower_frame *f, group *batch, group *m,
     return true;
 }
 
+static bool has_any(const lower_frame *f, const bool *axes, const lower_view *v)
+{
+    for (unsigned k = 0; k < f->n; k++) {
+        if (axes[k] && has(f, v, k)) return true;
+    }
+    return false;
+}
+
+/* a times the sum over `summed` of b, which alone has such axes */
+static bool multiply_by_sum(lower *l, const lower_frame *f, const bool *summed, const lower_view *a,
+                            const lower_view *b, lower_view *out)
+{
+    lower_view in[2] = {*a};
+    return lower_fold(l, f, KERN_FOLD_SUM, summed, b, &in[1]) && lower_map(l, f, KERN_MUL, 0, 2, in, out);
+}
+
 /* sum over `summed` of a b */
 static bool multiply(lower *l, const lower_frame *f, const bool *summed, const lower_view *a, const lower_view *b,
                      lower_view *out)
@@ -249,6 +265,8 @@ static bool multiply(lower *l, const lower_frame *f, const bool *summed, const l
     group batch = {0}, m = {0}, n = {0}, k = {0};
     bool sum = false;
     double work = 1;
+    if (!has_any(f, summed, a) && has_any(f, summed, b)) return multiply_by_sum(l, f, summed, a, b, out);
+    if (!has_any(f, summed, b) && has_any(f, summed, a)) return multiply_by_sum(l, f, summed, b, a, out);
     for (unsigned i = 0; i < f->n; i++) {
         bool in_a = has(f, a, i), in_b = has(f, b, i);
         if (!in_a && !in_b) continue;
