@@ -1,7 +1,7 @@
 /* A plan as text, for those who work on it: its steps with their operations. */
 #include "plan/region.h"
 
-static const char *const kind_name[] = {"map", "fold", "product", "scan", "gather", "linalg", "chain", "call",
+static const char *const kind_name[] = {"map", "fold", "product", "scan", "gather", "rows", "linalg", "chain", "call",
                                         "conv", "pool", "loop"};
 
 static void print_operand(strbuf *b, const plan_operand *v, unsigned rank)
