@@ -2,6 +2,7 @@
 #include "exec/internal.h"
 #include "exec/loop.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -30,7 +31,7 @@ static inline void t_count_kinks(T *v, size_t n, size_t *on, size_t *near)
 
 /* Pseudo-inverse by one-sided Jacobi rotations (Hestenes): A V = U S with orthogonal columns; singular values below
  * max(m,n) eps s_max count as 0, so any rank is right. A is m x n with m >= n, otherwise its transpose is taken. */
-static void pseudo_inverse(const T *a, size_t m, size_t n, T *out, T *scratch)
+void exec_pinv_f64(const double *a, size_t m, size_t n, double eps, double *out, double *scratch)
 {
     bool flip = m < n;
     size_t rows = flip ? n : m, cols = flip ? m : n;
@@ -76,7 +77,7 @@ static void pseudo_inverse(const T *a, size_t m, size_t n, T *out, T *scratch)
         s[j] = sum; /* the square */
         top = fmax(top, sum);
     }
-    double least = (double)rows * 2.220446049250313e-16;
+    double least = (double)rows * eps;
     for (size_t i = 0; i < cols; i++) {
         for (size_t k = 0; k < rows; k++) {
             double sum = 0;
@@ -88,6 +89,10 @@ static void pseudo_inverse(const T *a, size_t m, size_t n, T *out, T *scratch)
             out[flip ? k * cols + i : i * rows + k] = sum;
         }
     }
+}
+static void pseudo_inverse(const T *a, size_t m, size_t n, T *out, T *scratch)
+{
+    exec_pinv_f64(a, m, n, DBL_EPSILON, out, scratch);
 }
 static size_t pseudo_inverse_room(size_t m, size_t n)
 {

@@ -158,5 +158,7 @@ double exec_map1_f64(cr_op op, double z, const double *attr);
 size_t exec_linalg_room_f64(cr_op op, size_t rows, size_t cols);
 void exec_linalg_f64(cr_op op, int64_t exponent, const double *a, size_t rows, size_t cols, double *out,
                      double *scratch);
+/* PINV of a matrix whose entries are known to a relative eps. */
+void exec_pinv_f64(const double *a, size_t rows, size_t cols, double eps, double *out, double *scratch);
 
 #endif

@@ -4,6 +4,7 @@
 #include "kernel/lapack.h"
 #include "plan/plan.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@ enum { LAPACK_FROM = 16 /* rows */ };
 struct linalg_plan {
     cr_op op;
     size_t rows, columns;
+    double eps; /* of the dtype: what entries are known to */
     bool to_lapack;
     lapack_plan lapack; /* PINV: singular values and vectors; MATPOW: the inverse */
     gemm_plan product;  /* PINV: of the factors; MATPOW: of two matrices */
@@ -73,7 +75,8 @@ linalg_plan *plan_linalg_new(cr_plan *p, const plan_op *x, size_t *scratch)
         plan_no_memory(p);
         return NULL;
     }
-    *w = (linalg_plan){.op = la->op, .rows = la->rows, .columns = la->columns, .threads = 1};
+    *w = (linalg_plan){.op = la->op, .rows = la->rows, .columns = la->columns, .threads = 1,
+                        .eps = p->dtype == KERN_F32 ? FLT_EPSILON : DBL_EPSILON};
     if (!plan_lapack(p, w)) return NULL;
     bool heavy = (double)la->batch * (double)n * (double)inner(w) > 50000;
     if (!w->to_lapack && heavy && la->batch > 1) w->threads = la->batch < p->threads ? la->batch : p->threads;
@@ -127,7 +130,7 @@ static bool lapack_pseudo_inverse(const linalg_plan *w, const double *a, double 
     size_t m = w->rows, n = w->columns, k = inner(w);
     double *s = (double *)(void *)(mine + w->spare), *u = s + k, *v = u + m * k;
     if (lapack_svd(&w->lapack, a, u, s, v, mine + w->work) != LAPACK_DONE) return false;
-    double least = (double)(m > n ? m : n) * 2.220446049250313e-16 * s[0];
+    double least = (double)(m > n ? m : n) * w->eps * s[0];
     for (size_t i = 0; i < m; i++) {
         for (size_t j = 0; j < k; j++) u[i * k + j] = s[j] <= least ? 0 : u[i * k + j] / s[j];
     }
@@ -171,10 +174,11 @@ static void power(const linalg_plan *w, const double *a, int64_t exponent, doubl
 
 static void run_one(const linalg_plan *w, const double *a, int64_t exponent, double *out, char *mine)
 {
+    double *work = (double *)(void *)(mine + w->work);
     if (w->op == CR_OP_MATPOW) power(w, a, exponent, out, mine);
-    else if (!by_lapack(w, a, out, mine)) {
-        exec_linalg_f64(w->op, 0, a, w->rows, w->columns, out, (double *)(void *)(mine + w->work));
-    }
+    else if (by_lapack(w, a, out, mine)) return;
+    else if (w->op == CR_OP_PINV) exec_pinv_f64(a, w->rows, w->columns, w->eps, out, work);
+    else exec_linalg_f64(w->op, 0, a, w->rows, w->columns, out, work);
 }
 
 static void widen(double *out, const float *in, size_t n)

@@ -43,7 +43,8 @@ static bool push_axis(rows *s, plan_op *x, unsigned first, int64_t size, int64_t
     return true;
 }
 
-/* Axes of f: those of the places of indices, then those of rows, by strides of the operand. Along others it is the same. */
+/* Axes of f: those of the places of indices, then those of rows by strides of the operand. The value does not depend on
+ * the others. */
 static unsigned sort_axes(const rows *s, const lower_frame *f, const lower_view *in, const lower_view *index,
                           uint8_t *axis, unsigned *n_places)
 {
