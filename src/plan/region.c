@@ -181,7 +181,10 @@ static unsigned choose_split(const compiler *c)
 static size_t most_live(const compiler *c)
 {
     size_t live = 0, most = 1, *ends = mem_zalloc(c->n_op + 1, sizeof *ends);
-    if (!ends) return 1;
+    if (!ends) {
+        plan_no_memory(c->p); /* which compile sees */
+        return 1;
+    }
     for (size_t k = 0; k < c->n_source; k++) {
         if (c->source[k].made && !c->source[k].row) ends[c->source[k].last]++;
     }
@@ -645,6 +648,7 @@ static bool compile(compiler *c)
     if (!find_sources(c)) return false;
     r->split = split >= 0 ? (unsigned)split : choose_split(c);
     choose_blocks(c, split >= 0);
+    if (c->p->err.status != CR_OK) return false;
     for (size_t i = 0; i < c->n_op; i++) {
         bool row = is_row(c, c->op[i]);
         if (!(c->op[i]->kind == PLAN_FOLD ? compile_fold(c, i, row) : compile_map(c, i, row))) return false;
