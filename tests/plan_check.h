@@ -1,5 +1,5 @@
-/* What the tests of plans share: expressions through a plan, at every set of instructions and in both precisions, against
- * the reference interpreter. */
+/* What the tests of plans share: expressions through a plan, at every set of instructions and in both precisions,
+ * against the reference interpreter. Programs with it are linked with `plan_wrap` (meson.build). */
 #ifndef CR_TESTS_PLAN_CHECK_H
 #define CR_TESTS_PLAN_CHECK_H
 
@@ -13,8 +13,9 @@ typedef struct plan_check {
     double tolerance;    /* of an entry, relative to the greatest in size */
 } plan_check;
 
-/* Is what a plan of root[0..n-1] gives what exec_eval gives? The values and functions are those bound in env. `fault` gets what is wrong.
- * A root that the interpreter has no value for is no fault, if the plan, too, refuses. */
+/* Is what a plan of root[0..n-1] gives what exec_eval gives, run after run, without asking for memory? The values and
+ * functions are those bound in env; `fault` gets what is wrong. Where the interpreter has no value, the plan or its run
+ * has to say so. */
 bool plan_agrees(cr_graph *g, exec_env *env, unsigned n, const cr_ref *root, const plan_check *how, char *fault,
                  size_t size);
 

@@ -136,7 +136,12 @@ static const char *const recurrences[] = {
     "let u : R^m, W : R^{m x m}\ndef h[0] = u\ndef h[i] = h[i-1] + relu(W*h[i-1]) for i in 1..N\n"
     "derive norm2(h[N])^2 wrt W",
     "let u : R^m, W[1..N] : R^{m x m}\ndef h[0] = u\ndef h[i] = tanh(W[i]*h[i-1]) for i in 1..N\nderive h[N] wrt u",
+    "let u : R^5, W : R^{5 x 5}\ndef h[0] = u\ndef h[i] = h[i-1] + gather(relu(W*h[i-1]), [2, 1, 2, 3, 1]) for i in "
+    "1..N\nderive norm2(h[N])^2 wrt W",
+    "let u : R^5, W[1..N] : R^{5 x 5}\ndef h[0] = u\ndef h[i] = inv(W[i] + 3*I(5))*h[i-1] for i in 1..N\n"
+    "derive sum(h[N]) wrt u",
     "let w[1..N] : R\neval [k=1..N : sum(j=k..N, w[j]^2) - sum(j=k+2..N, w[j])]",
+    "let w[1..N] : R\neval [k=1..N : sum(j=k..N, gather(w, mod(j*j, N) + 1)*w[j])]",
     "let w[1..N] : R\neval [k=1..N : prod(j=1..k-1, 1 + w[j]/j)*w[k]]",
     "let w[1..N] : R\neval [k=1..N : sum(j=2..k+3, sin(j)) + if(k < 4, 1, w[k])]",
     CHAIN "def o[i] = sum(j=0..i-1, o[j])*w[i]/i for i in 1..N\nderive o[N] wrt x",

@@ -2,6 +2,7 @@
 #include "exec/internal.h"
 #include "exec/loop.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -30,20 +31,19 @@ static inline void t_count_kinks(T *v, size_t n, size_t *on, size_t *near)
 
 /* Pseudo-inverse by one-sided Jacobi rotations (Hestenes): A V = U S with orthogonal columns; singular values below
  * max(m,n) eps s_max count as 0, so any rank is right. A is m x n with m >= n, otherwise its transpose is taken. */
-static bool pseudo_inverse(const T *a, size_t m, size_t n, T *out)
+void exec_pinv_f64(const double *a, size_t m, size_t n, double eps, double *out, double *scratch)
 {
     bool flip = m < n;
     size_t rows = flip ? n : m, cols = flip ? m : n;
-    double *u = mem_alloc(rows * cols * sizeof *u); /* column after column */
-    double *v = mem_zalloc(cols * cols + 1, sizeof *v), *s = mem_alloc(cols * sizeof *s);
-    bool ok = u && v && s;
-    for (size_t j = 0; ok && j < cols; j++) {
+    double *u = scratch, *v = u + rows * cols, *s = v + cols * cols; /* u, v: column after column */
+    memset(v, 0, cols * cols * sizeof *v);
+    for (size_t j = 0; j < cols; j++) {
         for (size_t i = 0; i < rows; i++) {
             u[j * rows + i] = flip ? a[j * n + i] : a[i * n + j];
         }
         v[j * cols + j] = 1;
     }
-    bool rotated = ok;
+    bool rotated = true;
     for (int sweep = 0; rotated && sweep < 60; sweep++) {
         rotated = false;
         for (size_t p = 0; p < cols; p++) {
@@ -69,7 +69,7 @@ static bool pseudo_inverse(const T *a, size_t m, size_t n, T *out)
         }
     }
     double top = 0;
-    for (size_t j = 0; ok && j < cols; j++) {
+    for (size_t j = 0; j < cols; j++) {
         double sum = 0;
         for (size_t i = 0; i < rows; i++) {
             sum += u[j * rows + i] * u[j * rows + i];
@@ -77,8 +77,8 @@ static bool pseudo_inverse(const T *a, size_t m, size_t n, T *out)
         s[j] = sum; /* the square */
         top = fmax(top, sum);
     }
-    double least = (double)rows * 2.220446049250313e-16;
-    for (size_t i = 0; ok && i < cols; i++) {
+    double least = (double)rows * eps;
+    for (size_t i = 0; i < cols; i++) {
         for (size_t k = 0; k < rows; k++) {
             double sum = 0;
             for (size_t j = 0; j < cols; j++) { /* V S^-2 (U S)' */
@@ -89,10 +89,15 @@ static bool pseudo_inverse(const T *a, size_t m, size_t n, T *out)
             out[flip ? k * cols + i : i * rows + k] = sum;
         }
     }
-    mem_free(u);
-    mem_free(v);
-    mem_free(s);
-    return ok;
+}
+static void pseudo_inverse(const T *a, size_t m, size_t n, T *out, T *scratch)
+{
+    exec_pinv_f64(a, m, n, DBL_EPSILON, out, scratch);
+}
+static size_t pseudo_inverse_room(size_t m, size_t n)
+{
+    size_t k = m < n ? m : n;
+    return m * n + k * k + k;
 }
 #define OWN_PSEUDO_INVERSE
 
@@ -107,9 +112,12 @@ double exec_map1_f64(cr_op op, double z, const double *attr)
     return kernel1_of[op](z, attr);
 }
 
-bool exec_linalg_f64(cr_op op, int64_t exponent, const double *a, size_t rows, size_t cols, double *out)
+size_t exec_linalg_room_f64(cr_op op, size_t rows, size_t cols) { return linalg_room(op, rows, cols); }
+
+void exec_linalg_f64(cr_op op, int64_t exponent, const double *a, size_t rows, size_t cols, double *out,
+                     double *scratch)
 {
-    return linalg(op, exponent, a, rows, cols, out);
+    linalg(op, exponent, a, rows, cols, out, scratch);
 }
 
 cr_status exec_eval_n(cr_graph *g, exec_env *env, unsigned flags, unsigned n, const cr_ref *a, exec_array *out)

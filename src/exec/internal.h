@@ -154,6 +154,11 @@ void exec_window_free(exec_window *v);
 
 /* ---- the real kernels, for the value at t = 0 of a series (f64.c) -------------------------------- */
 double exec_map1_f64(cr_op op, double z, const double *attr);
-bool exec_linalg_f64(cr_op op, int64_t exponent, const double *a, size_t rows, size_t cols, double *out);
+/* scratch: exec_linalg_room_f64(op, rows, cols) numbers */
+size_t exec_linalg_room_f64(cr_op op, size_t rows, size_t cols);
+void exec_linalg_f64(cr_op op, int64_t exponent, const double *a, size_t rows, size_t cols, double *out,
+                     double *scratch);
+/* PINV of a matrix whose entries are known to a relative eps. */
+void exec_pinv_f64(const double *a, size_t rows, size_t cols, double eps, double *out, double *scratch);
 
 #endif

@@ -92,16 +92,18 @@ static inline void t_after_map(cr_op op, T z, const double *attr, T *r)
 static bool t_after_linalg(cr_op op, int64_t exponent, const T *a, size_t m, size_t n, T *out, size_t n_out)
 {
     double *x = mem_alloc(m * n * sizeof *x), *y = mem_alloc(n_out * sizeof *y);
-    bool ok = x && y;
+    double *scratch = mem_alloc(exec_linalg_room_f64(op, m, n) * sizeof *scratch);
+    bool ok = x && y && scratch;
     for (size_t i = 0; ok && i < m * n; i++) {
         x[i] = a[i].at0;
     }
-    ok = ok && exec_linalg_f64(op, exponent, x, m, n, y);
+    if (ok) exec_linalg_f64(op, exponent, x, m, n, y, scratch);
     for (size_t i = 0; ok && i < n_out; i++) {
         out[i].at0 = y[i];
     }
     mem_free(x);
     mem_free(y);
+    mem_free(scratch);
     return ok;
 }
 

@@ -191,6 +191,10 @@ static void print_op(const printer *s, const plan_op *x)
         print_operand(s, x, &x->in[0]);
         sb_puts(s->b, " at the entries of a table");
         break;
+    case PLAN_ROWS:
+        sb_puts(s->b, x->u.rows.add ? "scatter" : "gather");
+        print_operands(s, x);
+        break;
     case PLAN_LINALG: print_linalg(s, x); break;
     case PLAN_CHAIN:
         sb_puts(s->b, "products of the matrices of ");
@@ -234,6 +238,7 @@ static void print_step(printer *s, size_t n, const plan_op *const *op, size_t nu
         [PLAN_MAP] = "fused",     [PLAN_FOLD] = "fused",   [PLAN_PRODUCT] = "product",
         [PLAN_SCAN] = "fused",    [PLAN_GATHER] = "gather", [PLAN_LINALG] = "linalg",
         [PLAN_CHAIN] = "scan",    [PLAN_CALL] = "fused",   [PLAN_LOOP] = "loop",
+        [PLAN_ROWS] = "rows",
         [PLAN_CONV] = "conv",     [PLAN_POOL] = "pool",
     };
     const plan_op *x = op[0];

@@ -225,12 +225,6 @@ static bool plan_conv(cr_plan *p, plan_step *s)
     return true;
 }
 
-static size_t linalg_scratch(const plan_op *x)
-{
-    size_t n = x->u.linalg.rows * x->u.linalg.columns;
-    return 2 * n * sizeof(double); /* in and out, in doubles */
-}
-
 static bool make_step(cr_plan *p, plan_body *b, size_t n, const plan_op *const *op)
 {
     if (!VEC_RESERVE(b->step, b->step_cap, b->n_step + 1)) return plan_no_memory(p);
@@ -245,7 +239,9 @@ static bool make_step(cr_plan *p, plan_body *b, size_t n, const plan_op *const *
         s->scratch = region_scratch(s->region, p->threads);
         break;
     case PLAN_PRODUCT: plan_product(p, s); break;
-    case PLAN_LINALG: s->scratch = linalg_scratch(op[0]); break;
+    case PLAN_LINALG:
+        s->linalg = plan_linalg_new(p, op[0], &s->scratch);
+        return s->linalg != NULL;
     case PLAN_CONV: return plan_conv(p, s);
     case PLAN_POOL: s->scratch = plan_pool_scratch(p, op[0]); break;
     default: break;

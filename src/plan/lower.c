@@ -531,6 +531,7 @@ bool lower_node(lower *l, cr_ref r, lower_tensor *out)
     case CR_OP_BIND: return lower_bind(l, r, out);
     case CR_OP_CONV: return lower_conv(l, r, out);
     case CR_OP_WINDOW: case CR_OP_MAXPOOL: case CR_OP_MAXTIES: case CR_OP_MAXPICK: return lower_window(l, r, out);
+    case CR_OP_GATHER: case CR_OP_SCATTER: return lower_rows(l, r, out);
     case CR_OP_MEMBER: case CR_OP_PICK: return lower_member(l, r, out);
     default:
         if (!map_of[op]) { /* 0 is COPY, which no operator is */

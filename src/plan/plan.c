@@ -272,7 +272,8 @@ void cr_slab_free(cr_slab *s)
 cr_status cr_run(const cr_plan *p, cr_slab *s, const void *const *in, void *const *out)
 {
     if (s->bytes < p->slab) return CR_EARG;
-    plan_run r = {p, s->start, in, out};
+    cr_status status = CR_OK;
+    plan_run r = {p, s->start, in, out, &status};
     plan_run_all(&r);
-    return CR_OK;
+    return status;
 }

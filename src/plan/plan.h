@@ -61,6 +61,7 @@ typedef enum plan_kind {
     PLAN_SCAN,    /* along axis 0 of the domain, whose result has one entry more there: out[i+1] = out[i] join in[i] from
                      the neutral out[0] on, or backward, out[i] = out[i+1] join in[i] from the neutral last one on */
     PLAN_GATHER,  /* out = in at a table of offsets; -1: NaN */
+    PLAN_ROWS,    /* rows of an axis by indices that are values: taken, or added up */
     PLAN_LINALG,
     PLAN_CHAIN,   /* products of matrices from one end of a range: as SCAN */
     PLAN_CALL,    /* a function of the caller's, entry by entry */
@@ -80,6 +81,14 @@ typedef struct plan_gather {
     const int64_t *table; /* the plan's */
     int64_t stride[PLAN_RANK], loop;
 } plan_gather;
+
+/* Rows by their indices, which are values, counted from 1: in[1]. The domain is the places of indices, then those of a row,
+ * its last `axes` axes; in[0] and `to` stand at row 1. The rows are of in[0], or of the result (`add`). */
+typedef struct plan_rows {
+    bool add;
+    bool lenient;    /* an index out of range is no error: nothing looks there */
+    int64_t n, step; /* rows, and from one to the next */
+} plan_rows;
 
 /* A window over a plane: axes of the window, and one along which entries lie side by side (`run`). Of WINDOW, MAXPOOL,
  * MAXTIES or MAXPICK; slots and relation as in graph/window.h. */
@@ -110,6 +119,7 @@ typedef struct plan_op {
         gemm_shape product;
         plan_linalg linalg;
         plan_gather gather;
+        plan_rows rows;
         size_t chain; /* CHAIN: rows of the matrices */
         const conv_shape *conv; /* the plan's, as is ... */
         const plan_pool *pool;  /* ... this one */
@@ -121,6 +131,7 @@ typedef struct plan_op {
 /* ---- steps ------------------------------------------------------------------------------------- */
 
 typedef struct region region; /* region.h */
+typedef struct linalg_plan linalg_plan; /* linalg.c */
 typedef struct plan_step {
     plan_kind kind;    /* MAP: a region */
     const plan_op *op; /* of all others */
@@ -128,6 +139,7 @@ typedef struct plan_step {
     bool block;        /* of a loop's body: a region of one block, see region_prepare */
     gemm_plan product;
     conv_plan *conv; /* the step's */
+    const linalg_plan *linalg; /* the plan's */
     size_t scratch; /* bytes */
 } plan_step;
 
@@ -193,6 +205,7 @@ typedef struct plan_run {
     char *slab;
     const void *const *in;
     void *const *out;
+    cr_status *status; /* CR_EVALUE: an index is out of range; the run goes on */
 } plan_run;
 static inline char *plan_pointer(const plan_run *r, uint32_t value)
 {
@@ -215,6 +228,10 @@ void plan_move(const plan_run *r, const plan_op *x, size_t place, unsigned n, co
 void plan_run_all(const plan_run *r);
 size_t plan_pool_scratch(const cr_plan *p, const plan_op *x); /* bytes */
 void plan_run_pool(const plan_run *r, const plan_op *x, char *scratch, int64_t index);
+void plan_run_rows(const plan_run *r, const plan_op *x, int64_t index);
+/* NULL: out of memory, said in p->err. *scratch: bytes. */
+linalg_plan *plan_linalg_new(cr_plan *p, const plan_op *x, size_t *scratch);
+void plan_run_linalg(const plan_run *r, const plan_step *s, char *scratch, int64_t index);
 void plan_print(const cr_plan *p, strbuf *b); /* its operations, a line each, with the numbers of their steps */
 
 #endif

@@ -24,7 +24,10 @@ static unsigned choose_split(const compiler *c)
 static size_t most_live(const compiler *c)
 {
     size_t live = 0, most = 1, *ends = mem_zalloc(c->n_op + 1, sizeof *ends);
-    if (!ends) return 1;
+    if (!ends) {
+        plan_no_memory(c->p); /* which compile sees */
+        return 1;
+    }
     for (size_t k = 0; k < c->n_source; k++) {
         if (c->source[k].made && !c->source[k].row) ends[c->source[k].last]++;
     }
@@ -172,6 +175,7 @@ static bool compile(compiler *c)
     if (!rc_find_sources(c)) return false;
     r->split = split >= 0 ? (unsigned)split : choose_split(c);
     choose_blocks(c, split >= 0);
+    if (c->p->err.status != CR_OK) return false;
     for (size_t i = 0; i < c->n_op; i++) {
         if (!rc_operation(c, i)) return false;
     }

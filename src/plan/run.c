@@ -87,27 +87,6 @@ static void run_chain(const plan_run *r, const plan_op *x, int64_t index)
     }
 }
 
-static void run_linalg(const plan_run *r, const plan_op *x, char *scratch, int64_t index)
-{
-    const plan_linalg *la = &x->u.linalg;
-    size_t n = la->rows * la->columns, size = kern_size(r->plan->dtype);
-    size_t n_out = la->op == CR_OP_DET || la->op == CR_OP_LOGDET ? 1 : n;
-    double *a = (double *)(void *)scratch, *b = a + n;
-    char *in = plan_entry(r, &x->in[0], index), *out = plan_pointer(r, x->out);
-    for (size_t i = 0; i < la->batch; i++, in += n * size, out += n_out * size) {
-        if (r->plan->dtype == KERN_F64) {
-            memcpy(a, in, n * size);
-        } else {
-            for (size_t k = 0; k < n; k++) a[k] = ((const float *)(const void *)in)[k];
-        }
-        exec_linalg_f64(la->op, la->exponent ? la->exponent[i] : 0, a, la->rows, la->columns, b);
-        for (size_t k = 0; k < n_out; k++) {
-            if (r->plan->dtype == KERN_F64) ((double *)(void *)out)[k] = b[k];
-            else ((float *)(void *)out)[k] = (float)b[k];
-        }
-    }
-}
-
 static void run_step(const plan_run *r, const plan_step *s, char *scratch, int64_t index);
 
 /* Regions of one block keep their pointers from index to index, in front of the scratch of all other steps. */
@@ -145,7 +124,8 @@ static void run_step(const plan_run *r, const plan_step *s, char *scratch, int64
     case PLAN_PRODUCT: case PLAN_CONV: run_each(r, s, scratch, index); break;
     case PLAN_POOL: plan_run_pool(r, s->op, scratch, index); break;
     case PLAN_GATHER: run_gather(r, s->op, index); break;
-    case PLAN_LINALG: run_linalg(r, s->op, scratch, index); break;
+    case PLAN_ROWS: plan_run_rows(r, s->op, index); break;
+    case PLAN_LINALG: plan_run_linalg(r, s, scratch, index); break;
     case PLAN_CHAIN: run_chain(r, s->op, index); break;
     case PLAN_LOOP: run_loop(r, s->op->u.loop, scratch); break;
     }
