@@ -305,7 +305,7 @@ bool plan_group(cr_plan *p)
         first[n_loops++] = p->n_groups;
         ok = group_body(p, p->body.op[i].u.loop, by_value);
     }
-    first[n_loops] = p->n_groups;
+    if (ok) first[n_loops] = p->n_groups;
     ok = ok && group_body(p, &p->body, by_value);
     if (ok) mark_stored(p, &p->body);
     for (size_t i = 0; ok && i < p->n_output; i++) p->value[p->output[i].value].stored = true;

@@ -8,12 +8,6 @@
 #define SLAB_ALIGN ((size_t)64)
 #define HUGE_PAGE ((size_t)2 << 20)
 
-struct cr_slab {
-    char *memory; /* what was allocated */
-    char *start;  /* aligned */
-    size_t bytes;
-};
-
 cr_status plan_fail(cr_plan *p, cr_status status, const char *fmt, ...)
 {
     va_list ap;
@@ -86,7 +80,7 @@ static cr_status check_roots(cr_graph *g, unsigned n, const cr_ref *out)
     return CR_OK;
 }
 
-static bool bind_sizes(cr_graph *g, exec_env *env, unsigned n, const cr_size_value *size)
+bool plan_bind_sizes(cr_graph *g, exec_env *env, unsigned n, const cr_size_value *size)
 {
     for (unsigned i = 0; i < n; i++) {
         dim_sym s = name_intern(g->dims, size[i].symbol, strlen(size[i].symbol));
@@ -146,7 +140,7 @@ cr_status cr_plan_new(cr_graph *g, unsigned n, const cr_ref *out, unsigned n_siz
     p->level = p->level > kern_best() ? kern_best() : p->level;
     p->threads = o->threads ? o->threads : cores > 0 ? (unsigned)cores : 1;
     p->deterministic = o->deterministic;
-    bool ok = bind_sizes(g, env, n_sizes, size) && bind_functions(g, env, o) && plan_lower(p, g, env, n, out) &&
+    bool ok = plan_bind_sizes(g, env, n_sizes, size) && bind_functions(g, env, o) && plan_lower(p, g, env, n, out) &&
               plan_prune(p) && plan_group(p) && plan_place_values(p) && within_limit(p, o->max_bytes);
 #ifndef NDEBUG
     ok = ok && plan_verify(p);
@@ -198,19 +192,21 @@ size_t cr_plan_steps(const cr_plan *p) { return p->body.n_step; }
 
 /* ---- running ------------------------------------------------------------------------------------ */
 
-cr_slab *cr_slab_new(const cr_plan *p)
+cr_slab *plan_slab_new(size_t bytes)
 {
     cr_slab *s = mem_zalloc(1, sizeof *s);
-    size_t align = p->slab >= 2 * HUGE_PAGE ? HUGE_PAGE : SLAB_ALIGN;
-    if (s) s->memory = mem_alloc(p->slab + align);
+    size_t align = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : SLAB_ALIGN;
+    if (s) s->memory = mem_alloc(bytes + align);
     if (!s || !s->memory) {
         cr_slab_free(s);
         return NULL;
     }
     s->start = s->memory + (align - (uintptr_t)s->memory % align) % align;
-    s->bytes = p->slab;
+    s->bytes = bytes;
     return s;
 }
+
+cr_slab *cr_slab_new(const cr_plan *p) { return plan_slab_new(p->slab); }
 
 void cr_slab_free(cr_slab *s)
 {
