@@ -268,6 +268,12 @@ CR_API cr_ref cr_derivative(cr_graph *g, cr_ref y, cr_ref x);
 CR_API cr_status cr_reverse(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n, const cr_ref *wrt, cr_ref *out);
 /* Forward mode: directional derivative K x shape(y) for tangents K x shape(wrt[i]); CR_NONE: zero. */
 CR_API cr_ref cr_forward(cr_graph *g, cr_ref y, unsigned n, const cr_ref *wrt, const cr_ref *tangent);
+/* Hessian times vectors, forward over reverse: out[i] = sum over j of d^2 f / d wrt[i] d wrt[j] * tangent[j], of shape
+ * K x shape(wrt[i]), for a scalar f and tangents K x shape(wrt[j]), any leading K (tangent[j] CR_NONE: zero). out[i] ==
+ * CR_NONE: structurally zero. Attributes are not applied. It costs a few gradients for each of the K (Pearlmutter
+ * 1994). */
+CR_API cr_status cr_hessian_product(cr_graph *g, cr_ref f, unsigned n, const cr_ref *wrt, const cr_ref *tangent,
+                                    cr_ref *out);
 /* Rewrites that hold over the reals, for printing; never needed for running. */
 CR_API cr_ref cr_simplify(cr_graph *g, cr_ref a);
 CR_API cr_status cr_simplify_n(cr_graph *g, unsigned n, const cr_ref *in, cr_ref *out);
@@ -346,6 +352,55 @@ CR_API void cr_slab_free(cr_slab *s);          /* s may be NULL */
 /* in[i] points to input i, out[i] to room for output i, as float or double by the precision. No output may overlap an
  * input or another output. CR_EARG: the slab is too small for p. */
 CR_API cr_status cr_run(const cr_plan *p, cr_slab *s, const void *const *in, void *const *out);
+/* ---- singular values of a Jacobian --------------------------------------------------------------- */
+/* Of the matrix J of d y / d x, with a row for every entry of y and a column for every entry of x (entries of x with
+ * attributes count as independent). A small one is computed whole, in forward or reverse mode, and decomposed by LAPACK
+ * (bidiagonal form, then QR: Golub and Kahan 1965). Of a large one only products J v and J' u are computed, a block of
+ * vectors at a time, and the values found in the Krylov space of a random block (Golub, Luk and Overton 1981; that few
+ * steps are enough: Musco and Musco 2015), with every block made orthogonal to all before.
+ *
+ * Everything is planned once; runs allocate nothing. As with plans, several threads may run one spectrum at a time, each
+ * with a slab of its own, and the same bits come out of every run. */
+
+typedef struct cr_spectrum cr_spectrum;
+
+/* All zero: the defaults. */
+typedef struct cr_spectrum_options {
+    unsigned k; /* so many of the largest values; 0, or more than there are: all, which has the matrix computed whole */
+    unsigned whole; /* the matrix is computed whole if its smaller side is not above this; 0: 512. 1: never, but for k */
+    unsigned block; /* vectors at a time; 0: 8 */
+    unsigned steps; /* at most so many products with J and as many with J', of a block each; 0: what is enough where
+                       values decay, for spaces of 8 times k, 128 at least. Time and memory grow with it:
+                       block*steps vectors as long as x, and as long as y, are kept */
+    double tolerance; /* steps end when every bound is below this times the largest value; 0: 1e-6 */
+    uint64_t seed;    /* of the random start */
+    const cr_plan_options *plan; /* NULL: the defaults */
+} cr_spectrum_options;
+
+/* x is a parameter; sizes and options as for cr_plan_new; options may be NULL. Errors are the graph's: those of
+ * cr_plan_new; CR_EUNSUPPORTED without OpenBLAS, and for a large Jacobian through a recurrence that is not written out
+ * (cr_unroll). *s is the caller's; it holds nothing of the graph, but leaves expressions in it. */
+CR_API cr_status cr_spectrum_new(cr_graph *g, cr_ref y, cr_ref x, unsigned n_sizes, const cr_size_value *size,
+                                 const cr_spectrum_options *options, cr_spectrum **s);
+CR_API void cr_spectrum_free(cr_spectrum *s); /* s may be NULL */
+CR_API size_t cr_spectrum_rows(const cr_spectrum *s);    /* entries of y */
+CR_API size_t cr_spectrum_columns(const cr_spectrum *s); /* entries of x */
+CR_API size_t cr_spectrum_count(const cr_spectrum *s);   /* of values: k, or min(rows, columns) */
+CR_API bool cr_spectrum_whole(const cr_spectrum *s);     /* is the matrix computed whole? */
+/* Inputs, as those of a plan: the parameters that J depends on. x itself is none where J is the same for all x. */
+CR_API unsigned cr_spectrum_inputs(const cr_spectrum *s);
+CR_API int cr_spectrum_input(const cr_spectrum *s, const char *name);
+CR_API const char *cr_spectrum_input_name(const cr_spectrum *s, unsigned i);
+CR_API size_t cr_spectrum_input_count(const cr_spectrum *s, unsigned i);
+CR_API cr_slab *cr_spectrum_slab(const cr_spectrum *s); /* for its runs; cr_slab_free. NULL: out of memory */
+/* value: cr_spectrum_count singular values, descending; the last is the smallest if the count is min(rows, columns).
+ * bound (NULL: not asked for): of each, how far off at most a singular value of J is - the norm of the residual, from
+ * steps, and the rounding of the precision times the largest value. That no value was passed over is certain for a
+ * whole matrix, and otherwise true with high probability. CR_EVALUE: J is not finite (values are NaN); CR_EARG: the
+ * slab is too small; CR_EINTERNAL: LAPACK did not converge. */
+CR_API cr_status cr_spectrum_run(const cr_spectrum *s, cr_slab *slab, const void *const *in, double *value,
+                                 double *bound);
+
 /* ---- source ------------------------------------------------------------------------------------ */
 
 /* One dependency-free C99 file with the function `int NAME(...)` that computes n expressions together, what they share

@@ -326,16 +326,16 @@ typedef struct reached {
     size_t n, cap;
 } reached;
 
-static void reach(cr_graph *g, reached *c, cr_ref root)
+static void reach(cr_graph *g, reached *c, unsigned n_roots, const cr_ref *roots)
 {
     size_t n;
-    cr_ref *cone = graph_cone(g, 1, &root, &n);
+    cr_ref *cone = graph_cone(g, n_roots, roots, &n);
     for (size_t i = 0; cone && i < n; i++) {
         if (op_of(g, cone[i]) != CR_OP_MEMBER) continue;
         cr_family f = attr_of(g, cone[i], 0);
         if (c->seen[f]) continue;
         c->seen[f] = true;
-        for (size_t k = 0; k < g->family[f].n_pieces; k++) reach(g, c, g->family[f].piece[k].body);
+        for (size_t k = 0; k < g->family[f].n_pieces; k++) reach(g, c, 1, &g->family[f].piece[k].body);
         if (VEC_RESERVE(c->list, c->cap, c->n + 1)) c->list[c->n++] = f;
         else graph_fail(g, CR_ENOMEM, "out of memory");
     }
@@ -347,8 +347,7 @@ cr_family *family_reach(cr_graph *g, unsigned n_roots, const cr_ref *roots, size
     reached c = {.seen = mem_zalloc(g->n_family, sizeof *c.seen)};
     bool ok = c.seen && VEC_RESERVE(c.list, c.cap, 1);
     if (!ok) graph_fail(g, CR_ENOMEM, "out of memory");
-    for (unsigned i = 0; i < n_roots && ok; i++)
-        if (roots[i]) reach(g, &c, roots[i]);
+    if (ok) reach(g, &c, n_roots, roots);
     mem_free(c.seen);
     *n = c.n;
     if (ok && g->err.status == CR_OK) return c.list;

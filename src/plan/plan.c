@@ -13,12 +13,6 @@
 #define HUGE_PAGE ((size_t)2 << 20)
 #define MAX_THREADS 256u /* where a system has no more to give, OpenMP ends the process */
 
-struct cr_slab {
-    char *memory; /* what was allocated */
-    char *start;  /* aligned */
-    size_t bytes;
-};
-
 cr_status plan_fail(cr_plan *p, cr_status status, const char *fmt, ...)
 {
     va_list ap;
@@ -95,7 +89,7 @@ static cr_status check_roots(cr_graph *g, unsigned n, const cr_ref *out)
     return CR_OK;
 }
 
-static bool bind_sizes(cr_graph *g, exec_env *env, unsigned n, const cr_size_value *size)
+bool plan_bind_sizes(cr_graph *g, exec_env *env, unsigned n, const cr_size_value *size)
 {
     for (unsigned i = 0; i < n; i++) {
         if (!size[i].symbol) {
@@ -195,9 +189,9 @@ cr_status cr_plan_new(cr_graph *g, unsigned n, const cr_ref *out, unsigned n_siz
     p->threads = o->threads ? o->threads : cr_processors();
     p->threads = p->threads < MAX_THREADS ? p->threads : MAX_THREADS;
     p->deterministic = o->deterministic;
-    bool ok = bind_sizes(g, env, n_sizes, size) && bind_functions(g, env, o) && check_outputs(env, n, out) &&
-              plan_lower(p, g, env, n, out) && plan_prune(p) && plan_peephole(p) && plan_group(p) && plan_place_values(p) &&
-              within_limit(p, o->max_bytes);
+    bool ok = plan_bind_sizes(g, env, n_sizes, size) && bind_functions(g, env, o) && check_outputs(env, n, out) &&
+              plan_lower(p, g, env, n, out) && plan_prune(p) && plan_peephole(p) && plan_group(p) &&
+              plan_place_values(p) && within_limit(p, o->max_bytes);
 #ifndef NDEBUG
     ok = ok && plan_verify(p);
 #endif
@@ -248,19 +242,21 @@ size_t cr_plan_steps(const cr_plan *p) { return p->body.n_step; }
 
 /* ---- running ------------------------------------------------------------------------------------ */
 
-cr_slab *cr_slab_new(const cr_plan *p)
+cr_slab *plan_slab_new(size_t bytes)
 {
     cr_slab *s = mem_zalloc(1, sizeof *s);
-    size_t align = p->slab >= 2 * HUGE_PAGE ? HUGE_PAGE : SLAB_ALIGN;
-    if (s) s->memory = mem_alloc(p->slab + align);
+    size_t align = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : SLAB_ALIGN;
+    if (s) s->memory = mem_alloc(bytes + align);
     if (!s || !s->memory) {
         cr_slab_free(s);
         return NULL;
     }
     s->start = s->memory + (align - (uintptr_t)s->memory % align) % align;
-    s->bytes = p->slab;
+    s->bytes = bytes;
     return s;
 }
+
+cr_slab *cr_slab_new(const cr_plan *p) { return plan_slab_new(p->slab); }
 
 void cr_slab_free(cr_slab *s)
 {

@@ -185,6 +185,17 @@ plan_op *plan_op_new(cr_plan *p, plan_body *b); /* zeroed; NULL: out of memory, 
 cr_status plan_fail(cr_plan *p, cr_status status, const char *fmt, ...) CR_PRINTF(3, 4);
 bool plan_no_memory(cr_plan *p); /* false, with that said */
 
+/* Memory of runs. */
+struct cr_slab {
+    char *memory; /* what was allocated */
+    char *start;  /* aligned to 64, large ones to a huge page */
+    size_t bytes;
+};
+cr_slab *plan_slab_new(size_t bytes); /* NULL: out of memory */
+
+/* Gives size symbols their values; false: it failed, and the graph says why. */
+bool plan_bind_sizes(cr_graph *g, exec_env *env, unsigned n, const cr_size_value *size);
+
 /* ---- passes ------------------------------------------------------------------------------------ */
 
 /* Fills p->body with the operations that compute the outputs, and p->input. */
