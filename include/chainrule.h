@@ -359,8 +359,8 @@ CR_API cr_status cr_run(const cr_plan *p, cr_slab *s, const void *const *in, voi
  * vectors at a time, and the values found in the Krylov space of a random block (Golub, Luk and Overton 1981; that few
  * steps are enough: Musco and Musco 2015), with every block made orthogonal to all before.
  *
- * Everything is planned once; runs allocate nothing. As with plans, several threads may run one spectrum at a time, each
- * with a slab of its own, and the same bits come out of every run. */
+ * Everything is planned once; runs allocate nothing. As with plans, several threads may run one spectrum at a time,
+ * each with a slab of its own, and the same bits come out of every run. */
 
 typedef struct cr_spectrum cr_spectrum;
 

@@ -155,7 +155,8 @@ bool plan_agrees(cr_graph *g, exec_env *env, unsigned n, const cr_ref *root, con
     cr_plan_options o = {.precision = how->precision, .threads = how->threads, .level = how->level,
                          .deterministic = how->deterministic, .function = function};
     for (size_t f = 1; f < env->n_fun; f++) {
-        if (env->fun[f].fn) function[o.n_functions++] = (cr_function_value){(cr_fun)f, env->fun[f].fn, env->fun[f].user};
+        const exec_callback *call = &env->fun[f];
+        if (call->fn) function[o.n_functions++] = (cr_function_value){(cr_fun)f, call->fn, call->user};
     }
     cr_plan *p;
     cr_status status = cr_plan_new(g, n, root, n_sizes, sizes, &o, &p);

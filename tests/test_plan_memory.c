@@ -14,7 +14,8 @@ static const char *const texts[] = {
     CHAIN "def o[i] = sigmoid(w[i]*o[i-1] + b[i]) for i in 1..N\nderive o[N] wrt w",
     CHAIN "def s[i] = w[i]*o[i-1] + b[i] for i in 1..N\ndef o[i] = tanh(s[i]) for i in 1..N\nderive (o[N] - 1)^2 wrt b",
     CHAIN "def o[1] = w[1]*x\ndef o[i] = sin(w[i]*o[i-1] + o[i-2]) for i in 2..N\nderive o[N] wrt w",
-    "let u : R^m, W[1..N] : R^{m x m}\ndef h[0] = u\ndef h[i] = tanh(W[i]*h[i-1]) for i in 1..N\nderive sum(h[N]) wrt W",
+    "let u : R^m, W[1..N] : R^{m x m}\ndef h[0] = u\ndef h[i] = tanh(W[i]*h[i-1]) for i in 1..N\n"
+    "derive sum(h[N]) wrt W",
     "let u : R^5, W : R^{5 x 5}\ndef h[0] = u\ndef h[i] = h[i-1] + gather(relu(W*h[i-1]), [2, 1, 2, 3, 1]) for i in "
     "1..N\nderive norm2(h[N])^2 wrt W",
     "let w[1..N] : R\neval [k=1..N : sum(i=1..N, prod(j=k..i, w[j]))]",

@@ -319,7 +319,8 @@ static void test_many(void **state)
         cr_dim i = cr_dim_symbol(f.g, "i"), n = cr_dim_const(f.g, number < 5 ? 300 : 7);
         cr_ref a = matrix(&f, 6, 6, 0, 0), identity = cr_identity(f.g, cr_dim_const(f.g, 6));
         cr_ref shifted = cr_add(f.g, a, cr_mul(f.g, cr_int(f.g, i), identity));
-        cr_ref root = cr_bind(f.g, CR_BIND_STACK, "i", cr_dim_const(f.g, 1), n, cr_linalg(f.g, ops[number % 5], shifted));
+        cr_ref matrix = cr_linalg(f.g, ops[number % 5], shifted);
+        cr_ref root = cr_bind(f.g, CR_BIND_STACK, "i", cr_dim_const(f.g, 1), n, matrix);
         snprintf(f.what, sizeof f.what, "many matrices, number %u", number);
         check(&f, number, 1, &root, 10);
         end(&f);

@@ -197,7 +197,8 @@ static const char *first_y(const sum *m, const conv_strip *strip, const char *y)
 /* All rows of a block and a panel: sums[tap][channel of the block][width]. */
 static void add_block(const conv_plan *p, gemm_tile *t, const char *x, char *sums)
 {
-    size_t size = kern_size(p->shape.dtype), rows = p->k * p->block, tiles = conv_ratio_up(rows, p->kernels->piece_rows);
+    size_t size = kern_size(p->shape.dtype), rows = p->k * p->block;
+    size_t tiles = conv_ratio_up(rows, p->kernels->piece_rows);
     size_t vectors = conv_ratio_up(t->n, p->kernels->lanes);
     for (size_t tap = 0; tap < p->taps; tap += p->k) {
         ptrdiff_t at = conv_look(p, tap);

@@ -158,9 +158,9 @@ static void within(const run *x, size_t n, double limit, double *w, double *r)
     }
 }
 
-/* w = c q + triangle w with w orthonormal, to the first r rows of q too, by two passes of Gram and Schmidt; c (NULL: not
- * wanted) has rows of `row` entries. refill: what depends on the rest gives way to random vectors, with coefficients 0,
- * as long as there is room for more. Returns how many vectors w has. */
+/* w = c q + triangle w with w orthonormal, to the first r rows of q too, by two passes of Gram and Schmidt; c (NULL:
+ * not wanted) has rows of `row` entries. refill: what depends on the rest gives way to random vectors, with
+ * coefficients 0, as long as there is room for more. Returns how many vectors w has. */
 static size_t orthonormalise(run *x, size_t n, const double *q, size_t r, double limit, bool refill, double *w, double *c,
                              size_t row, double *triangle)
 {

@@ -135,9 +135,15 @@ static const char *const fold_name[KERN_FOLDS] = {
 
 static void print_fold(const printer *s, const plan_op *x)
 {
-    unsigned from = x->leading ? 0 : x->rank - x->axes;
+    unsigned from = x->leading ? x->before : x->rank - x->axes;
     print_word(s->b, fold_name[x->u.fold]);
-    print_operands(s, x);
+    sb_putc(s->b, '(');
+    print_operand(s, x, &x->in[0]);
+    if (x->n_in == 2) {
+        sb_puts(s->b, " * ");
+        print_operand(s, x, &x->in[1]);
+    }
+    sb_putc(s->b, ')');
     for (unsigned k = from; k < from + x->axes; k++) sb_printf(s->b, "%s%c", k > from ? ", " : " over ", axis_name[k]);
 }
 

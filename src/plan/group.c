@@ -1,6 +1,6 @@
-/* Grouping: operations to steps. Groups are numbered in the order in which they run; an operation joins the latest group
- * that it can run with, or a later one over the same domain, else it opens a new one. So whatever an operation reads is
- * made in its own group, at the same place of the domain, or in one before. */
+/* Grouping: operations to steps. Groups are numbered in the order in which they run; an operation joins the latest
+ * group that it can run with, or a later one over the same domain, else it opens a new one. So whatever an operation
+ * reads is made in its own group, at the same place of the domain, or in one before. */
 #include "plan/region.h"
 
 #include <string.h>

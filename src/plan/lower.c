@@ -535,7 +535,7 @@ bool lower_node(lower *l, cr_ref r, lower_tensor *out)
     case CR_OP_MEMBER: case CR_OP_PICK: return lower_member(l, r, out);
     default:
         if (!map_of[op]) { /* 0 is COPY, which no operator is */
-            plan_fail(l->plan, CR_EINTERNAL, "operator %d cannot be planned", (int)op);
+            plan_fail(l->plan, CR_EUNSUPPORTED, "a plan takes no `%s`", op_get(op)->spelling);
             return false;
         }
         return lower_elementwise(l, r, out);

@@ -1,7 +1,7 @@
 /* Binders: a bound index is an axis. Its body is lowered once, for all values of the index, and then reduced along that
- * axis (sum, prod, all, ...) or kept (a tensor over the index). Where the range depends on other bound indices, it is one
- * scan if only one end moves and the body does not; else the body is taken over the longest range and what is outside of
- * the one asked for is replaced by the neutral element. */
+ * axis (sum, prod, all, ...) or kept (a tensor over the index). Where the range depends on other bound indices, it is
+ * one scan if only one end moves and the body does not; else the body is taken over the longest range and what is
+ * outside of the one asked for is replaced by the neutral element. */
 #include "plan/lower.h"
 
 #include <string.h>

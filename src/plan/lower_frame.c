@@ -200,7 +200,8 @@ static bool same_operand(const plan_operand *a, const plan_operand *b)
 static bool same_op(const plan_op *a, const plan_op *b)
 {
     bool same = a->kind == b->kind && a->rank == b->rank && a->n_in == b->n_in && a->axes == b->axes &&
-                a->leading == b->leading && a->before == b->before && !a->part && !b->part && !memcmp(a->dim, b->dim, sizeof a->dim);
+                a->leading == b->leading && a->before == b->before && !a->part && !b->part &&
+                !memcmp(a->dim, b->dim, sizeof a->dim);
     if (same && a->kind == PLAN_MAP) {
         same = a->u.map.op == b->u.map.op && !memcmp(&a->u.map.attr, &b->u.map.attr, sizeof a->u.map.attr);
     } else if (same) {

@@ -1,5 +1,5 @@
-/* Two operations in one, where vector kernels have it: a*b + c, and sums of products. What is multiplied is then read by
- * the sum itself, and its value, which nothing else needs, is never made. */
+/* Two operations in one, where vector kernels have it: a*b + c, and sums of products. What is multiplied is then read
+ * by the sum itself, and its value, which nothing else needs, is never made. */
 #include "plan/plan.h"
 
 #include <string.h>

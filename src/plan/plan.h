@@ -2,10 +2,10 @@
  *
  *     graph ── lower ──► operations over strided views ── group ──► steps ── memory ──► one slab ── run
  *
- * Lowering (lower*.c) knows the sizes. An expression becomes a tensor: a number, an arithmetic progression, or a view of
- * a value; so transposes, slices, broadcasts, diagonals and members of families cost nothing. A bound index is one more
- * axis (`plan_axis`), not a loop: what depends on it has a stride along it. Operations are few: MAP (element by element),
- * FOLD (along trailing or leading axes), PRODUCT (of matrices), SCAN, LINALG, LOOP.
+ * Lowering (lower*.c) knows the sizes. An expression becomes a tensor: a number, an arithmetic progression, or a view
+ * of a value; so transposes, slices, broadcasts, diagonals and members of families cost nothing. A bound index is one
+ * more axis (`plan_axis`), not a loop: what depends on it has a stride along it. Operations are few: MAP (element by
+ * element), FOLD (along trailing or leading axes), PRODUCT (of matrices), SCAN, LINALG, LOOP.
  * Grouping (group.c) puts MAPs and FOLDs over the same domain into one step, a region, which runs block by block in the
  * L1 cache (region.c, region_run.c). Nothing after lowering is a cr_ref. */
 #ifndef CR_PLAN_H
@@ -55,11 +55,11 @@ typedef struct plan_operand {
 
 typedef enum plan_kind {
     PLAN_MAP,     /* out = map(in...) over the domain */
-    PLAN_FOLD,    /* the last `axes` axes are reduced, or with `leading` those behind the first `before`; of two operands,
-                     their product */
+    PLAN_FOLD,    /* the last `axes` axes are reduced, or with `leading` those behind the first `before`; of two
+                     operands, their product */
     PLAN_PRODUCT, /* C = A B */
-    PLAN_SCAN,    /* along axis 0 of the domain, whose result has one entry more there: out[i+1] = out[i] join in[i] from
-                     the neutral out[0] on, or backward, out[i] = out[i+1] join in[i] from the neutral last one on */
+    PLAN_SCAN,    /* along axis 0 of the domain, whose result has one entry more there: out[i+1] = out[i] join in[i]
+                     from the neutral out[0] on, or backward, out[i] = out[i+1] join in[i] from the last one on */
     PLAN_GATHER,  /* out = in at a table of offsets; -1: NaN */
     PLAN_ROWS,    /* rows of an axis by indices that are values: taken, or added up */
     PLAN_LINALG,
@@ -82,8 +82,8 @@ typedef struct plan_gather {
     int64_t stride[PLAN_RANK], loop;
 } plan_gather;
 
-/* Rows by their indices, which are values, counted from 1: in[1]. The domain is the places of indices, then those of a row,
- * its last `axes` axes; in[0] and `to` stand at row 1. The rows are of in[0], or of the result (`add`). */
+/* Rows by their indices, which are values, counted from 1: in[1]. The domain is the places of indices, then those of
+ * a row, its last `axes` axes; in[0] and `to` stand at row 1. The rows are of in[0], or of the result (`add`). */
 typedef struct plan_rows {
     bool add;
     bool lenient;    /* an index out of range is no error: nothing looks there */

@@ -1,10 +1,10 @@
 /* A region: operations over one domain, run block by block in the L1 cache by vector kernels.
  *
  * The domain is seen as rows and columns: its first `split` axes are the rows. A value of the region is full (one entry
- * a place) or one entry a row (what a FOLD along the columns gives). A block is either a piece of one row, or some whole
- * rows. Blocks are dealt out in parts; how many there are depends on sizes only, and what parts have summed is joined in
- * their order, so that the bits do not depend on the number of threads. With a SCAN the rows run in its order, and parts
- * are ranges of columns. */
+ * a place) or one entry a row (what a FOLD along the columns gives). A block is either a piece of one row, or some
+ * whole rows. Blocks are dealt out in parts; how many there are depends on sizes only, and what parts have summed is
+ * joined in their order, so that the bits do not depend on the number of threads. With a SCAN the rows run in its
+ * order, and parts are ranges of columns. */
 #ifndef CR_REGION_H
 #define CR_REGION_H
 
@@ -110,8 +110,8 @@ void region_free(region *r);
 size_t region_scratch(const region *r, unsigned threads); /* bytes */
 void region_run(const region *r, const plan_run *run, char *scratch, int64_t index);
 
-/* In loops. A region of one block (that needs no more than pointers to begin with) is prepared once, and then only these
- * move on from index to index. */
+/* In loops. A region of one block (that needs no more than pointers to begin with) is prepared once, and then only
+ * these move on from index to index. */
 bool region_is_block(const region *r);
 size_t region_prepared(const region *r); /* bytes that it keeps from index to index */
 void region_prepare(const region *r, const plan_run *run, char *scratch);

@@ -32,7 +32,8 @@ static bool store_result(compiler *c, const plan_op *x, bool row, uint32_t from)
     plan_operand to = x->part ? x->to : rc_row_major(r, x->out, rank);
     bool stream = rc_is_contiguous(r, &to, rank) && rank > 0;
     uint32_t view = 0;
-    if (!rc_new_slot(c, (region_slot){.kind = SLOT_MEMORY, .row = row, .still = !stream, .view = to}, &view)) return false;
+    region_slot s = {.kind = SLOT_MEMORY, .row = row, .still = !stream, .view = to};
+    if (!rc_new_slot(c, s, &view)) return false;
     region_instruction *i = rc_emit(c, stream ? REGION_STREAM : REGION_STORE, row);
     if (!i) return false;
     i->out = view;

@@ -59,7 +59,8 @@ source *rc_made_source(compiler *c, uint32_t value, bool row, bool before);
 bool rc_materialise(compiler *c, uint32_t s); /* puts source s where an instruction can read it */
 bool rc_free_sources(compiler *c, size_t at); /* of operation `at`, those that nothing reads any more */
 bool rc_is_one(const compiler *c, uint32_t slot, bool row); /* is what it holds one number for all of a block? */
-/* A number for all of a block into a register of its own: kernels want one operand at least that has an entry a place. */
+/* A number for all of a block into a register of its own: kernels want one operand at least that has an entry a
+ * place. */
 bool rc_spread_number(compiler *c, bool row, uint32_t *slot);
 bool rc_is_flat(const compiler *c, const plan_operand *v);  /* one number along the columns */
 bool rc_repeats(const compiler *c, const plan_operand *v);  /* the same for all rows */

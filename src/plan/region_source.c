@@ -62,8 +62,8 @@ bool rc_is_flat(const compiler *c, const plan_operand *v)
     return true;
 }
 
-/* A value of the region is known by its number alone: where and how is the same for all that read it; but a SCAN is seen
- * before or after it has taken in the row. */
+/* A value of the region is known by its number alone: where and how is the same for all that read it; but a SCAN is
+ * seen before or after it has taken in the row. */
 static plan_operand value_operand(uint32_t value, bool before)
 {
     return (plan_operand){.source = SOURCE_VALUE, .value = value, .offset = before};
@@ -326,7 +326,8 @@ bool rc_free_sources(compiler *c, size_t at)
     return true;
 }
 
-/* A number for all of a block into a register of its own: kernels want one operand at least that has an entry a place. */
+/* A number for all of a block into a register of its own: kernels want one operand at least that has an entry a
+ * place. */
 bool rc_spread_number(compiler *c, bool row, uint32_t *slot)
 {
     uint32_t to = 0;

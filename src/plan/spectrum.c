@@ -282,13 +282,14 @@ typedef struct run {
     const cr_spectrum *s;
     char *slab;
     const void *const *in;
+    cr_status *status; /* CR_EVALUE: an index among the inputs is out of range */
 } run;
 
 static void run_product(const run *r, const product *p, const void *seed, void *out)
 {
     const void **in = (const void **)(void *)(r->slab + r->s->at_in);
     for (size_t i = 0; i < p->plan->n_input; i++) in[i] = p->from[i] == SEED ? seed : r->in[p->from[i]];
-    plan_run_all(&(plan_run){p->plan, r->slab, in, &out});
+    plan_run_all(&(plan_run){p->plan, r->slab, in, &out, r->status});
 }
 
 static bool is_finite(kern_dtype t, kern_level level, size_t n, const void *a)
@@ -336,14 +337,15 @@ static void multiply(void *user, bool transposed, const double *in, double *out)
 
 cr_status cr_spectrum_run(const cr_spectrum *s, cr_slab *slab, const void *const *in, double *value, double *bound)
 {
-    run r = {s, slab->start, in};
-    cr_status status = CR_OK;
+    cr_status status = CR_OK, index = CR_OK;
+    run r = {s, slab->start, in, &index};
     if (slab->bytes < s->slab) return CR_EARG;
     if (!bound) bound = (double *)(void *)(r.slab + s->at_bound);
     for (size_t i = 0; i < s->count; i++) value[i] = bound[i] = 0;
     if (s->zero) return CR_OK;
     status = s->whole ? run_whole(&r, value)
                       : lanczos_run(&s->lanczos, multiply, &r, value, bound, r.slab + s->at_scratch);
+    if (status == CR_OK) status = index;
     double unit = s->dtype == KERN_F32 ? FLT_EPSILON : DBL_EPSILON;
     for (size_t i = 0; i < s->count; i++) {
         if (status != CR_OK) value[i] = NAN;

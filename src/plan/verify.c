@@ -1,5 +1,5 @@
-/* The verifier: goes through the steps and keeps, for every byte of the slab, whose it is. Written without a look at how
- * places were chosen (memory.c), so that it would notice a mistake there. */
+/* The verifier: goes through the steps and keeps, for every byte of the slab, whose it is. Written without a look at
+ * how places were chosen (memory.c), so that it would notice a mistake there. */
 #include "plan/plan.h"
 
 #include <string.h>
