@@ -185,6 +185,17 @@ static void hand_over(const cr_plan *plan, run_buffers *b, bool boolean, cr_arra
     b->out = NULL;
 }
 
+/* A run says only that a value was no index, say; which one, the interpreter finds. */
+static cr_status why_not(cr_program *p, const work *w, cr_status status)
+{
+    exec_array a = {0};
+    if (exec_eval(p->g, w->env, w->root, &a) == CR_OK) {
+        graph_fail(p->g, status, "the plan of `%s` could not be run with these values", w->st->query);
+    }
+    exec_array_free(&a);
+    return cr_graph_status(p->g);
+}
+
 cr_status cr_program_run(cr_program *p, size_t i, const cr_plan_options *options, cr_array *out)
 {
     work w;
@@ -201,6 +212,7 @@ cr_status cr_program_run(cr_program *p, size_t i, const cr_plan_options *options
     if (s == CR_OK) {
         slab = cr_slab_new(plan);
         s = slab ? cr_run(plan, slab, b.in, (void *[]){f32 ? (void *)b.out_f32 : b.out}) : prog_oom(p);
+        if (slab && s != CR_OK) s = why_not(p, &w, s);
     }
     if (s == CR_OK) hand_over(plan, &b, cr_dtype_of(p->g, w.root) == CR_BOOL, out);
     cr_slab_free(slab);
