@@ -6,8 +6,8 @@
  *     A v = sum over u in U_1..U_j of T[v,u] u,    A' u = (what T says) + sum over v in V_{j+1} of L[u,v] v.
  *
  * So with T = P diag(s) Z, the vectors that belong to s_i leave the residual |Z[i, last block] L|, and A has a singular
- * value that near to s_i. A vector of V_{j+1} that depends on those before is replaced by a random one: otherwise values
- * of higher multiplicity than the block is wide would be passed over. */
+ * value that near to s_i. A vector of V_{j+1} that depends on those before is replaced by a random one: otherwise
+ * values of higher multiplicity than the block is wide would be passed over. */
 #ifndef CR_LANCZOS_H
 #define CR_LANCZOS_H
 
