@@ -353,11 +353,11 @@ CR_API void cr_slab_free(cr_slab *s);          /* s may be NULL */
  * input or another output. CR_EARG: the slab is too small for p. */
 CR_API cr_status cr_run(const cr_plan *p, cr_slab *s, const void *const *in, void *const *out);
 /* ---- singular values of a Jacobian --------------------------------------------------------------- */
-/* Of the matrix J of d y / d x, with a row for every entry of y and a column for every entry of x (entries of x with
- * attributes count as independent). A small one is computed whole, in forward or reverse mode, and decomposed by LAPACK
- * (bidiagonal form, then QR: Golub and Kahan 1965). Of a large one only products J v and J' u are computed, a block of
- * vectors at a time, and the values found in the Krylov space of a random block (Golub, Luk and Overton 1981; that few
- * steps are enough: Musco and Musco 2015), with every block made orthogonal to all before.
+/* Of the matrix J of d y / d x, with a row for every entry of y and a column for every entry of x (entries of an x
+ * with attributes count as independent). A small one is computed whole, in forward or reverse mode, and decomposed by
+ * LAPACK (bidiagonal form, then QR: Golub and Kahan 1965). Of a large one only products J v and J' u are computed, a
+ * block of vectors at a time, and the values found in the Krylov space of a random block (Golub, Luk and Overton 1981;
+ * that few steps are enough: Musco and Musco 2015), with every block made orthogonal to all before.
  *
  * Everything is planned once; runs allocate nothing. As with plans, several threads may run one spectrum at a time,
  * each with a slab of its own, and the same bits come out of every run. */
@@ -367,11 +367,12 @@ typedef struct cr_spectrum cr_spectrum;
 /* All zero: the defaults. */
 typedef struct cr_spectrum_options {
     unsigned k; /* so many of the largest values; 0, or more than there are: all, which has the matrix computed whole */
-    unsigned whole; /* the matrix is computed whole if its smaller side is not above this; 0: 512. 1: never, but for k */
+    unsigned whole; /* the matrix is computed whole if its smaller side is not above this, or k asks for all values; 0:
+                       512, or 4*k where that is more. 1: never, but for k */
     unsigned block; /* vectors at a time; 0: 8 */
     unsigned steps; /* at most so many products with J and as many with J', of a block each; 0: what is enough where
-                       values decay, for spaces of 8 times k, 128 at least. Time and memory grow with it:
-                       block*steps vectors as long as x, and as long as y, are kept */
+                       values decay, 8*k/block, 16 at least. Memory grows with it: block*steps vectors as long as x,
+                       and as long as y, are kept */
     double tolerance; /* steps end when every bound is below this times the largest value; 0: 1e-6 */
     uint64_t seed;    /* of the random start */
     const cr_plan_options *plan; /* NULL: the defaults */
@@ -394,10 +395,10 @@ CR_API const char *cr_spectrum_input_name(const cr_spectrum *s, unsigned i);
 CR_API size_t cr_spectrum_input_count(const cr_spectrum *s, unsigned i);
 CR_API cr_slab *cr_spectrum_slab(const cr_spectrum *s); /* for its runs; cr_slab_free. NULL: out of memory */
 /* value: cr_spectrum_count singular values, descending; the last is the smallest if the count is min(rows, columns).
- * bound (NULL: not asked for): of each, how far off at most a singular value of J is - the norm of the residual, from
- * steps, and the rounding of the precision times the largest value. That no value was passed over is certain for a
- * whole matrix, and otherwise true with high probability. CR_EVALUE: J is not finite (values are NaN); CR_EARG: the
- * slab is too small; CR_EINTERNAL: LAPACK did not converge. */
+ * bound (NULL: not asked for): of each, how far off a singular value of J is at most: the norm of the residual, from
+ * steps, and one rounding of the largest value. What rounding does to J itself, as to any derivative, comes on top.
+ * That no value was passed over is certain for a whole matrix, and otherwise true with high probability. CR_EVALUE: J
+ * is not finite (values are NaN); CR_EARG: the slab is too small; CR_EINTERNAL: LAPACK did not converge. */
 CR_API cr_status cr_spectrum_run(const cr_spectrum *s, cr_slab *slab, const void *const *in, double *value,
                                  double *bound);
 

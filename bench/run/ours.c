@@ -12,34 +12,34 @@ typedef struct way {
     int which;
     cr_precision precision;
     bool unrolled;
-    const char *not_yet; /* what is missing */
+    bool spectrum; /* singular values of the Jacobian of output 0 by output 1 */
 } way;
 
 static const way ways[] = {
-    {"mlp", ours_mlp, 0, CR_F32, false, NULL},
-    {"deep", ours_deep, 0, CR_F32, false, NULL},
-    {"chain_1", ours_chain, 1, CR_F32, false, NULL},
-    {"chain_1_unrolled", ours_chain, 1, CR_F32, true, NULL},
-    {"chain_1024", ours_chain, 1024, CR_F32, false, NULL},
-    {"chain_1024_unrolled", ours_chain, 1024, CR_F32, true, NULL},
-    {"resnet18", ours_resnet, 18, CR_F32, false, NULL},
-    {"resnet20", ours_resnet, 20, CR_F32, false, NULL},
-    {"transformer", ours_transformer, 0, CR_F32, false, NULL},
-    {"elementwise", ours_elementwise, 0, CR_F32, false, NULL},
-    {"softmax_256", ours_softmax, 256, CR_F32, false, NULL},
-    {"softmax_512", ours_softmax, 512, CR_F32, false, NULL},
-    {"softmax_1024", ours_softmax, 1024, CR_F32, false, NULL},
-    {"layer_norm_256", ours_layer_norm_rows, 256, CR_F32, false, NULL},
-    {"layer_norm_512", ours_layer_norm_rows, 512, CR_F32, false, NULL},
-    {"layer_norm_1024", ours_layer_norm_rows, 1024, CR_F32, false, NULL},
-    {"gmm_value", ours_gmm, 0, CR_F64, false, NULL},
-    {"gmm", ours_gmm, 1, CR_F64, false, NULL},
-    {"lstm_value", ours_lstm, 0, CR_F64, false, NULL},
-    {"lstm_value_unrolled", ours_lstm, 0, CR_F64, true, NULL},
-    {"lstm", ours_lstm, 1, CR_F64, false, NULL},
-    {"lstm_unrolled", ours_lstm, 1, CR_F64, true, NULL},
-    {"jacobian", NULL, 0, CR_F32, false, "singular values"},
-    {"resnet50_first", ours_resnet, 50, CR_F32, false, NULL},
+    {"mlp", ours_mlp, 0, CR_F32, false, false},
+    {"deep", ours_deep, 0, CR_F32, false, false},
+    {"chain_1", ours_chain, 1, CR_F32, false, false},
+    {"chain_1_unrolled", ours_chain, 1, CR_F32, true, false},
+    {"chain_1024", ours_chain, 1024, CR_F32, false, false},
+    {"chain_1024_unrolled", ours_chain, 1024, CR_F32, true, false},
+    {"resnet18", ours_resnet, 18, CR_F32, false, false},
+    {"resnet20", ours_resnet, 20, CR_F32, false, false},
+    {"transformer", ours_transformer, 0, CR_F32, false, false},
+    {"elementwise", ours_elementwise, 0, CR_F32, false, false},
+    {"softmax_256", ours_softmax, 256, CR_F32, false, false},
+    {"softmax_512", ours_softmax, 512, CR_F32, false, false},
+    {"softmax_1024", ours_softmax, 1024, CR_F32, false, false},
+    {"layer_norm_256", ours_layer_norm_rows, 256, CR_F32, false, false},
+    {"layer_norm_512", ours_layer_norm_rows, 512, CR_F32, false, false},
+    {"layer_norm_1024", ours_layer_norm_rows, 1024, CR_F32, false, false},
+    {"gmm_value", ours_gmm, 0, CR_F64, false, false},
+    {"gmm", ours_gmm, 1, CR_F64, false, false},
+    {"lstm_value", ours_lstm, 0, CR_F64, false, false},
+    {"lstm_value_unrolled", ours_lstm, 0, CR_F64, true, false},
+    {"lstm", ours_lstm, 1, CR_F64, false, false},
+    {"lstm_unrolled", ours_lstm, 1, CR_F64, true, false},
+    {"jacobian", ours_jacobian, 0, CR_F32, false, true},
+    {"resnet50_first", ours_resnet, 50, CR_F32, false, false},
 };
 enum { WAYS = sizeof ways / sizeof *ways };
 
@@ -47,8 +47,10 @@ typedef struct ours {
     ours_network net;
     const way *way;
     cr_plan *plan;
+    cr_spectrum *spectrum; /* in place of the plan */
     cr_slab *slab;
     const void **in;
+    double *value; /* of the spectrum */
     void *out[OURS_OUTPUTS];
 } ours;
 
@@ -108,14 +110,16 @@ static bool make_plan(ours *o)
             return false;
         }
     }
+    cr_spectrum_options all = {.plan = &options};
     if (cr_graph_status(n->g) != CR_OK ||
-        cr_plan_new(n->g, n->n_outputs, n->output, 0, NULL, &options, &o->plan) != CR_OK) {
+        (o->way->spectrum ? cr_spectrum_new(n->g, n->output[0], n->output[1], 0, NULL, &all, &o->spectrum)
+                          : cr_plan_new(n->g, n->n_outputs, n->output, 0, NULL, &options, &o->plan)) != CR_OK) {
         fprintf(stderr, "%s\n", cr_graph_message(n->g));
         return false;
     }
-    o->slab = cr_slab_new(o->plan);
+    o->slab = o->way->spectrum ? cr_spectrum_slab(o->spectrum) : cr_slab_new(o->plan);
     if (!o->slab) {
-        fprintf(stderr, "no room for a slab of %zu bytes\n", cr_plan_bytes(o->plan));
+        fprintf(stderr, "no room for a slab\n");
     }
     return o->slab != NULL;
 }
@@ -123,17 +127,23 @@ static bool make_plan(ours *o)
 static bool make_numbers(ours *o)
 {
     const ours_network *n = &o->net;
-    unsigned inputs = cr_plan_inputs(o->plan);
+    bool spectrum = o->way->spectrum;
+    unsigned inputs = spectrum ? cr_spectrum_inputs(o->spectrum) : cr_plan_inputs(o->plan);
     o->in = worker_room((inputs + 1) * sizeof *o->in);
     for (unsigned i = 0; i < inputs; i++) {
-        const char *name = cr_plan_input_name(o->plan, i);
+        const char *name = spectrum ? cr_spectrum_input_name(o->spectrum, i) : cr_plan_input_name(o->plan, i);
+        size_t count = spectrum ? cr_spectrum_input_count(o->spectrum, i) : cr_plan_input_count(o->plan, i);
         unsigned k = 0;
         for (; k < n->n_inputs && strcmp(n->input[k].name, name) != 0; k++) {}
         if (k == n->n_inputs) {
             fprintf(stderr, "the plan asks for %s\n", name);
             return false;
         }
-        o->in[i] = numbers(&n->input[k], cr_plan_input_count(o->plan, i), n->precision);
+        o->in[i] = numbers(&n->input[k], count, n->precision);
+    }
+    if (spectrum) {
+        o->value = worker_room(cr_spectrum_count(o->spectrum) * sizeof *o->value);
+        return true;
     }
     size_t size = n->precision == CR_F32 ? sizeof(float) : sizeof(double);
     for (unsigned i = 0; i < n->n_outputs; i++) {
@@ -145,10 +155,6 @@ static bool make_numbers(ours *o)
 static void *setup(int which)
 {
     const way *w = &ways[which];
-    if (w->not_yet) {
-        fprintf(stderr, "not yet: %s\n", w->not_yet);
-        return NULL;
-    }
     ours *o = worker_room(sizeof *o);
     o->way = w;
     return make_plan(o) && make_numbers(o) ? o : NULL;
@@ -157,7 +163,8 @@ static void *setup(int which)
 static void run(void *state)
 {
     const ours *o = state;
-    cr_status status = cr_run(o->plan, o->slab, o->in, o->out);
+    cr_status status = o->spectrum ? cr_spectrum_run(o->spectrum, o->slab, o->in, o->value, NULL)
+                                   : cr_run(o->plan, o->slab, o->in, o->out);
     if (status != CR_OK) {
         fprintf(stderr, "a run fails: %d\n", (int)status);
         exit(1);
@@ -177,12 +184,19 @@ static void run_first(void *state)
     run(o);
 }
 
-/* A value alone that is a tensor is known by its sum and norm. */
+/* The sum of the squares of all singular values is that of the entries. A value alone that is a tensor is known by its
+ * sum and norm. */
 static worker_answer answer(void *state)
 {
     const ours *o = state;
     bool derivatives = o->net.n_outputs > 1;
     double loss = 0, square = 0;
+    if (o->spectrum) {
+        for (size_t i = 0; i < cr_spectrum_count(o->spectrum); i++) {
+            square += o->value[i] * o->value[i];
+        }
+        return (worker_answer){o->value[0], sqrt(square), 0};
+    }
     for (unsigned k = 0; k < o->net.n_outputs; k++) {
         size_t count = cr_plan_output_count(o->plan, k);
         for (size_t i = 0; i < count; i++) {

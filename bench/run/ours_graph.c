@@ -157,6 +157,19 @@ void ours_deep(ours_network *n, int which)
     ours_gradient(n, ours_scale(n, 1.0 / 128, cr_sum(n->g, cr_mul(n->g, h, h))), 100, wrt);
 }
 
+void ours_jacobian(ours_network *n, int which)
+{
+    (void)which;
+    cr_ref x = ours_data(n, OURS_UNIFORM, 0, 2, (shape){1, 256}, 1, 0), h = x;
+    for (unsigned i = 0; i < 50; i++) {
+        cr_ref w = ours_next(n, 2, (shape){256, 256}, sqrt(3.0 / 256), 0);
+        h = cr_map(n->g, CR_OP_TANH, ours_affine(n, h, w, ours_next(n, 1, (shape){256}, 0.1, 0)));
+    }
+    n->output[0] = h;
+    n->output[1] = x;
+    n->n_outputs = 2;
+}
+
 /* As a recurrence: o[0] = x, o[i] = sigmoid(w[i] o[i-1] + b[i]); its derivative is the closed form. Written out, it is
  * a graph of a thousand layers like any other. */
 void ours_chain(ours_network *n, int batch)

@@ -120,7 +120,10 @@ static double inner(const run *x, size_t n, const double *a, const double *b)
     return sum;
 }
 
-static void scale(const run *x, size_t n, double by, double *a) { x->kern->map[KERN_SCALE][0](n, a, a, NULL, NULL, by); }
+static void scale(const run *x, size_t n, double by, double *a)
+{
+    x->kern->map[KERN_SCALE][0](n, a, a, NULL, NULL, by);
+}
 
 /* w -= its part in the first r rows of q, with the coefficients left in sums, negative. */
 static void project(run *x, size_t n, const double *q, size_t r, double *w)
@@ -161,8 +164,8 @@ static void within(const run *x, size_t n, double limit, double *w, double *r)
 /* w = c q + triangle w with w orthonormal, to the first r rows of q too, by two passes of Gram and Schmidt; c (NULL:
  * not wanted) has rows of `row` entries. refill: what depends on the rest gives way to random vectors, with
  * coefficients 0, as long as there is room for more. Returns how many vectors w has. */
-static size_t orthonormalise(run *x, size_t n, const double *q, size_t r, double limit, bool refill, double *w, double *c,
-                             size_t row, double *triangle)
+static size_t orthonormalise(run *x, size_t n, const double *q, size_t r, double limit, bool refill, double *w,
+                             double *c, size_t row, double *triangle)
 {
     static const double lost = 1e-4; /* of a unit vector; so w is orthogonal to 12 digits */
     size_t b = x->z->shape.block, count = 0;

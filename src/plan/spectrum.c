@@ -10,7 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { WHOLE = 512, BLOCK = 8, SPACE = 128, SPACE_FOR_EACH = 8 };
+enum { WHOLE = 512, BLOCK = 8, STEPS = 16, SPACE_FOR_EACH = 8 };
 #define TOLERANCE 1e-6
 #define SEED UINT32_MAX /* an input that is not the caller's */
 
@@ -31,7 +31,8 @@ struct cr_spectrum {
     size_t n_inputs;
     lapack_plan values;
     lanczos lanczos;
-    size_t slab, at_in, at_bound, at_matrix, at_more, at_scratch; /* bytes; where things lie, the slab of the plans first */
+    size_t slab; /* bytes: the slab of the plans, then what lies at ... */
+    size_t at_in, at_bound, at_matrix, at_more, at_scratch;
 };
 
 /* ---- expressions -------------------------------------------------------------------------------- */
@@ -153,11 +154,13 @@ static bool make_whole(cr_graph *g, cr_spectrum *s, cr_ref y, cr_ref x, unsigned
 static bool make_steps(cr_graph *g, cr_spectrum *s, cr_ref y, cr_ref x, unsigned n_sizes, const cr_size_value *size,
                        const cr_spectrum_options *o)
 {
-    size_t rank = s->rows < s->columns ? s->rows : s->columns, space = SPACE_FOR_EACH * s->count;
+    size_t rank = s->rows < s->columns ? s->rows : s->columns;
     size_t block = o->block ? o->block : BLOCK, steps = o->steps;
     block = block < rank ? block : rank;
-    if (space < SPACE) space = SPACE;
-    if (steps == 0) steps = (space + block - 1) / block;
+    if (steps == 0) {
+        steps = (SPACE_FOR_EACH * s->count + block - 1) / block;
+        steps = steps > STEPS ? steps : STEPS;
+    }
     if (steps > (rank + block - 1) / block) steps = (rank + block - 1) / block;
     if (block * steps < s->count) {
         graph_fail(g, CR_EARG, "%zu steps of %zu vectors give no %zu singular values", steps, block, s->count);
