@@ -350,7 +350,8 @@ CR_API char *cr_plan_text(const cr_plan *p);
 CR_API cr_slab *cr_slab_new(const cr_plan *p); /* for runs of p, one at a time; NULL: out of memory */
 CR_API void cr_slab_free(cr_slab *s);          /* s may be NULL */
 /* in[i] points to input i, out[i] to room for output i, as float or double by the precision. No output may overlap an
- * input or another output. CR_EARG: the slab is too small for p. */
+ * input or another output. CR_EARG: the slab is too small for p; CR_EVALUE: an index of cr_gather or cr_scatter is none
+ * (what depends on it is not to be used). */
 CR_API cr_status cr_run(const cr_plan *p, cr_slab *s, const void *const *in, void *const *out);
 /* ---- singular values of a Jacobian --------------------------------------------------------------- */
 /* Of the matrix J of d y / d x, with a row for every entry of y and a column for every entry of x (entries of an x
