@@ -530,6 +530,12 @@ class Eval(Case):
         self.assertEqual(run("eval", "-e", "exp(x)", "--let", "x : R", "--at", "x = 100", "--quiet", "--precision",
                              "f32").stdout, "inf\n")
 
+    def test_window_that_moves_with_an_index(self):
+        text = "sum(i=1..n-1, sum(slice(x, [i], size=[2]))^2)"
+        args = ["eval", "-e", text, "--let", "x : R^n", "--at", "x=[1,2,3,4]"]
+        self.assertIn(" 83\n", run(*args).stdout)
+        self.fails(3, *args, "--threads", "1", says=["a plan takes no window", "index of a sum"])
+
     def test_a_plan_has_the_same_messages(self):
         for args in [["-e", "W*x + b", "--let", LET, "--at", "b = [1,2]"],
                      ["-e", "W*x", "--let", LET, "--at", "x = [1,2,3]; W = [1,2;3,4]"],
@@ -538,6 +544,7 @@ class Eval(Case):
                      ["-e", "x[j]", "--let", "x : R^n", "--at", "x = [7,8]"],
                      ["-e", "x[j]", "--let", "x : R^n", "--at", "x = [7,8]; j = 3"],
                      ["-e", "A*A", "--let", "A : R^{n x n}", "--at", "A = [1,2,3]"],
+                     ["-e", "gather(x, [2, 9, 2])", "--let", "x : R^3", "--at", "x = [1,2,3]"],
                      ["-e", "ones(n, n, n)", "--at", "n = 1000000"]]:
             one = self.fails(3, "eval", *args)
             two = self.fails(3, "eval", *args, "--precision", "f32")

@@ -133,6 +133,10 @@ static bool find_dependence(builder *b)
             if (op == CR_OP_MEMBER && b->index && b->s->guarded[r]) {
                 set |= (uint64_t)1 << (b->bit[b->index] - 1); /* if(i > m, o[m], 0): it may not be there yet */
             }
+        } else if (op == CR_OP_CONV || op == CR_OP_WINDOW || op == CR_OP_MAXPOOL || op == CR_OP_MAXTIES ||
+                   op == CR_OP_MAXPICK) { /* strides, pads and sizes; the first word is none of them */
+            const cr_node *nd = node(g, r);
+            set |= dims_depend(b, nd->word + nd->n_in + 1, nd->n_attr - 1u);
         } else if (op == CR_OP_BIND) {
             unsigned bit = b->bit[bound_symbol(g, r)] - 1u;
             if (bit != SHARED_BIT) {

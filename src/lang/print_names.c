@@ -97,17 +97,8 @@ bool pr_begin(pr *p, cr_graph *g, cr_ref root, lang_form form)
     scan sc = {.p = p, .ok = cone != NULL};
     for (size_t i = 0; i < n && sc.ok; i++) {
         const cr_node *nd = node(g, cone[i]);
-        const cr_shape *s = shape_of(g, cone[i]);
-        const uint32_t *attr = nd->word + nd->n_in;
-        for (unsigned k = 0; k < s->rank; k++) dim_symbols(g->dims, s->dim[k], scan_symbol, &sc);
-        if (nd->op == CR_OP_INT || nd->op == CR_OP_ONEHOT || nd->op == CR_OP_MATPOW || nd->op == CR_OP_PICK)
-            dim_symbols(g->dims, attr[0], scan_symbol, &sc);
-        if (nd->op == CR_OP_MEMBER) {
-            dim_symbols(g->dims, attr[1], scan_symbol, &sc);
-            scan_symbol(&sc, g->family[attr[0]].name);
-        }
-        if (nd->op == CR_OP_BIND)
-            for (unsigned k = 1; k < 4; k++) dim_symbols(g->dims, attr[k], scan_symbol, &sc);
+        graph_node_dims(g, cone[i], scan_symbol, &sc);
+        if (nd->op == CR_OP_MEMBER) scan_symbol(&sc, g->family[attr_of(g, cone[i], 0)].name);
     }
     p->n_selects = (size_t)root + 1;
     p->selects = mem_zalloc(p->n_selects, sizeof *p->selects);

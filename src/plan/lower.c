@@ -504,6 +504,20 @@ static bool lower_call(lower *l, cr_ref r, lower_tensor *out)
     return true;
 }
 
+static void note_moving(void *user, dim_sym s)
+{
+    lower *l = user;
+    if (s >= l->n_axis_of || l->axis_of[s] == PLAN_NONE) return;
+    plan_fail(l->plan, CR_EUNSUPPORTED, "a plan takes no window whose pads, strides or sizes depend on the index of a "
+                                        "sum or a recurrence");
+}
+
+static bool stands_still(lower *l, cr_ref r)
+{
+    graph_node_dims(l->g, r, note_moving, l);
+    return l->plan->err.status == CR_OK;
+}
+
 /* ---- one node ----------------------------------------------------------------------------------- */
 
 bool lower_node(lower *l, cr_ref r, lower_tensor *out)
@@ -529,8 +543,9 @@ bool lower_node(lower *l, cr_ref r, lower_tensor *out)
         return lower_linalg(l, r, out);
     case CR_OP_CALL: return lower_call(l, r, out);
     case CR_OP_BIND: return lower_bind(l, r, out);
-    case CR_OP_CONV: return lower_conv(l, r, out);
-    case CR_OP_WINDOW: case CR_OP_MAXPOOL: case CR_OP_MAXTIES: case CR_OP_MAXPICK: return lower_window(l, r, out);
+    case CR_OP_CONV: return stands_still(l, r) && lower_conv(l, r, out);
+    case CR_OP_WINDOW: case CR_OP_MAXPOOL: case CR_OP_MAXTIES: case CR_OP_MAXPICK:
+        return stands_still(l, r) && lower_window(l, r, out);
     case CR_OP_GATHER: case CR_OP_SCATTER: return lower_rows(l, r, out);
     case CR_OP_MEMBER: case CR_OP_PICK: return lower_member(l, r, out);
     default:
