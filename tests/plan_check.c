@@ -25,7 +25,7 @@ static double entry(const void *p, size_t i, cr_precision precision)
 
 static bool same(const exec_array *want, const void *got, const plan_check *how, char *fault, size_t size)
 {
-    double scale = 0;
+    double scale = how->magnitude;
     for (size_t i = 0; i < want->n; i++) {
         if (isfinite(want->value[i])) scale = fmax(scale, fabs(want->value[i]));
     }

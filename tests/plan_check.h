@@ -10,7 +10,8 @@ typedef struct plan_check {
     unsigned threads;
     bool deterministic;
     cr_precision precision;
-    double tolerance;    /* of an entry, relative to the greatest in size */
+    double tolerance;    /* of an entry, relative to the greatest in size ... */
+    double magnitude;    /* ... and to this: what rounding errors on the way are relative to */
 } plan_check;
 
 /* Is what a plan of root[0..n-1] gives what exec_eval gives, run after run, without asking for memory? The values and
