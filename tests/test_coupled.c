@@ -275,8 +275,8 @@ static void used_is_complete(void **state)
     cr_graph_free(n.g);
 }
 
-/* o[i] = x*o[i-k], o[2] = x: what the definitions suppose, k >= 1 and N >= 2, holds of a copy, too. */
-static void copies_suppose_the_same(void **state)
+/* o[i] = x*o[i-k], o[2] = x: what the definitions suppose, k >= 1 and N >= 2, holds where numbers come in. */
+static void what_is_supposed_holds(void **state)
 {
     (void)state;
     cr_graph *g = cr_graph_new();
@@ -293,6 +293,26 @@ static void copies_suppose_the_same(void **state)
         assert_int_equal(cr_substitute(g, y, "N", one), CR_NONE);
         assert_string_equal(cr_graph_message(g), "the definitions of `o` suppose N-2 >= 0, which is not so for N = 1");
         cr_graph_clear_error(g);
+    }
+    const struct { int64_t n, k; const char *message; } wrong[] = {
+        {1, 1, "the definitions of `o` suppose N-2 >= 0, and it is -1"},
+        {3, 0, "the definitions of `o` need k >= 1, and k = 0"}};
+    for (int w = 0; w < 2; w++) {
+        cr_size_value size[] = {{"N", wrong[w].n}, {"k", wrong[w].k}};
+        cr_plan *plan = NULL;
+        assert_int_equal(cr_plan_new(g, 1, &y, 2, size, NULL, &plan), CR_EVALUE);
+        assert_string_equal(cr_graph_message(g), wrong[w].message);
+        cr_graph_clear_error(g);
+        exec_env *env = exec_env_new(g);
+        exec_array a = {0};
+        for (int at = 0; at < 2; at++) {
+            assert_int_equal(exec_bind_int(env, name_intern(g->dims, size[at].symbol, 1), size[at].value), CR_OK);
+        }
+        assert_int_equal(exec_bind(env, x, &(exec_array){.n = 1, .value = (double[]){0.5}}), CR_OK);
+        assert_int_equal(exec_eval(g, env, y, &a), CR_EVALUE);
+        assert_string_equal(cr_graph_message(g), wrong[w].message);
+        cr_graph_clear_error(g);
+        exec_env_free(env);
     }
     cr_ref same = cr_substitute(g, y, "k", zero), earlier = cr_substitute(g, y, "k", one);
     assert_int_equal(cr_family_check(g, attr_of(g, earlier, 0)), CR_OK);
@@ -353,7 +373,7 @@ int main(void)
         }
     const struct CMUnitTest tests[] = {cmocka_unit_test(any_order), cmocka_unit_test(two_depths),
                                        cmocka_unit_test(a_circle_is_refused), cmocka_unit_test(used_is_complete),
-                                       cmocka_unit_test(copies_suppose_the_same), cmocka_unit_test(one_copy_of_each),
+                                       cmocka_unit_test(what_is_supposed_holds), cmocka_unit_test(one_copy_of_each),
                                        cmocka_unit_test(a_copy_without_members)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

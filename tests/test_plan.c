@@ -147,6 +147,8 @@ static const char *const recurrences[] = {
     CHAIN "def o[i] = sum(j=0..i-1, o[j])*w[i]/i for i in 1..N\nderive o[N] wrt x",
     "let W[1..N] : R^{2 x 2}\neval [k=1..N : prod(j=k+1..N, W[j][1,1])]",
     "let W[1..N] : R^{2 x 2}\neval prod(j=N..1, W[j])",
+    "let x : R, w[1..N] : R\ndef o[0] = x\ndef b[i] = w[i]*o[i-1] for i in 2..N\n"
+    "def o[i] = 0.5*o[i-1] + if(1 < i, b[i], 0) for i in 1..N\neval o[N]",
     "let w[1..N] : R\neval [k=1..N : sum(i=1..N, prod(j=k..i, w[j]))]",
 };
 

@@ -474,3 +474,47 @@ cr_ref exec_function_body(exec_env *env, cr_fun f, unsigned order)
     }
     return c->body[order];
 }
+
+/* ---- what families suppose ---------------------------------------------------------------------- */
+
+typedef struct fit {
+    exec_env *env;
+    cr_family family;
+    bool ok;
+} fit;
+
+/* Suppositions leave out what sizes of at least 1 imply. */
+static void fits_symbol(void *user, dim_sym s)
+{
+    fit *c = user;
+    cr_graph *g = c->env->g;
+    int64_t v;
+    if (!c->ok || !exec_int(c->env, s, &v) || v >= 1) return;
+    graph_fail(g, CR_EVALUE, "the definitions of `%s` need %s >= 1, and %s = %lld",
+               name_text(g->dims, g->family[c->family].name), name_text(g->dims, s), name_text(g->dims, s),
+               (long long)v);
+    c->ok = false;
+}
+
+bool exec_families_fit(exec_env *env, const cr_family *list, size_t n)
+{
+    cr_graph *g = env->g;
+    for (size_t i = 0; i < n; i++) {
+        const family *f = &g->family[list[i]];
+        fit c = {env, list[i], true};
+        for (size_t k = 0; k < f->n_assume; k++) {
+            int64_t v;
+            dim_symbols(g->dims, f->assume[k], fits_symbol, &c);
+            if (!c.ok || !exec_dim(env, f->assume[k], "an index", &v)) return false;
+            if (v >= 0) continue;
+            strbuf b;
+            sb_init(&b);
+            dim_print(g->dims, f->assume[k], &b, NULL, NULL);
+            graph_fail(g, CR_EVALUE, "the definitions of `%s` suppose %s >= 0, and it is %lld",
+                       name_text(g->dims, f->name), sb_str(&b), (long long)v);
+            sb_free(&b);
+            return false;
+        }
+    }
+    return true;
+}

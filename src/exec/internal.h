@@ -52,6 +52,8 @@ void exec_give(exec_env *env, void *p, size_t bytes);
 bool exec_dim(exec_env *env, cr_dim d, const char *what, int64_t *v);
 /* The same for an index into 1..n. */
 bool exec_index(exec_env *env, cr_dim d, int64_t n, int64_t *v);
+/* Do the values of sizes fit what these families suppose? An error of the graph if not. */
+bool exec_families_fit(exec_env *env, const cr_family *list, size_t n);
 /* Sizes of r and their product, checked against EXEC_MAX_ENTRIES. */
 bool exec_shape(exec_env *env, cr_ref r, int64_t *dim, size_t *n);
 /* The entry of s, made if new; NULL: out of memory. Pointers live until the next call. */

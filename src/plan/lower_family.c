@@ -222,7 +222,7 @@ bool lower_families(lower *l, unsigned n_roots, const cr_ref *roots)
     cr_family *list = family_closure(l->g, n_roots, roots, &n);
     if (!list) return false;
     l->family = mem_zalloc(n + 1, sizeof *l->family);
-    bool ok = l->family ? true : plan_no_memory(l->plan);
+    bool ok = l->family ? exec_families_fit(l->env, list, n) : plan_no_memory(l->plan);
     for (size_t i = 0; ok && i < n; i++) {
         ok = table_init(l, &l->family[l->n_family++], list[i]);
         pieces += ok ? l->family[i].n_pieces : 0;

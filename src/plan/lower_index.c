@@ -219,6 +219,7 @@ typedef struct offsets {
     const lower_entries *entries;
     int64_t n, stride;
     int64_t *table;
+    bool any; /* is there one at all? */
 } offsets;
 
 static bool put_offset(void *user, int64_t place, int64_t v)
@@ -231,6 +232,7 @@ static bool put_offset(void *user, int64_t place, int64_t v)
         in = true;
     }
     if (!in && !e->guarded) return missing(o->l, o->d, v, e->first, o->n, e->what);
+    o->any |= in;
     o->table[place] = in ? (v - e->first) * o->stride : -1;
     return true;
 }
@@ -246,13 +248,25 @@ static bool gather(lower *l, const lower_tensor *t, unsigned axis, cr_dim d, con
     place.n_context = bound.n;
     int64_t n = table_strides(l, &bound, place.context);
     if (n > TABLE_MAX) n = 1; /* tabulate says so */
-    offsets o = {l, d, entries, from.dim[axis], from.stride[axis],
-                 arena_alloc(&l->plan->mem, (size_t)(n > 0 ? n : 1) * sizeof *o.table)};
+    offsets o = {.l = l, .d = d, .entries = entries, .n = from.dim[axis], .stride = from.stride[axis],
+                 .table = arena_alloc(&l->plan->mem, (size_t)(n > 0 ? n : 1) * sizeof *o.table)};
     if (!o.table) return plan_no_memory(l->plan);
     if (!tabulate(l, d, &bound, put_offset, &o)) return false;
+    if (!o.any) { /* nothing is there to be read, perhaps not even the memory */
+        from.source = SOURCE_NUMBER;
+        from.number = NAN;
+        memset(from.stride, 0, sizeof from.stride);
+    }
     from.rank--;
     memmove(from.dim + axis, from.dim + axis + 1, (from.rank - axis) * sizeof *from.dim);
     memmove(from.stride + axis, from.stride + axis + 1, (from.rank - axis) * sizeof *from.stride);
+    if (!o.any) {
+        for (unsigned k = 0; k < place.n_context; k++) { /* for these values of the indices only */
+            if (!lower_depend(l, &from, place.context[k].axis)) return false;
+        }
+        *out = from;
+        return true;
+    }
     const lower_tensor *both[2] = {&from, &place};
     lower_frame f;
     lower_view in, at, v = {.source = SOURCE_VALUE};
