@@ -100,7 +100,12 @@ static bool collect(lower *l, unsigned n, const cr_ref *root, work *w)
         cr_ref r = w->ref[at];
         if (op_of(l->g, r) == CR_OP_BIND) continue;
         for (uint32_t i = 0; ok && i < node(l->g, r)->n_in; i++) {
-            ok = exec_is_delta(l->g, r, i) || push(l, w, in_of(l->g, r, i));
+            cr_ref in = in_of(l->g, r, i);
+            bool opened = op_of(l->g, r) == CR_OP_EINSUM && lower_is_diagonal(l->g, in);
+            for (uint32_t k = 0; ok && opened && k < node(l->g, in)->n_in; k++) {
+                ok = exec_is_delta(l->g, in, k) || push(l, w, in_of(l->g, in, k));
+            }
+            ok = ok && (opened || exec_is_delta(l->g, r, i) || push(l, w, in));
         }
     }
     if (ok && w->n) qsort(w->ref, w->n, sizeof *w->ref, ascending);

@@ -173,6 +173,8 @@ bool lower_pick(lower *l, const lower_tensor *t, unsigned k, cr_dim d, const low
 
 /* ---- operators --------------------------------------------------------------------------------- */
 
+/* Products open such an operand: it is made only where something else needs it. */
+bool lower_is_diagonal(const cr_graph *g, cr_ref r);
 bool lower_einsum(lower *l, cr_ref r, lower_tensor *out);
 bool lower_reduction(lower *l, cr_ref r, lower_tensor *out);
 bool lower_softmax(lower *l, cr_ref r, lower_tensor *out);

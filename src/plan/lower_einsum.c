@@ -65,6 +65,12 @@ static bool is_diagonal(const cr_graph *g, cr_ref r, einsum_view *v)
     return delta && v->n_labels == v->rank;
 }
 
+bool lower_is_diagonal(const cr_graph *g, cr_ref r)
+{
+    einsum_view v;
+    return is_diagonal(g, r, &v);
+}
+
 /* Puts the operands of operand i, which is a product, in its place; false: there is no room. */
 static bool open_operand(einsum *e, uint32_t i, const uint32_t *at, const einsum_view *inner)
 {
@@ -157,6 +163,7 @@ static bool read_operands(einsum *e)
         unsigned rank = shape_of(l->g, o)->rank;
         if (!is_delta(l->g, o)) {
             einsum_operand *x = &e->operand[e->n_operand++];
+            if (!lower_input(l, o) && !lower_expressions(l, 1, &o)) return false; /* one that could not be opened */
             x->tensor = *lower_input(l, o);
             unsigned left = 0;
             for (unsigned k = 0; k < rank; k++) {
