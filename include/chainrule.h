@@ -313,6 +313,21 @@ typedef struct cr_function_value {
 
 CR_API unsigned cr_processors(void); /* that this program may use */
 
+/* What a plan keeps of a recurrence until its derivative goes back through it. Bits are the same in any case.
+ *
+ * A recurrence is kept in checkpoints if all that goes through its members together is one pass, from the last to the
+ * first, that looks a constant number of them back: chains of element-wise layers, of numbers or arrays, several of
+ * them coupled, and the derivative of their end by a parameter w[k] of each layer. (Single members may be used by
+ * whatever is not differentiated through them.) If nothing goes back through it, as without a derivative, it keeps what
+ * it looks back at itself. Any other recurrence is kept whole: derivatives of layers with matrices, through skips over
+ * layers, or by the input alone. */
+typedef enum cr_checkpoints {
+    CR_STORE_ALL,       /* every member */
+    CR_CHECKPOINT_SQRT, /* of N members one in about sqrt(N), and as many at a time, computed again from there */
+    CR_CHECKPOINT_BYTES /* as many at a time as fit into checkpoint_bytes, for each recurrence. CR_ELIMIT, which names
+                           it and the least that it needs, if even that is more */
+} cr_checkpoints;
+
 /* All zero: the defaults. */
 typedef struct cr_plan_options {
     cr_precision precision; /* of all arithmetic, of inputs and outputs */
@@ -322,6 +337,8 @@ typedef struct cr_plan_options {
     unsigned level;         /* instructions: 0 the best of this machine, 1 plain C, 2 AVX2, 3 AVX-512 at most */
     unsigned n_functions;
     const cr_function_value *function;
+    cr_checkpoints checkpoints;
+    size_t checkpoint_bytes;
 } cr_plan_options;
 
 /* The plan of out[0..n-1] for the sizes given; options may be NULL. Errors (CR_EVALUE names a size without a value) are

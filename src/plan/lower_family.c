@@ -183,6 +183,7 @@ static bool lower_segment(lower *l, int64_t from, int64_t to)
     for (size_t i = 0; ok && i < l->n_family; i++) { /* all indices before all bodies: these look at each other */
         const family_piece *p = piece_at(l, &l->family[i], from);
         if (!p) continue;
+        if (loop) body->name = name_text(l->g->dims, l->g->family[l->family[i].family].name);
         uint32_t axis = lower_axis_push(l, p->index, from, to - from + 1, loop, &before[i]);
         ok = axis != PLAN_NONE;
         if (ok) l->family[i].now = l->loop_axis = axis;

@@ -148,14 +148,17 @@ static size_t lay_out(const order *o, const int64_t *size, int64_t *stride)
     return n;
 }
 
+/* What is lowered may be large, as long as numbers of places are far from overflow: much of it is never stored, or not
+ * needed in the end. What is left has to fit into the memory that is allowed. */
+#define MAX_PLACES ((int64_t)1 << 48)
+
 static bool fits(lower *l, const order *o, const int64_t *size)
 {
     int64_t n = 1;
     for (unsigned k = 0; k < o->n; k++) {
         int64_t s = size[o->axis[k]];
-        if (s > EXEC_MAX_ENTRIES || n > EXEC_MAX_ENTRIES / s) {
-            plan_fail(l->plan, CR_ELIMIT, "an intermediate value of more than %lld entries",
-                      (long long)EXEC_MAX_ENTRIES);
+        if (s > MAX_PLACES || n > MAX_PLACES / s) {
+            plan_fail(l->plan, CR_ELIMIT, "an intermediate value of more than %lld entries", (long long)MAX_PLACES);
             return false;
         }
         n *= s;

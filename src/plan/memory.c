@@ -20,7 +20,7 @@ typedef struct sweep {
 
 static size_t bytes_of(const cr_plan *p, const plan_value *v)
 {
-    size_t n = v->n * kern_size(p->dtype);
+    size_t n = plan_held(v) * kern_size(p->dtype);
     return n ? (n + ALIGN - 1) / ALIGN * ALIGN : ALIGN;
 }
 
@@ -91,6 +91,18 @@ static void touch_all(cr_plan *p, const plan_op *x, uint32_t step)
     touch(p, x->out, step);
 }
 
+/* The reader runs the loop again; what that reads is in use until then. */
+static void touch_checkpoint(cr_plan *p, const plan_checkpoint *c)
+{
+    for (size_t i = 0; i < c->n_pin; i++) touch(p, c->pin[i].value, c->loop);
+    if (c->reader == PLAN_NONE) return;
+    touch_all(p, c->op, c->reader);
+    for (size_t i = 0; i < c->n_table; i++) {
+        touch(p, c->table[i].saved, c->loop);
+        touch(p, c->table[i].saved, c->reader);
+    }
+}
+
 /* ---- taking over -------------------------------------------------------------------------------- */
 
 typedef struct reader { /* of a value, in the last step that it is used by */
@@ -107,6 +119,21 @@ bool plan_reads_in_place(const plan_op *x, const plan_operand *v)
         stride *= x->dim[k];
     }
     return true;
+}
+
+/* A loop that runs again, bit by bit, while the last step that uses a value does. */
+static void note_reruns(const cr_plan *p, reader *r)
+{
+    for (size_t i = 0; i < p->n_checkpoint; i++) {
+        const plan_checkpoint *c = p->checkpoint[i];
+        for (size_t k = 0; c->reader != PLAN_NONE && k < c->op->u.loop->n_op; k++) {
+            const plan_op *x = &c->op->u.loop->op[k];
+            for (unsigned j = 0; j < x->n_in; j++) {
+                uint32_t v = x->in[j].value;
+                if (x->in[j].source == SOURCE_VALUE) r[v].elsewhere |= p->value[v].last == c->reader;
+            }
+        }
+    }
 }
 
 static void note_readers(const cr_plan *p, reader *r, uint32_t first)
@@ -170,7 +197,7 @@ static bool place_all(sweep *s, const bool *taken, event *begin, event *end)
     size_t n = 0, done = 0;
     for (uint32_t i = 0; i < p->n_value; i++) {
         const plan_value *v = &p->value[i];
-        if (v->place != PLACE_SLAB || !v->stored || v->first == PLAN_NONE) continue;
+        if (!plan_in_slab(v) || !v->stored || v->first == PLAN_NONE) continue;
         begin[n] = (event){i, v->first, bytes_of(p, v)};
         end[n++] = (event){i, v->last, 0};
     }
@@ -188,12 +215,12 @@ static bool place_all(sweep *s, const bool *taken, event *begin, event *end)
     return true;
 }
 
-static size_t most_scratch(const plan_body *b)
+size_t plan_scratch(const plan_body *b)
 {
     size_t most = 0, prepared = 0;
     for (size_t i = 0; i < b->n_step; i++) {
         const plan_step *s = &b->step[i];
-        size_t n = s->kind == PLAN_LOOP ? most_scratch(s->op->u.loop) : s->scratch;
+        size_t n = s->kind == PLAN_LOOP ? plan_scratch(s->op->u.loop) : s->scratch;
         if (s->block) prepared += n;
         else most = n > most ? n : most;
     }
@@ -213,13 +240,15 @@ bool plan_place_values(cr_plan *p)
         r[i] = (reader){0};
     }
     for (size_t i = 0; ok && i < p->body.n_op; i++) touch_all(p, &p->body.op[i], p->body.op[i].group - first);
+    for (size_t i = 0; ok && i < p->n_checkpoint; i++) touch_checkpoint(p, p->checkpoint[i]);
     if (ok) {
         note_readers(p, r, first);
+        note_reruns(p, r);
         choose_same(p, r, taken, first);
     }
     ok = ok && insert_hole(&s, 0, (hole){0, SIZE_MAX}) && place_all(&s, taken, begin, end);
     p->scratch = s.top;
-    p->slab = s.top + most_scratch(&p->body);
+    p->slab = s.top + (plan_scratch(&p->body) + 7) / 8 * 8 + p->n_checkpoint * sizeof(int64_t); /* plan_run.start */
     mem_free(s.hole);
     mem_free(r);
     mem_free(taken);

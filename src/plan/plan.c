@@ -72,6 +72,7 @@ void cr_plan_free(cr_plan *p)
     mem_free(p->input);
     mem_free(p->output);
     mem_free(p->constant);
+    mem_free(p->checkpoint);
     arena_free(&p->mem);
     err_clear(&p->err);
     mem_free(p);
@@ -153,6 +154,10 @@ static bool within_limit(cr_plan *p, size_t limit)
 {
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     bool machine = limit == 0;
+    if (largest_entries(p) > (size_t)EXEC_MAX_ENTRIES) {
+        plan_fail(p, CR_ELIMIT, "an intermediate value of more than %lld entries", (long long)EXEC_MAX_ENTRIES);
+        return false;
+    }
     if (machine && pages > 0 && page > 0) limit = (size_t)pages * (size_t)page;
     if (limit == 0 || p->slab <= limit) return true;
     plan_fail(p, CR_ELIMIT, "the plan needs %zu bytes of memory, its largest array has %zu entries; %s %zu", p->slab,
@@ -191,7 +196,8 @@ cr_status cr_plan_new(cr_graph *g, unsigned n, const cr_ref *out, unsigned n_siz
     p->deterministic = o->deterministic;
     bool ok = plan_bind_sizes(g, env, n_sizes, size) && bind_functions(g, env, o) && check_outputs(env, n, out) &&
               plan_lower(p, g, env, n, out) && plan_prune(p) && plan_peephole(p) && plan_group(p) &&
-              plan_place_values(p) && within_limit(p, o->max_bytes);
+              plan_checkpoints(p, o->checkpoints, o->checkpoint_bytes) && plan_place_values(p) &&
+              within_limit(p, o->max_bytes);
 #ifndef NDEBUG
     ok = ok && plan_verify(p);
 #endif
@@ -269,7 +275,7 @@ cr_status cr_run(const cr_plan *p, cr_slab *s, const void *const *in, void *cons
 {
     if (s->bytes < p->slab) return CR_EARG;
     cr_status status = CR_OK;
-    plan_run r = {p, s->start, in, out, &status};
+    plan_run r = {.plan = p, .slab = s->start, .in = in, .out = out, .status = &status};
     plan_run_all(&r);
     return status;
 }

@@ -20,14 +20,19 @@
 
 /* ---- values ------------------------------------------------------------------------------------ */
 
-typedef enum plan_place { PLACE_SLAB, PLACE_INPUT, PLACE_OUTPUT, PLACE_CONSTANT } plan_place;
+typedef enum plan_place {
+    PLACE_SLAB, PLACE_INPUT, PLACE_OUTPUT, PLACE_CONSTANT,
+    PLACE_RING /* in the slab, but only the members of one segment at a time: see plan_checkpoint */
+} plan_place;
 
 /* An array in memory. Made by one operation, or, piece by piece, by several. */
 typedef struct plan_value {
     size_t n;           /* entries */
     plan_place place;
-    uint32_t index;     /* of an input or output */
-    size_t offset;      /* SLAB: bytes from its start; CONSTANT: entries into plan.constant */
+    uint32_t index;     /* of an input, output or, of a RING, checkpoint */
+    size_t offset;      /* SLAB, RING: bytes from its start; CONSTANT: entries into plan.constant */
+    size_t held;        /* RING: entries in memory */
+    int64_t member, origin; /* RING: entries of a member; the first entry held when the loop begins */
     uint32_t producer; /* group of the operation that made it last, PLAN_NONE: none; only while planning, as ... */
     uint32_t first, last; /* ... the steps that write it first and use it last */
     bool stored;        /* used outside of the step that makes it */
@@ -141,6 +146,7 @@ typedef struct plan_step {
     conv_plan *conv; /* the step's */
     const linalg_plan *linalg; /* the plan's */
     size_t scratch; /* bytes */
+    const struct plan_checkpoint *checkpoint; /* of a LOOP in segments, and of its reader */
 } plan_step;
 
 typedef struct plan_body {
@@ -149,8 +155,36 @@ typedef struct plan_body {
     plan_step *step;
     size_t n_step, step_cap;
     int64_t lo, hi;  /* of a LOOP: indices, both included */
+    const char *name; /* of a LOOP: one of its families; only while planning */
     bool split;      /* of a LOOP that is one region, whose blocks do not look at each other */
 } plan_body;
+
+/* Of a table that is a RING. */
+typedef struct plan_table {
+    uint32_t value;
+    uint32_t saved; /* value: the members before each segment but the last, `lag` of them */
+    int64_t lag;    /* members before a segment that it looks back at */
+} plan_table;
+
+/* A member that steps other than the reader look at: copied when it has been made. */
+typedef struct plan_pin {
+    uint32_t value, table;
+    int64_t index, at; /* index of the loop that makes it, below 0: it was there before; the member's number */
+} plan_pin;
+
+/* A LOOP in segments. Its tables hold the members that one segment makes and looks at. The reader, a region whose rows
+ * run backward, goes from the last segment to the first; before each but the last, the loop runs again over it, from
+ * the members that were saved. Segment s has the rows from s*length on, and the indices from s*length - delay on. */
+typedef struct plan_checkpoint {
+    const plan_op *op;
+    uint32_t number, loop, reader; /* steps; reader PLAN_NONE: there is none, and nothing is saved */
+    int64_t count, rows, length, delay; /* indices of the loop; rows of the reader, of a segment */
+    size_t segments;
+    size_t scratch; /* bytes of the loop's, in front of the reader's own */
+    plan_table *table;
+    plan_pin *pin;
+    size_t n_table, n_pin;
+} plan_checkpoint;
 
 typedef struct plan_port { /* an input or output */
     const char *name; /* of an input */
@@ -177,6 +211,8 @@ struct cr_plan {
     arena mem; /* tables, names, bodies of loops */
     size_t slab, scratch; /* bytes of a slab; where its scratch begins */
     uint32_t n_groups;
+    plan_checkpoint **checkpoint; /* in the arena */
+    size_t n_checkpoint, checkpoint_cap;
 };
 
 /* The value's entries hold the same place as long as it lives. */
@@ -203,7 +239,9 @@ bool plan_lower(cr_plan *p, cr_graph *g, exec_env *env, unsigned n, const cr_ref
 bool plan_prune(cr_plan *p);        /* takes out what no output needs */
 bool plan_peephole(cr_plan *p);     /* two operations in one */
 bool plan_group(cr_plan *p);        /* operations to steps */
+bool plan_checkpoints(cr_plan *p, cr_checkpoints which, size_t bytes); /* loops in segments */
 bool plan_place_values(cr_plan *p); /* offsets in the slab, its size */
+size_t plan_scratch(const plan_body *b); /* bytes that its steps need at a time */
 /* Every step reads what was written for it, and nothing else lies there: CR_EINTERNAL if not. */
 bool plan_verify(cr_plan *p);
 
@@ -217,7 +255,19 @@ typedef struct plan_run {
     const void *const *in;
     void *const *out;
     cr_status *status; /* CR_EVALUE: an index is out of range; the run goes on */
+    int64_t *start; /* by checkpoint: the first index of the segment that its rings hold */
 } plan_run;
+
+static inline bool plan_in_slab(const plan_value *v) { return v->place == PLACE_SLAB || v->place == PLACE_RING; }
+static inline size_t plan_held(const plan_value *v) { return v->place == PLACE_RING ? v->held : v->n; } /* entries */
+
+/* The first index of segment s; of the one after the last, the number of indices. */
+static inline int64_t plan_segment(const plan_checkpoint *c, size_t s)
+{
+    int64_t at = (int64_t)s * c->length - c->delay;
+    return s == c->segments ? c->count : s == 0 || at < 0 ? 0 : at;
+}
+
 static inline char *plan_pointer(const plan_run *r, uint32_t value)
 {
     const plan_value *v = &r->plan->value[value];
@@ -225,6 +275,9 @@ static inline char *plan_pointer(const plan_run *r, uint32_t value)
     case PLACE_INPUT: return (char *)(uintptr_t)r->in[v->index];
     case PLACE_OUTPUT: return r->out[v->index];
     case PLACE_CONSTANT: return r->plan->constant + v->offset * kern_size(r->plan->dtype);
+    case PLACE_RING: /* where entry 0 would be */
+        return (char *)((uintptr_t)(r->slab + v->offset) -
+                        (uintptr_t)((v->origin + r->start[v->index] * v->member) * (int64_t)kern_size(r->plan->dtype)));
     default: return r->slab + v->offset;
     }
 }

@@ -109,15 +109,19 @@ region *region_new(cr_plan *p, size_t n, const plan_op *const *op);
 void region_free(region *r);
 size_t region_scratch(const region *r, unsigned threads); /* bytes */
 void region_run(const region *r, const plan_run *run, char *scratch, int64_t index);
+/* Rows from..to-1 of a region that has an order: all of its rows in that order, some at a time. What is carried and
+ * summed stays in scratch in between. `from` is a multiple of block_rows, as `to` is unless it is the end. */
+size_t region_scratch_rows(const region *r, unsigned threads); /* bytes */
+void region_run_rows(const region *r, const plan_run *run, char *scratch, size_t from, size_t to);
 
 /* In loops. A region of one block (that needs no more than pointers to begin with) is prepared once, and then only
  * these move on from index to index. */
 bool region_is_block(const region *r);
 size_t region_prepared(const region *r); /* bytes that it keeps from index to index */
-void region_prepare(const region *r, const plan_run *run, char *scratch);
+void region_prepare(const region *r, const plan_run *run, char *scratch, int64_t index);
 void region_step(const region *r, const plan_run *run, char *scratch, int64_t index);
-/* All n indices for a block, then for the next: for regions whose blocks do not look at each other. */
-void region_run_loop(const region *r, const plan_run *run, char *scratch, int64_t n);
+/* Indices from..to-1 for a block, then for the next: for regions whose blocks do not look at each other. */
+void region_run_loop(const region *r, const plan_run *run, char *scratch, int64_t from, int64_t to);
 void region_share(region *r, double times); /* deals it out for so many runs at a time */
 
 #endif

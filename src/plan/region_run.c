@@ -19,7 +19,17 @@ typedef struct worker {
     char *sums;     /* accumulators of the part, or NULL: in the values themselves */
     int64_t index;  /* of the enclosing loop */
     size_t size;    /* bytes of an entry */
+    const struct task *task;
 } worker;
+
+/* What all threads of a run have to do. */
+typedef struct task {
+    int64_t index, end; /* indices of the enclosing loop for a block, then for the next; without a loop, the index */
+    bool loop;
+    size_t from, to;    /* rows */
+    bool first, last;   /* are these the first, the last in the region's order? */
+    char *kept;         /* what is carried from one such run to the next, NULL: nothing is */
+} task;
 
 /* ---- views -------------------------------------------------------------------------------------- */
 
@@ -192,6 +202,29 @@ static void scan(const worker *w, const region_instruction *x, const block *b)
     }
 }
 
+static size_t pieces_of(const region *r)
+{
+    return r->block_columns ? (r->columns + r->block_columns - 1) / r->block_columns : 0;
+}
+
+static size_t kept_bytes(const region *r, const region_carry *c)
+{
+    return (pieces_of(r) * (c->row ? 1 : r->block_columns) * kern_size(r->dtype) + 63) / 64 * 64;
+}
+
+/* What piece number `piece` of the columns carries, from where it is kept or to there. */
+static void keep_scans(const worker *w, size_t piece, size_t columns, bool restore)
+{
+    const region *r = w->r;
+    char *kept = w->task->kept;
+    for (size_t i = 0; i < r->n_carry; i++) {
+        const region_carry *c = &r->carry[i];
+        char *at = kept + piece * (c->row ? 1 : r->block_columns) * w->size, *carry = w->at[c->slot];
+        memcpy(restore ? carry : at, restore ? at : carry, (c->row ? 1 : columns) * w->size);
+        kept += kept_bytes(r, c);
+    }
+}
+
 /* Before the first of its rows: what is carried, and that row of a value that is kept. */
 static void start_scans(const worker *w, size_t column, size_t columns)
 {
@@ -312,38 +345,41 @@ static void run_rows(const worker *w, size_t row, size_t rows, size_t column, si
 }
 
 /* All indices of a loop for one block. */
-static void loop_rows(worker *w, size_t row, size_t rows, size_t column, size_t columns, int64_t n)
+static void loop_rows(worker *w, size_t row, size_t rows, size_t column, size_t columns)
 {
     const region *r = w->r;
     block b = {row, rows, column, columns, row * r->columns + column, rows * columns};
-    w->index = 0;
+    w->index = w->task->index;
     point_still(w);
     point(w, &b);
-    for (; w->index < n; w->index++) {
+    for (; w->index < w->task->end; w->index++) {
         run_block(w, &b);
         move_on(w);
     }
 }
 
 /* Part number `part`: a range of the blocks, or of the columns. */
-static void run_part(worker *w, size_t part, int64_t loop)
+static void run_part(worker *w, size_t part)
 {
     const region *r = w->r;
-    size_t across = r->block_columns ? (r->columns + r->block_columns - 1) / r->block_columns : 0;
-    size_t down = (r->rows + r->block_rows - 1) / r->block_rows, units = r->by_columns ? across : across * down;
+    const task *t = w->task;
+    size_t across = pieces_of(r), down = (t->to - t->from + r->block_rows - 1) / r->block_rows;
+    size_t units = r->by_columns ? across : across * down;
     size_t from = units * part / r->parts, to = units * (part + 1) / r->parts;
     for (size_t u = from; u < to; u++) {
         size_t piece = r->by_columns ? u : u % across;
         size_t column = piece * r->block_columns, columns = r->columns - column;
         columns = columns > r->block_columns ? r->block_columns : columns;
         size_t first = r->by_columns ? 0 : u / across, n = r->by_columns ? down : 1;
-        if (r->order) start_scans(w, column, columns);
+        if (r->order && t->first) start_scans(w, column, columns);
+        else if (r->order) keep_scans(w, piece, columns, true);
         for (size_t k = 0; k < n; k++) {
-            size_t row = (r->order < 0 ? n - 1 - k : first + k) * r->block_rows, rows = r->rows - row;
+            size_t row = t->from + (r->order < 0 ? n - 1 - k : first + k) * r->block_rows, rows = t->to - row;
             rows = rows > r->block_rows ? r->block_rows : rows;
-            if (loop) loop_rows(w, row, rows, column, columns, loop);
+            if (t->loop) loop_rows(w, row, rows, column, columns);
             else run_rows(w, row, rows, column, columns);
         }
+        if (r->order && !t->last) keep_scans(w, piece, columns, false);
     }
 }
 
@@ -358,6 +394,13 @@ size_t region_scratch(const region *r, unsigned threads)
 {
     size_t workers = r->parts < threads ? r->parts : threads;
     return workers * thread_bytes(r) + (r->apart ? r->parts * r->accumulators : 0);
+}
+
+size_t region_scratch_rows(const region *r, unsigned threads)
+{
+    size_t bytes = region_scratch(r, threads);
+    for (size_t i = 0; i < r->n_carry; i++) bytes += kept_bytes(r, &r->carry[i]);
+    return bytes;
 }
 
 static void neutral_sums(const region *r, const plan_run *run, char *sums)
@@ -383,13 +426,12 @@ static void join_parts(const region *r, const plan_run *run, char *sums)
     }
 }
 
-/* loop 0: once, at `index`; else for the indices 0..loop-1. */
-static void run_worker(const region *r, const plan_run *run, char *scratch, char *sums, int64_t index, int64_t loop,
-                       size_t number, size_t workers)
+static void run_worker(const region *r, const plan_run *run, const task *t, char *scratch, char *sums, size_t number,
+                       size_t workers)
 {
     char *mine = scratch + number * thread_bytes(r);
-    worker w = {.r = r, .run = run, .registers = mine, .at = (void **)(void *)(mine + r->registers), .index = index,
-                .size = kern_size(r->dtype)};
+    worker w = {.r = r, .run = run, .registers = mine, .at = (void **)(void *)(mine + r->registers), .index = t->index,
+                .size = kern_size(r->dtype), .task = t};
     point_still(&w);
     for (size_t i = 0; i < r->n_once; i++) {
         const region_instruction *x = &r->once[i];
@@ -398,34 +440,44 @@ static void run_worker(const region *r, const plan_run *run, char *scratch, char
     for (size_t p = r->parts * number / workers, end = r->parts * (number + 1) / workers; p < end; p++) {
         if (sums) {
             w.sums = sums + p * r->accumulators;
-            neutral_sums(r, run, w.sums);
+            if (t->first) neutral_sums(r, run, w.sums);
         }
-        run_part(&w, p, loop);
+        run_part(&w, p);
     }
 }
 
-static void run_workers(const region *r, const plan_run *run, char *scratch, int64_t index, int64_t loop)
+static void run_workers(const region *r, const plan_run *run, const task *t, char *scratch)
 {
     size_t workers = r->parts < run->plan->threads ? r->parts : run->plan->threads;
     char *sums = r->apart ? scratch + workers * thread_bytes(r) : NULL;
-    if (!sums) neutral_sums(r, run, NULL);
+    if (!sums && t->first) neutral_sums(r, run, NULL);
     if (workers == 1) {
-        run_worker(r, run, scratch, sums, index, loop, 0, 1);
+        run_worker(r, run, t, scratch, sums, 0, 1);
     } else {
 #pragma omp parallel for num_threads((int)workers) schedule(static, 1)
-        for (size_t k = 0; k < workers; k++) run_worker(r, run, scratch, sums, index, loop, k, workers);
+        for (size_t k = 0; k < workers; k++) run_worker(r, run, t, scratch, sums, k, workers);
     }
-    if (sums) join_parts(r, run, sums);
+    if (sums && t->last) join_parts(r, run, sums);
 }
 
 void region_run(const region *r, const plan_run *run, char *scratch, int64_t index)
 {
-    run_workers(r, run, scratch, index, 0);
+    task t = {.index = index, .to = r->rows, .first = true, .last = true};
+    run_workers(r, run, &t, scratch);
 }
 
-void region_run_loop(const region *r, const plan_run *run, char *scratch, int64_t n)
+void region_run_rows(const region *r, const plan_run *run, char *scratch, size_t from, size_t to)
 {
-    run_workers(r, run, scratch, 0, n);
+    bool low = from == 0, high = to == r->rows;
+    task t = {.from = from, .to = to, .first = r->order < 0 ? high : low, .last = r->order < 0 ? low : high,
+              .kept = scratch + region_scratch(r, run->plan->threads)};
+    run_workers(r, run, &t, scratch);
+}
+
+void region_run_loop(const region *r, const plan_run *run, char *scratch, int64_t from, int64_t to)
+{
+    task t = {.index = from, .end = to, .loop = true, .to = r->rows, .first = true, .last = true};
+    run_workers(r, run, &t, scratch);
 }
 
 /* ---- one block, index by index ------------------------------------------------------------------ */
@@ -440,9 +492,9 @@ static worker prepared(const region *r, const plan_run *run, char *scratch, int6
 
 static block whole(const region *r) { return (block){0, r->rows, 0, r->columns, 0, r->rows * r->columns}; }
 
-void region_prepare(const region *r, const plan_run *run, char *scratch)
+void region_prepare(const region *r, const plan_run *run, char *scratch, int64_t index)
 {
-    worker w = prepared(r, run, scratch, 0);
+    worker w = prepared(r, run, scratch, index);
     block b = whole(r);
     point_still(&w);
     point(&w, &b);

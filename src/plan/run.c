@@ -89,21 +89,21 @@ static void run_chain(const plan_run *r, const plan_op *x, int64_t index)
 
 static void run_step(const plan_run *r, const plan_step *s, char *scratch, int64_t index);
 
-/* Regions of one block keep their pointers from index to index, in front of the scratch of all other steps. */
-static void run_loop(const plan_run *r, const plan_body *b, char *scratch)
+/* Indices from..to-1, counted from the first one on. Regions of one block keep their pointers from index to index, in
+ * front of the scratch of all other steps. */
+static void run_loop(const plan_run *r, const plan_body *b, char *scratch, int64_t from, int64_t to)
 {
-    int64_t n = b->hi - b->lo + 1;
     if (b->split) {
-        region_run_loop(b->step[0].region, r, scratch, n);
+        region_run_loop(b->step[0].region, r, scratch, from, to);
         return;
     }
     char *rest = scratch;
     for (size_t i = 0; i < b->n_step; i++) {
         if (!b->step[i].block) continue;
-        region_prepare(b->step[i].region, r, rest);
+        region_prepare(b->step[i].region, r, rest, from);
         rest += region_prepared(b->step[i].region);
     }
-    for (int64_t k = 0; k < n; k++) {
+    for (int64_t k = from; k < to; k++) {
         char *at = scratch;
         for (size_t i = 0; i < b->n_step; i++) {
             const plan_step *s = &b->step[i];
@@ -117,8 +117,87 @@ static void run_loop(const plan_run *r, const plan_body *b, char *scratch)
     }
 }
 
+/* ---- checkpoints -------------------------------------------------------------------------------- */
+
+/* The members of a ring from number `from` of those it holds on. */
+static char *ring_at(const plan_run *r, const plan_table *t, int64_t from)
+{
+    const plan_value *v = &r->plan->value[t->value];
+    return r->slab + v->offset + (size_t)(from * v->member) * kern_size(r->plan->dtype);
+}
+
+static size_t lag_bytes(const plan_run *r, const plan_table *t)
+{
+    return (size_t)(t->lag * r->plan->value[t->value].member) * kern_size(r->plan->dtype);
+}
+
+/* What was made last becomes what segment s looks back at. */
+static void advance(const plan_run *r, const plan_checkpoint *c, size_t s)
+{
+    int64_t from = plan_segment(c, s), *start = &r->start[c->number];
+    for (size_t i = 0; i < c->n_table; i++) {
+        const plan_table *t = &c->table[i];
+        memmove(ring_at(r, t, 0), ring_at(r, t, from - *start), lag_bytes(r, t));
+    }
+    *start = from;
+}
+
+/* What segment s looks back at, to where it is saved or from there. */
+static void save(const plan_run *r, const plan_checkpoint *c, size_t s, bool restore)
+{
+    for (size_t i = 0; i < c->n_table; i++) {
+        const plan_table *t = &c->table[i];
+        size_t bytes = lag_bytes(r, t);
+        char *saved = plan_pointer(r, t->saved) + s * bytes, *ring = ring_at(r, t, 0);
+        memcpy(restore ? ring : saved, restore ? saved : ring, bytes);
+    }
+}
+
+static void copy_pins(const plan_run *r, const plan_checkpoint *c, int64_t from, int64_t to)
+{
+    size_t size = kern_size(r->plan->dtype);
+    for (size_t i = 0; i < c->n_pin; i++) {
+        const plan_pin *pin = &c->pin[i];
+        bool before = pin->index < 0 && from == 0;
+        if (!before && (pin->index < from || pin->index >= to)) continue;
+        int64_t member = r->plan->value[pin->table].member;
+        char *in = plan_pointer(r, pin->table) + pin->at * member * (int64_t)size;
+        memcpy(plan_pointer(r, pin->value), in, (size_t)member * size);
+    }
+}
+
+static void run_segments(const plan_run *r, const plan_checkpoint *c, char *scratch)
+{
+    for (size_t s = 0; s < c->segments; s++) {
+        int64_t from = plan_segment(c, s), to = plan_segment(c, s + 1);
+        if (s > 0) advance(r, c, s);
+        if (s + 1 < c->segments && c->reader != PLAN_NONE) save(r, c, s, false);
+        run_loop(r, c->op->u.loop, scratch, from, to);
+        copy_pins(r, c, from, to);
+    }
+}
+
+static void run_reader(const plan_run *r, const plan_step *reader, char *scratch)
+{
+    const plan_checkpoint *c = reader->checkpoint;
+    for (size_t s = c->segments; s-- > 0;) {
+        int64_t row = (int64_t)s * c->length, end = row + c->length < c->rows ? row + c->length : c->rows;
+        if (s + 1 < c->segments) { /* the last one is still there */
+            r->start[c->number] = plan_segment(c, s);
+            save(r, c, s, true);
+            run_loop(r, c->op->u.loop, scratch, plan_segment(c, s), plan_segment(c, s + 1));
+        }
+        region_run_rows(reader->region, r, scratch + c->scratch, (size_t)row, (size_t)end);
+    }
+}
+
 static void run_step(const plan_run *r, const plan_step *s, char *scratch, int64_t index)
 {
+    if (s->checkpoint) {
+        if (s->kind == PLAN_LOOP) run_segments(r, s->checkpoint, scratch);
+        else run_reader(r, s, scratch);
+        return;
+    }
     switch (s->kind) {
     case PLAN_MAP: case PLAN_FOLD: case PLAN_CALL: case PLAN_SCAN: region_run(s->region, r, scratch, index); break;
     case PLAN_PRODUCT: case PLAN_CONV: run_each(r, s, scratch, index); break;
@@ -127,12 +206,15 @@ static void run_step(const plan_run *r, const plan_step *s, char *scratch, int64
     case PLAN_ROWS: plan_run_rows(r, s->op, index); break;
     case PLAN_LINALG: plan_run_linalg(r, s, scratch, index); break;
     case PLAN_CHAIN: run_chain(r, s->op, index); break;
-    case PLAN_LOOP: run_loop(r, s->op->u.loop, scratch); break;
+    case PLAN_LOOP: run_loop(r, s->op->u.loop, scratch, 0, s->op->u.loop->hi - s->op->u.loop->lo + 1); break;
     }
 }
 
 void plan_run_all(const plan_run *r)
 {
-    const plan_body *b = &r->plan->body;
-    for (size_t i = 0; i < b->n_step; i++) run_step(r, &b->step[i], r->slab + r->plan->scratch, 0);
+    const cr_plan *p = r->plan;
+    plan_run own = *r;
+    own.start = (int64_t *)(void *)(r->slab + p->slab) - p->n_checkpoint; /* as plan_place_values has room for them */
+    memset(own.start, 0, p->n_checkpoint * sizeof *own.start);
+    for (size_t i = 0; i < p->body.n_step; i++) run_step(&own, &p->body.step[i], r->slab + p->scratch, 0);
 }

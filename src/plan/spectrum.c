@@ -292,7 +292,7 @@ static void run_product(const run *r, const product *p, const void *seed, void *
 {
     const void **in = (const void **)(void *)(r->slab + r->s->at_in);
     for (size_t i = 0; i < p->plan->n_input; i++) in[i] = p->from[i] == SEED ? seed : r->in[p->from[i]];
-    plan_run_all(&(plan_run){p->plan, r->slab, in, &out, r->status});
+    plan_run_all(&(plan_run){.plan = p->plan, .slab = r->slab, .in = in, .out = &out, .status = r->status});
 }
 
 static bool is_finite(kern_dtype t, kern_level level, size_t n, const void *a)

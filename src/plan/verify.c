@@ -19,13 +19,13 @@ typedef struct verifier {
 
 static bool in_slab(const cr_plan *p, uint32_t value)
 {
-    return p->value[value].place == PLACE_SLAB && p->value[value].stored && p->value[value].n > 0;
+    return plan_in_slab(&p->value[value]) && p->value[value].stored && p->value[value].n > 0;
 }
 
 static owned extent(const cr_plan *p, uint32_t value)
 {
     const plan_value *v = &p->value[value];
-    return (owned){v->offset, v->offset + v->n * kern_size(p->dtype), value};
+    return (owned){v->offset, v->offset + plan_held(v) * kern_size(p->dtype), value};
 }
 
 static bool owns(const verifier *v, uint32_t value)
@@ -84,6 +84,22 @@ static bool end_of_group(verifier *v)
 
 static bool verify_body(verifier *v, const plan_body *b);
 
+/* What a loop in segments leaves beside its tables. */
+static bool claim_saved(verifier *v, const plan_checkpoint *c)
+{
+    bool ok = true;
+    for (size_t i = 0; ok && i < c->n_pin; i++) ok = claim(v, c->pin[i].value);
+    for (size_t i = 0; ok && i < c->n_table && c->reader != PLAN_NONE; i++) ok = claim(v, c->table[i].saved);
+    return ok;
+}
+
+static bool check_saved(verifier *v, const plan_checkpoint *c)
+{
+    bool ok = true;
+    for (size_t i = 0; ok && i < c->n_table; i++) ok = check_read(v, c->table[i].saved, "when");
+    return ok;
+}
+
 static bool verify_group(verifier *v, const plan_body *b, uint32_t group)
 {
     bool ok = true;
@@ -101,7 +117,17 @@ static bool verify_body(verifier *v, const plan_body *b)
     uint32_t first = PLAN_NONE;
     for (size_t i = 0; i < b->n_op; i++) first = b->op[i].group < first ? b->op[i].group : first;
     bool ok = true;
-    for (uint32_t k = 0; ok && k < b->n_step; k++) ok = verify_group(v, b, first + k);
+    for (uint32_t k = 0; ok && k < b->n_step; k++) {
+        const plan_checkpoint *c = b->step[k].checkpoint;
+        if (c && k == c->loop) {
+            ok = verify_group(v, b, first + k) && claim_saved(v, c);
+            continue;
+        }
+        for (unsigned times = c ? 2 : 1; ok && times > 0; times--) { /* segment by segment */
+            if (c) ok = check_saved(v, c) && verify_body(v, c->op->u.loop);
+            ok = ok && verify_group(v, b, first + k);
+        }
+    }
     return ok;
 }
 
