@@ -62,6 +62,7 @@ typedef struct error {
     cr_status status;
     char *message; /* owned; NULL when out of memory or none */
 } error;
+/* e NULL: nobody asks why. */
 void err_set(error *e, cr_status status, const char *fmt, ...) CR_PRINTF(3, 4);
 void err_vset(error *e, cr_status status, const char *fmt, va_list ap);
 void err_clear(error *e);

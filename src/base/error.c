@@ -11,7 +11,7 @@ void err_set(error *e, cr_status status, const char *fmt, ...)
 
 void err_vset(error *e, cr_status status, const char *fmt, va_list ap)
 {
-    if (e->status != CR_OK) return;
+    if (!e || e->status != CR_OK) return;
     strbuf b;
     sb_init(&b);
     sb_vprintf(&b, fmt, ap);

@@ -35,11 +35,10 @@ static bool plan_lapack(cr_plan *p, linalg_plan *w)
         [CR_OP_PINV] = {true, LAPACK_SVD},
     };
     if (!task[w->op].has || inner(w) < LAPACK_FROM) return true;
-    error why = {CR_OK, NULL};
+    /* Without OpenBLAS, own code does it. */
     cr_status status = lapack_plan_init(&w->lapack, task[w->op].task, KERN_F64, w->rows, w->columns, 0,
-                                        p->deterministic ? 1 : p->threads, &why);
+                                        p->deterministic ? 1 : p->threads, NULL);
     w->to_lapack = status == CR_OK;
-    err_clear(&why);
     return status != CR_ENOMEM || plan_no_memory(p);
 }
 
