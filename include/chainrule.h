@@ -431,6 +431,68 @@ CR_API cr_status cr_emit_c(cr_graph *g, const char *name, unsigned n, const cr_r
                            char **text);
 CR_API void cr_string_free(char *s);
 
+/* ---- data -------------------------------------------------------------------------------------- */
+/* Tensors by name, from files and to files: NPY, NPZ, CSV, IDX and safetensors. A call that fails says why in
+ * cr_data_message; a cr_data keeps its first error until cr_data_clear_error. */
+
+typedef enum cr_type {
+    CR_TYPE_F32, CR_TYPE_F64, CR_TYPE_F16, CR_TYPE_BF16, CR_TYPE_I8, CR_TYPE_I16, CR_TYPE_I32, CR_TYPE_I64,
+    CR_TYPE_U8, CR_TYPE_U16, CR_TYPE_U32, CR_TYPE_U64, CR_TYPE_BOOL, /* a byte, 0 or 1 */
+    CR_TYPE_COUNT
+} cr_type;
+CR_API size_t cr_type_size(cr_type t);      /* bytes of an entry */
+CR_API const char *cr_type_name(cr_type t); /* "float32", "bfloat16", "uint8", "bool" */
+
+typedef struct cr_tensor {
+    const char *name;
+    cr_type type;
+    unsigned rank;
+    int64_t dim[CR_MAX_RANK];
+    size_t count;     /* product of dim; 1 for rank 0 */
+    const void *data; /* row-major, in the byte order of the machine, aligned for its type; not NULL */
+} cr_tensor;
+
+/* n entries from entry `first` on, counted from 0, in another type: 16-bit floats and bools exactly, anything that does
+ * not fit rounded to nearest. false: the range is beyond the tensor; of cr_tensor_i64 also: an entry is no whole number
+ * of 64 bits. */
+CR_API bool cr_tensor_f32(const cr_tensor *t, size_t first, size_t n, float *out);
+CR_API bool cr_tensor_f64(const cr_tensor *t, size_t first, size_t n, double *out);
+CR_API bool cr_tensor_i64(const cr_tensor *t, size_t first, size_t n, int64_t *out);
+
+typedef struct cr_data cr_data;
+CR_API cr_data *cr_data_new(void); /* NULL: out of memory */
+CR_API void cr_data_free(cr_data *d);
+CR_API cr_status cr_data_status(const cr_data *d);
+CR_API const char *cr_data_message(const cr_data *d);
+CR_API void cr_data_clear_error(cr_data *d);
+
+typedef struct cr_data_options {
+    const char *label; /* CSV: the column of labels, by its name in the header, by its number from 1, or "last";
+                          NULL: there is none */
+    uint64_t limit;    /* bytes that what is compressed, or comes through a pipe, may become; 0: 4 GiB */
+} cr_data_options;
+
+/* Adds what a file holds, or nothing if it fails; a tensor replaces one of its name. The format is told by the first
+ * bytes, or else by the ending; gzip is unpacked. NPZ and safetensors have names. The others hold one tensor, named
+ * `x`; of "a,b" (images.idx,labels.idx) that of a is `x` and that of b `label`. CSV: a row for each line behind the
+ * header, if there is one; x is float64 of rank 2; with options->label, that column is `label` of rank 1, int64 if all
+ * its entries are whole. options NULL: all defaults. */
+CR_API cr_status cr_data_read(cr_data *d, const char *path, const cr_data_options *options);
+
+CR_API size_t cr_data_count(const cr_data *d);
+/* Tensor i, in the order in which they came, or that of a name; false: there is none. What *t points at is d's, until a
+ * tensor of that name is added. */
+CR_API bool cr_data_at(const cr_data *d, size_t i, cr_tensor *t);
+CR_API bool cr_data_find(const cr_data *d, const char *name, cr_tensor *t);
+/* Copies name and data; replaces the tensor of that name. count is not read. */
+CR_API cr_status cr_data_add(cr_data *d, const cr_tensor *t);
+
+/* Writes all tensors in the format that path ends with, whole or not at all (a file of that name is replaced at the
+ * end): .npz; .safetensors; .npy, of a single tensor; .idx, of a single tensor of uint8, int8, int16, int32, float32 or
+ * float64; .csv, with a header: one or two tensors of rank 1 or 2 with equally many rows, side by side. .idx.gz and
+ * .csv.gz are packed. bfloat16 is written to .npy and .npz, which do not know it, as float32. */
+CR_API cr_status cr_data_write(cr_data *d, const char *path);
+
 /* ---- programs ---------------------------------------------------------------------------------- */
 /* A text of the formula language, its statements turned into results. Results are the caller's (free them with the
  * function named beside each) and stay valid after the program; every string in them is UTF-8. A call that fails says
@@ -456,7 +518,7 @@ CR_API cr_status cr_program_query(cr_program *p, cr_query_kind kind, const char 
 CR_API cr_status cr_program_assign(cr_program *p, const char *text); /* "x = [1,2]; n = 3"; a later value replaces */
 CR_API cr_status cr_program_define(cr_program *p,
                                    const char *text); /* the same, and declares names that are not known */
-CR_API cr_status cr_program_load(cr_program *p, const char *path);   /* values by name from a .npz file */
+CR_API cr_status cr_program_load(cr_program *p, const char *path);   /* values by name: a .npz or .safetensors file */
 
 /* Gives the symbolic depth of the program's recurrences, N in `for i in 1..N`, the value n: for numbers, and for
  * cr_program_derive, whose results are then those for this depth, with short products written out. An error if there is

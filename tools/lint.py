@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 # A room includes itself and what stands before it.
-ROOMS = ["base", "graph", "ops", "calculus", "lang", "kernel", "exec", "plan", "program", "data", "onnx", "flow",
+ROOMS = ["base", "data", "graph", "ops", "calculus", "lang", "kernel", "exec", "plan", "program", "onnx", "flow",
          "train", "repair", "report"]
 FOLDERS = ["include", "src", "cli", "python", "tests", "bench", "tools", "completions", "docs"]
 SUFFIXES = {".c", ".h", ".def", ".py", ".sh", ".bash", ".build", ".1", ".md"}
@@ -54,7 +54,8 @@ def check(path):
     lines = text.split("\n")
     if lines[-1]:
         yield len(lines), "no newline at the end of the file"
-    if len(lines) - 1 > MAX_LINES and path.suffix in (".c", ".h", ".py"):
+    # The public header is one file by design: what a user includes. It has sections instead.
+    if len(lines) - 1 > MAX_LINES and path.suffix in (".c", ".h", ".py") and path.parent.name != "include":
         yield MAX_LINES, f"{len(lines) - 1} lines; more than {MAX_LINES} is more than one concept"
     code = path.suffix in (".c", ".h", ".def")
     for number, line in enumerate(lines, 1):
