@@ -1,0 +1,43 @@
+#include "network/network.h"
+
+#include <string.h>
+
+bool net_init(network *n)
+{
+    *n = (network){.g = cr_graph_new()};
+    return n->g != NULL;
+}
+
+void net_free(network *n)
+{
+    cr_graph_free(n->g);
+    arena_free(&n->names);
+    mem_free(n->leaf);
+    mem_free(n->node);
+    mem_free(n->value);
+    mem_free(n->output);
+    *n = (network){0};
+}
+
+const char *net_key(const network *n, cr_ref leaf) { return name_text(n->g->dims, attr_of(n->g, leaf, 0)); }
+
+cr_ref net_add_leaf(network *n, net_role role, const cr_tensor *t)
+{
+    cr_dim dim[CR_MAX_RANK];
+    for (unsigned i = 0; i < t->rank; i++) dim[i] = cr_dim_const(n->g, t->dim[i]);
+    if (!VEC_RESERVE(n->leaf, n->leaf_cap, n->n_leaves + 1)) return graph_fail(n->g, CR_ENOMEM, "out of memory");
+    dim_sym name = name_intern(n->g->dims, t->name, strlen(t->name));
+    if (name && name < n->g->param_cap && n->g->param_by_name[name]) name = fresh_symbol(n->g, t->name);
+    if (!name) return CR_NONE;
+    cr_ref ref = cr_param(n->g, name_text(n->g->dims, name), t->rank, dim, 0);
+    if (ref != CR_NONE) n->leaf[n->n_leaves++] = (net_leaf){.name = t->name, .ref = ref, .role = role, .tensor = *t};
+    return ref;
+}
+
+net_leaf *net_find_leaf(const network *n, cr_ref ref)
+{
+    for (size_t i = 0; i < n->n_leaves; i++) {
+        if (n->leaf[i].ref == ref) return &n->leaf[i];
+    }
+    return NULL;
+}

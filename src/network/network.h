@@ -1,0 +1,66 @@
+/* Room network: a network as its user knows it, whatever kind of file it came from: an expression graph with the names
+ * of its inputs, parameters, nodes and outputs. Sizes are numbers: whoever makes a network knows its data. */
+#ifndef CR_NETWORK_H
+#define CR_NETWORK_H
+
+#include "data/data.h"
+#include "graph/graph.h"
+
+/* How a leaf of the graph gets its numbers. */
+typedef enum net_role {
+    NET_INPUT,     /* from the user's data, for every batch */
+    NET_PARAMETER, /* from the file; what can be trained */
+    NET_CONSTANT   /* from the file; no derivative is taken by it */
+} net_role;
+
+typedef struct net_leaf {
+    const char *name; /* the user's; of a constant: of the value that it holds */
+    cr_ref ref;       /* a parameter of the graph */
+    net_role role;
+    cr_tensor tensor; /* its type and shape in the file, its numbers (inputs: NULL). The source's memory */
+    bool fixed;       /* an input whose numbers the network was made for: shapes follow from them */
+} net_leaf;
+
+typedef struct net_node {
+    const char *name; /* the user's, made unique; where it had none, OPERATOR_NUMBER */
+    const char *op;   /* of the file: "Conv" */
+    size_t first_value, n_values; /* what it computes */
+} net_node;
+
+/* A tensor of the file that a node computes. */
+typedef struct net_value {
+    const char *name;
+    cr_ref ref;
+    cr_type type; /* in the file; in the graph everything but a boolean is a real number */
+    size_t node;
+} net_value;
+
+typedef struct net_output {
+    const char *name;
+    cr_ref ref;
+    cr_type type;
+} net_output;
+
+typedef struct network {
+    cr_graph *g; /* owned */
+    arena names; /* whatever strings of the network are not the source's */
+    net_leaf *leaf;
+    size_t n_leaves, leaf_cap;
+    net_node *node; /* in an order in which they can be computed */
+    size_t n_nodes, node_cap;
+    net_value *value;
+    size_t n_values, value_cap;
+    net_output *output;
+    size_t n_outputs, output_cap;
+} network;
+
+/* An empty network; false: out of memory. Free it in any case. */
+bool net_init(network *n);
+void net_free(network *n);
+/* Appends. The leaf is a parameter of the graph of that name, or one like it if the name is taken: net_key, by which a
+ * plan knows it. The tensor's memory must outlive the network. CR_NONE: out of memory. */
+cr_ref net_add_leaf(network *n, net_role role, const cr_tensor *tensor);
+const char *net_key(const network *n, cr_ref leaf);
+net_leaf *net_find_leaf(const network *n, cr_ref ref); /* NULL: none */
+
+#endif

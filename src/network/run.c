@@ -1,0 +1,141 @@
+#include "network/run.h"
+
+#include <string.h>
+
+struct net_runner {
+    const network *net;
+    cr_plan *plan;
+    cr_slab *slab;
+    cr_type type;
+    const void **in; /* of the plan's inputs; NULL: not fed yet */
+    void **own;      /* what of it is ours */
+    void **out;
+};
+
+static cr_status no_memory(error *e)
+{
+    err_set(e, CR_ENOMEM, "out of memory");
+    return CR_ENOMEM;
+}
+
+/* Entries in the precision of the plan. */
+static void *converted(const net_runner *r, const cr_tensor *t)
+{
+    void *p = mem_alloc(t->count * cr_type_size(r->type));
+    if (!p) return NULL;
+    if (r->type == CR_TYPE_F32) {
+        data_to_f32(t->type, t->data, t->count, p);
+    } else {
+        data_to_f64(t->type, t->data, t->count, p);
+    }
+    return p;
+}
+
+static cr_status bind(net_runner *r, const net_leaf *leaf, const cr_tensor *t, bool copy, error *e)
+{
+    int i = cr_plan_input(r->plan, net_key(r->net, leaf->ref));
+    if (i < 0) return CR_OK;
+    if (t->type == r->type && !copy) {
+        r->in[i] = t->data;
+        return CR_OK;
+    }
+    void *p = converted(r, t);
+    if (!p) return no_memory(e);
+    mem_free(r->own[i]);
+    r->in[i] = r->own[i] = p;
+    return CR_OK;
+}
+
+static cr_status make(net_runner *r, network *net, unsigned n, const cr_ref *expression, const cr_plan_options *o,
+                      error *e)
+{
+    cr_status status = cr_plan_new(net->g, n, expression, 0, NULL, o, &r->plan);
+    if (status != CR_OK) {
+        err_set(e, status, "%s", cr_graph_message(net->g));
+        return status;
+    }
+    unsigned inputs = cr_plan_inputs(r->plan);
+    r->slab = cr_slab_new(r->plan);
+    r->in = mem_zalloc(inputs + 1, sizeof *r->in);
+    r->own = mem_zalloc(inputs + 1, sizeof *r->own);
+    r->out = mem_zalloc(n + 1, sizeof *r->out);
+    if (!r->slab || !r->in || !r->own || !r->out) return no_memory(e);
+    for (unsigned i = 0; i < n; i++) {
+        r->out[i] = mem_alloc(cr_plan_output_count(r->plan, i) * cr_type_size(r->type));
+        if (!r->out[i]) return no_memory(e);
+    }
+    for (size_t i = 0; i < net->n_leaves && status == CR_OK; i++) {
+        const net_leaf *l = &net->leaf[i];
+        if (l->role != NET_INPUT) status = bind(r, l, &l->tensor, false, e);
+    }
+    return status;
+}
+
+cr_status net_runner_new(network *net, unsigned n, const cr_ref *expression, const cr_plan_options *options,
+                         net_runner **out, error *e)
+{
+    *out = NULL;
+    net_runner *r = mem_zalloc(1, sizeof *r);
+    if (!r) return no_memory(e);
+    r->net = net;
+    r->type = options && options->precision == CR_F64 ? CR_TYPE_F64 : CR_TYPE_F32;
+    cr_status status = make(r, net, n, expression, options, e);
+    if (status == CR_OK) {
+        *out = r;
+    } else {
+        net_runner_free(r);
+    }
+    return status;
+}
+
+void net_runner_free(net_runner *r)
+{
+    if (!r) return;
+    for (unsigned i = 0; r->plan && r->own && i < cr_plan_inputs(r->plan); i++) mem_free(r->own[i]);
+    for (unsigned i = 0; r->plan && r->out && i < cr_plan_outputs(r->plan); i++) mem_free(r->out[i]);
+    mem_free(r->in);
+    mem_free(r->own);
+    mem_free(r->out);
+    cr_slab_free(r->slab);
+    cr_plan_free(r->plan);
+    mem_free(r);
+}
+
+cr_status net_runner_feed(net_runner *r, const net_leaf *input, const cr_tensor *t, error *e)
+{
+    const cr_tensor *want = &input->tensor;
+    if (t->rank != want->rank || (t->rank && memcmp(t->dim, want->dim, t->rank * sizeof *t->dim) != 0)) {
+        strbuf b;
+        sb_init(&b);
+        sb_printf(&b, "input `%s` is ", input->name);
+        data_shape(&b, want->rank, want->dim);
+        sb_puts(&b, " in the network, and ");
+        data_shape(&b, t->rank, t->dim);
+        sb_puts(&b, " in the data");
+        err_set(e, CR_ESHAPE, "%s", sb_str(&b));
+        sb_free(&b);
+        return CR_ESHAPE;
+    }
+    return bind(r, input, t, true, e);
+}
+
+cr_status net_runner_run(net_runner *r, error *e)
+{
+    for (unsigned i = 0; i < cr_plan_inputs(r->plan); i++) {
+        if (r->in[i]) continue;
+        err_set(e, CR_EVALUE, "no data for input `%s`", cr_plan_input_name(r->plan, i));
+        return CR_EVALUE;
+    }
+    cr_status status = cr_run(r->plan, r->slab, r->in, r->out);
+    if (status == CR_EVALUE) {
+        err_set(e, status, "an index is out of range: it has to be below the size of the axis that it picks from");
+    } else if (status != CR_OK) {
+        err_set(e, status, "the plan does not run");
+    }
+    return status;
+}
+
+const void *net_runner_result(const net_runner *r, unsigned i) { return r->out[i]; }
+size_t net_runner_count(const net_runner *r, unsigned i) { return cr_plan_output_count(r->plan, i); }
+cr_type net_runner_type(const net_runner *r) { return r->type; }
+const cr_plan *net_runner_plan(const net_runner *r) { return r->plan; }

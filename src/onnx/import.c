@@ -1,0 +1,602 @@
+#include "onnx/importer.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    FOLD_MAX = 1 << 16, /* entries of a result that is computed while importing; larger ones are left to the plan */
+    DEPTH_MAX = 100     /* graphs in graphs, functions in functions */
+};
+
+static bool no_memory(onnx_importer *im)
+{
+    graph_fail(im->g, CR_ENOMEM, "out of memory");
+    return false;
+}
+
+static bool fail(onnx_importer *im, cr_status status, const char *fmt, ...) CR_PRINTF(3, 4);
+static bool fail(onnx_importer *im, cr_status status, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    err_vset(&im->g->err, status, fmt, ap);
+    va_end(ap);
+    return false;
+}
+
+/* ---- names in sight ----------------------------------------------------------------------------- */
+
+static dim_sym symbol(onnx_importer *im, const char *name)
+{
+    dim_sym s = name_intern(im->g->dims, name, strlen(name));
+    size_t old = im->by_name_cap;
+    if (!s || !VEC_RESERVE(im->by_name, im->by_name_cap, (size_t)s + 1)) {
+        no_memory(im);
+        return 0;
+    }
+    if (im->by_name_cap > old) memset(im->by_name + old, 0, (im->by_name_cap - old) * sizeof *im->by_name);
+    return s;
+}
+
+static bool define(onnx_importer *im, const char *name, onnx_value *v)
+{
+    dim_sym s = symbol(im, name);
+    if (!s) return false;
+    if (!VEC_RESERVE(im->hidden, im->hidden_cap, im->n_hidden + 1)) return no_memory(im);
+    im->hidden[im->n_hidden++] = (struct onnx_hidden){s, im->by_name[s]};
+    im->by_name[s] = v;
+    return true;
+}
+
+/* What was defined since comes out of sight again. */
+static void leave(onnx_importer *im, size_t since)
+{
+    while (im->n_hidden > since) {
+        im->n_hidden--;
+        im->by_name[im->hidden[im->n_hidden].name] = im->hidden[im->n_hidden].before;
+    }
+}
+
+static onnx_value *look(onnx_importer *im, const char *name)
+{
+    dim_sym s = symbol(im, name);
+    return s ? im->by_name[s] : NULL;
+}
+
+static onnx_value *new_value(onnx_importer *im, const char *name)
+{
+    onnx_value *v = arena_alloc(&im->mem, sizeof *v);
+    if (!v) {
+        no_memory(im);
+        return NULL;
+    }
+    *v = (onnx_value){.name = name};
+    return v;
+}
+
+/* ---- values with numbers ------------------------------------------------------------------------ */
+
+static void take_shape(onnx_value *v, const cr_tensor *t)
+{
+    v->type = t->type;
+    v->rank = t->rank;
+    memcpy(v->dim, t->dim, sizeof v->dim);
+    v->count = t->count;
+    v->data = t->data;
+}
+
+static bool uniform(const onnx_value *v, size_t size)
+{
+    for (size_t i = 1; i < v->count; i++) {
+        if (memcmp((const char *)v->data + i * size, v->data, size) != 0) return false;
+    }
+    return v->count > 0;
+}
+
+cr_ref onnx_value_ref(onnx_importer *im, onnx_value *v)
+{
+    cr_graph *g = im->g;
+    if (v->ref != CR_NONE) return v->ref;
+    cr_ref r;
+    if (uniform(v, cr_type_size(v->type))) {
+        double x;
+        data_to_f64(v->type, v->data, 1, &x);
+        r = onnx_full(g, x, v->rank, v->dim);
+    } else {
+        cr_tensor t = {.name = v->name, .type = v->type, .rank = v->rank, .count = v->count, .data = v->data};
+        memcpy(t.dim, v->dim, sizeof t.dim);
+        r = net_add_leaf(im->net, NET_CONSTANT, &t);
+    }
+    if (valid(g, r) && v->type == CR_TYPE_BOOL) r = cr_map2(g, CR_OP_NE, r, onnx_like(g, 0, r));
+    return v->ref = r;
+}
+
+/* Binds the leaves of a cone to their numbers; false: one has none, or an error is set. */
+static bool bind_leaves(onnx_importer *im, cr_ref root, bool parameters)
+{
+    size_t n;
+    cr_ref *cone = graph_cone(im->g, 1, &root, &n);
+    bool ok = cone != NULL;
+    for (size_t i = 0; i < n && ok; i++) {
+        if (op_of(im->g, cone[i]) != CR_OP_PARAM) continue;
+        net_leaf *l = net_find_leaf(im->net, cone[i]);
+        ok = l && l->tensor.data && (parameters || l->role != NET_PARAMETER);
+        if (!ok) break;
+        if (l->role == NET_INPUT) l->fixed = true;
+        if (exec_value(im->env, cone[i])) continue;
+        exec_array a;
+        ok = exec_array_init(&a, l->tensor.rank, l->tensor.dim, &im->g->err);
+        if (!ok) break;
+        data_to_f64(l->tensor.type, l->tensor.data, a.n, a.value);
+        ok = exec_bind(im->env, cone[i], &a) == CR_OK;
+        exec_array_free(&a);
+    }
+    mem_free(cone);
+    return ok;
+}
+
+/* to[i] = from[i] in the type; integers saturate (INT64_MAX stands for "to the end" in slices). */
+static void store(cr_type type, size_t n, const double *from, void *to)
+{
+    for (size_t i = 0; i < n; i++) {
+        double x = from[i];
+        switch (type) {
+        case CR_TYPE_F64: ((double *)to)[i] = x; break;
+        case CR_TYPE_F32: ((float *)to)[i] = (float)x; break;
+        case CR_TYPE_BOOL: ((uint8_t *)to)[i] = x != 0; break;
+        default:
+            ((int64_t *)to)[i] = x >= 0x1p63 ? INT64_MAX : x < -0x1p63 ? INT64_MIN : isnan(x) ? 0 : (int64_t)x;
+        }
+    }
+}
+
+/* The types that numbers computed here are kept in: of their kind, the widest. */
+static cr_type kept_type(cr_type t)
+{
+    return t == CR_TYPE_F32 || t == CR_TYPE_F64 || t == CR_TYPE_BOOL ? t : onnx_is_float(t) ? CR_TYPE_F32 : CR_TYPE_I64;
+}
+
+bool onnx_value_evaluate(onnx_importer *im, onnx_value *v, bool parameters)
+{
+    net_leaf *leaf = v->ref != CR_NONE ? net_find_leaf(im->net, v->ref) : NULL;
+    if (v->data && leaf && leaf->role == NET_INPUT) leaf->fixed = true;
+    if (v->data) return parameters || !leaf || leaf->role != NET_PARAMETER;
+    if (!bind_leaves(im, v->ref, parameters)) return false;
+    exec_array a;
+    if (exec_eval(im->g, im->env, v->ref, &a) != CR_OK) return false;
+    cr_type type = kept_type(v->type);
+    void *data = arena_alloc(&im->mem, a.n * cr_type_size(type) + 1);
+    if (data) {
+        store(type, a.n, a.value, data);
+        v->data = data;
+        v->type = type;
+    }
+    exec_array_free(&a);
+    return data || no_memory(im);
+}
+
+/* ---- nodes -------------------------------------------------------------------------------------- */
+
+const Onnx__AttributeProto *onnx_attr_meant(const onnx_importer *im, const Onnx__AttributeProto *a)
+{
+    const onnx_frame *f = im->function;
+    while (a && a->ref_attr_name && *a->ref_attr_name && f) {
+        const Onnx__AttributeProto *meant = NULL;
+        for (size_t i = 0; i < f->call->n_attribute; i++) {
+            if (f->call->attribute[i]->name && strcmp(f->call->attribute[i]->name, a->ref_attr_name) == 0) {
+                meant = f->call->attribute[i];
+            }
+        }
+        a = meant;
+        f = f->outer;
+    }
+    return a;
+}
+
+static int64_t version_of(const onnx_importer *im, const char *domain)
+{
+    if (im->function) {
+        const Onnx__FunctionProto *f = im->function->function;
+        for (size_t i = 0; i < f->n_opset_import; i++) {
+            if (strcmp(onnx_domain(f->opset_import[i]->domain), onnx_domain(domain)) == 0) {
+                return f->opset_import[i]->version;
+            }
+        }
+    }
+    return onnx_model_version(im->m, domain);
+}
+
+/* Errors of the graph's builders know nothing of nodes. */
+static bool name_node(onnx_importer *im, const Onnx__NodeProto *node)
+{
+    error *e = &im->g->err;
+    size_t n = strlen(node->op_type);
+    if (e->status == CR_OK) {
+        return fail(im, CR_EINTERNAL, "%s \"%s\": failed without a reason", node->op_type, onnx_node_name(node));
+    }
+    if (e->message && (strncmp(e->message, node->op_type, n) != 0 || strncmp(e->message + n, " \"", 2) != 0)) {
+        error named = {CR_OK, NULL};
+        err_set(&named, e->status, "%s \"%s\": %s", node->op_type, onnx_node_name(node), e->message);
+        err_clear(e);
+        *e = named;
+    }
+    return false;
+}
+
+static bool collect(onnx_call *c)
+{
+    onnx_importer *im = c->im;
+    const Onnx__NodeProto *node = c->node;
+    c->n_in = (unsigned)node->n_input;
+    c->n_out = (unsigned)node->n_output;
+    c->in = onnx_alloc(c, c->n_in * sizeof *c->in);
+    c->out = onnx_alloc(c, c->n_out * sizeof *c->out);
+    if (!c->in || !c->out) return false;
+    for (unsigned i = 0; i < c->n_in; i++) {
+        c->in[i] = *node->input[i] ? look(im, node->input[i]) : NULL;
+        if (*node->input[i] && !c->in[i]) return onnx_fail(c, "nothing makes its input `%s`", node->input[i]);
+    }
+    for (unsigned i = 0; i < c->n_out; i++) {
+        c->out[i] = *node->output[i] ? new_value(im, node->output[i]) : NULL;
+        if (*node->output[i] && !c->out[i]) return false;
+    }
+    return true;
+}
+
+/* What follows from known numbers alone is computed now. */
+static bool fold(onnx_call *c)
+{
+    for (unsigned i = 0; i < c->n_in; i++) {
+        if (c->in[i] && !c->in[i]->known) return true;
+    }
+    for (unsigned i = 0; i < c->n_out; i++) {
+        onnx_value *v = c->out[i];
+        if (!v || v->known || v->count > FOLD_MAX) continue;
+        if (!onnx_value_evaluate(c->im, v, false)) {
+            if (cr_graph_status(c->g) != CR_OK) return false;
+            continue; /* it rests on something else besides: the body of a loop, an input of the outer graph */
+        }
+        v->known = true;
+        v->ref = CR_NONE;
+    }
+    return true;
+}
+
+static bool record(onnx_call *c)
+{
+    network *n = c->im->net;
+    if (!VEC_RESERVE(n->node, n->node_cap, n->n_nodes + 1) ||
+        !VEC_RESERVE(n->value, n->value_cap, n->n_values + c->n_out)) {
+        return no_memory(c->im);
+    }
+    net_node *node = &n->node[n->n_nodes];
+    *node = (net_node){.name = onnx_node_name(c->node), .op = c->node->op_type, .first_value = n->n_values};
+    for (unsigned i = 0; i < c->n_out; i++) {
+        const onnx_value *v = c->out[i];
+        if (!v || v->known) continue;
+        n->value[n->n_values++] = (net_value){.name = v->name, .ref = v->ref, .type = v->type, .node = n->n_nodes};
+        node->n_values++;
+    }
+    if (node->n_values) n->n_nodes++;
+    return true;
+}
+
+static bool call_function(onnx_call *c, const Onnx__FunctionProto *f);
+
+static bool import_node(onnx_importer *im, const Onnx__NodeProto *node)
+{
+    onnx_call c = {.im = im, .g = im->g, .node = node, .version = version_of(im, node->domain)};
+    const Onnx__FunctionProto *f = onnx_model_function(im->m, node->domain, node->op_type);
+    const onnx_op *op = f ? NULL : onnx_find_op(onnx_domain(node->domain), node->op_type);
+    if (!collect(&c)) return name_node(im, node);
+    if (op) c.arg = op->arg;
+    if (!(f ? call_function(&c, f) : op ? op->build(&c) : onnx_fail(&c, "an unknown operator"))) {
+        return name_node(im, node);
+    }
+    for (unsigned i = 0; i < c.n_out; i++) {
+        if (c.out[i] && c.out[i]->ref == CR_NONE && !c.out[i]->known) {
+            onnx_fail(&c, "its output `%s` is not supported", c.out[i]->name);
+            return false;
+        }
+    }
+    if (!fold(&c)) return name_node(im, node);
+    if (!f && !record(&c)) return false;
+    for (unsigned i = 0; i < c.n_out; i++) {
+        if (c.out[i] && !define(im, c.out[i]->name, c.out[i])) return false;
+    }
+    return true;
+}
+
+/* ---- graphs ------------------------------------------------------------------------------------- */
+
+static bool import_nodes(onnx_importer *im, size_t n_nodes, Onnx__NodeProto *const *node, size_t n_wanted,
+                         const char *const *wanted)
+{
+    size_t *order, n;
+    if (im->depth >= DEPTH_MAX) return fail(im, CR_ELIMIT, "graphs and functions nested more than %d deep", DEPTH_MAX);
+    if (onnx_order(n_nodes, node, n_wanted, wanted, &order, &n, &im->g->err) != CR_OK) return false;
+    bool ok = true;
+    im->depth++;
+    for (size_t i = 0; i < n && ok; i++) ok = import_node(im, node[order[i]]);
+    im->depth--;
+    mem_free(order);
+    return ok;
+}
+
+/* The values of names in sight, which the graph or function promises as its outputs. */
+static bool results(onnx_importer *im, size_t n, const char *const *name, onnx_value **out)
+{
+    for (size_t i = 0; i < n; i++) {
+        out[i] = look(im, name[i]);
+        if (!out[i]) return fail(im, CR_EVALUE, "nothing makes the output `%s`", name[i]);
+    }
+    return true;
+}
+
+/* Initializers: parameters of floats, known numbers otherwise. */
+static bool define_initializers(onnx_importer *im, const Onnx__GraphProto *graph)
+{
+    for (size_t i = 0; i < graph->n_initializer; i++) {
+        cr_tensor t;
+        if (onnx_model_tensor(im->m, graph->initializer[i], &t, &im->g->err) != CR_OK) return false;
+        onnx_value *v = new_value(im, t.name);
+        if (!v) return false;
+        take_shape(v, &t);
+        if (onnx_is_float(t.type)) {
+            v->ref = net_add_leaf(im->net, NET_PARAMETER, &t);
+        } else {
+            v->known = true;
+        }
+        if ((!v->known && v->ref == CR_NONE) || !define(im, t.name, v)) return false;
+    }
+    return true;
+}
+
+bool onnx_inline_graph(onnx_call *c, const Onnx__GraphProto *body, size_t n_in, onnx_value *const *in, size_t n_out,
+                       onnx_value **out)
+{
+    onnx_importer *im = c->im;
+    size_t since = im->n_hidden;
+    if (n_in > body->n_input || n_out > body->n_output) {
+        return onnx_fail(c, "its body has %zu inputs and %zu outputs, not %zu and %zu", body->n_input, body->n_output,
+                         n_in, n_out);
+    }
+    const char **wanted = onnx_alloc(c, (n_out + 1) * sizeof *wanted);
+    bool ok = wanted != NULL;
+    for (size_t i = 0; i < n_out && ok; i++) wanted[i] = body->output[i]->name ? body->output[i]->name : "";
+    for (size_t i = 0; i < n_in && ok; i++) ok = define(im, body->input[i]->name ? body->input[i]->name : "", in[i]);
+    ok = ok && define_initializers(im, body) && import_nodes(im, body->n_node, body->node, n_out, wanted) &&
+         results(im, n_out, wanted, out);
+    leave(im, since);
+    return ok;
+}
+
+/* A function's body sees its parameters and nothing of what is around. */
+static bool call_function(onnx_call *c, const Onnx__FunctionProto *f)
+{
+    onnx_importer *im = c->im;
+    size_t since = im->n_hidden;
+    onnx_frame frame = {im->function, c->node, f};
+    onnx_value **out = onnx_alloc(c, (f->n_output + 1) * sizeof *out);
+    if (!out) return false;
+    if (c->n_in > f->n_input || c->n_out > f->n_output) {
+        return onnx_fail(c, "the function has %zu inputs and %zu outputs", f->n_input, f->n_output);
+    }
+    onnx_value **outside = im->by_name;
+    size_t outside_cap = im->by_name_cap;
+    im->by_name = NULL;
+    im->by_name_cap = 0;
+    im->function = &frame;
+    bool ok = true;
+    for (size_t i = 0; i < f->n_input && ok; i++) {
+        if (onnx_has(c, (unsigned)i)) ok = define(im, f->input[i], c->in[i]);
+    }
+    ok = ok && import_nodes(im, f->n_node, f->node, c->n_out, (const char *const *)f->output) &&
+         results(im, c->n_out, (const char *const *)f->output, out);
+    mem_free(im->by_name);
+    im->by_name = outside;
+    im->by_name_cap = outside_cap;
+    im->n_hidden = since;
+    im->function = frame.outer;
+    for (unsigned i = 0; i < c->n_out && ok; i++) {
+        const char *name = c->out[i] ? c->out[i]->name : NULL;
+        if (!name) continue;
+        *c->out[i] = *out[i];
+        c->out[i]->name = name;
+    }
+    return ok;
+}
+
+/* ---- inputs ------------------------------------------------------------------------------------- */
+
+static const cr_tensor *fed(const onnx_import_options *o, const char *name)
+{
+    for (size_t i = 0; i < o->n_inputs; i++) {
+        if (strcmp(o->input[i].name, name) == 0) return &o->input[i];
+    }
+    return NULL;
+}
+
+static const Onnx__TypeProto__Tensor *tensor_type(const Onnx__ValueInfoProto *v)
+{
+    return v->type && v->type->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE ? v->type->tensor_type : NULL;
+}
+
+/* `N x 1 x 28 x 28`, as the model declares it */
+static void print_declared(strbuf *b, const Onnx__TensorShapeProto *s)
+{
+    for (size_t i = 0; i < s->n_dim; i++) {
+        const Onnx__TensorShapeProto__Dimension *d = s->dim[i];
+        sb_puts(b, i ? " x " : "");
+        if (d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE) {
+            sb_printf(b, "%" PRId64, d->dim_value);
+        } else {
+            sb_puts(b, d->dim_param && *d->dim_param ? d->dim_param : "?");
+        }
+    }
+    if (s->n_dim == 0) sb_puts(b, "a scalar");
+}
+
+static bool shapes_differ(onnx_importer *im, const char *name, const Onnx__TensorShapeProto *s, const cr_tensor *t,
+                          const char *why)
+{
+    strbuf b;
+    sb_init(&b);
+    sb_printf(&b, "input `%s` is ", name);
+    print_declared(&b, s);
+    sb_puts(&b, " in the model, and ");
+    data_shape(&b, t->rank, t->dim);
+    sb_printf(&b, " in the data%s", why);
+    fail(im, CR_ESHAPE, "%s", sb_str(&b));
+    sb_free(&b);
+    return false;
+}
+
+/* Sizes of symbols, as the inputs so far have them. */
+typedef struct sized { const char *symbol, *input; int64_t size; } sized;
+typedef struct sizes { sized *of; size_t n, cap; } sizes;
+
+static bool size_symbol(onnx_importer *im, sizes *s, const char *input, const Onnx__TensorShapeProto *shape,
+                        const char *symbol, int64_t size, const cr_tensor *t)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        if (strcmp(s->of[i].symbol, symbol) != 0) continue;
+        if (s->of[i].size == size) return true;
+        char why[200];
+        snprintf(why, sizeof why, ", but `%.60s` is %" PRId64 " in input `%.60s`", symbol, s->of[i].size, s->of[i].input);
+        return shapes_differ(im, input, shape, t, why);
+    }
+    if (!VEC_RESERVE(s->of, s->cap, s->n + 1)) return no_memory(im);
+    s->of[s->n++] = (sized){symbol, input, size};
+    return true;
+}
+
+/* The sizes of an input from its data; symbols get values. */
+static bool match(onnx_importer *im, sizes *s, const Onnx__ValueInfoProto *input, const cr_tensor *t)
+{
+    const Onnx__TypeProto__Tensor *type = tensor_type(input);
+    if (!type || !type->shape) return true;
+    const Onnx__TensorShapeProto *shape = type->shape;
+    if (shape->n_dim != t->rank) return shapes_differ(im, input->name, shape, t, "");
+    for (unsigned i = 0; i < t->rank; i++) {
+        const Onnx__TensorShapeProto__Dimension *d = shape->dim[i];
+        if (d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE) {
+            if (d->dim_value != t->dim[i]) return shapes_differ(im, input->name, shape, t, "");
+        } else if (d->dim_param && *d->dim_param &&
+                   !size_symbol(im, s, input->name, shape, d->dim_param, t->dim[i], t)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What an input that is not fed looks like: symbols have the sizes that they have in others, or 1. */
+static bool declared(onnx_importer *im, const sizes *s, const Onnx__ValueInfoProto *input, cr_tensor *t)
+{
+    const Onnx__TypeProto__Tensor *type = tensor_type(input);
+    if (!type) return fail(im, CR_EUNSUPPORTED, "input `%s` is no tensor", input->name);
+    *t = (cr_tensor){.name = input->name};
+    if (!onnx_type_of(type->elem_type, &t->type)) {
+        return fail(im, CR_EUNSUPPORTED, "input `%s` is of a type without numbers", input->name);
+    }
+    if (!type->shape) return fail(im, CR_EVALUE, "the model says no shape for its input `%s`: data are needed", input->name);
+    if (type->shape->n_dim > CR_MAX_RANK) {
+        return fail(im, CR_ELIMIT, "input `%s` has more than %d axes", input->name, CR_MAX_RANK);
+    }
+    t->rank = (unsigned)type->shape->n_dim;
+    for (unsigned i = 0; i < t->rank; i++) {
+        const Onnx__TensorShapeProto__Dimension *d = type->shape->dim[i];
+        t->dim[i] = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE ? d->dim_value : 1;
+        for (size_t k = 0; k < s->n; k++) {
+            if (d->dim_param && strcmp(d->dim_param, s->of[k].symbol) == 0) t->dim[i] = s->of[k].size;
+        }
+    }
+    if (!data_product(t->rank, t->dim, 8, &t->count)) return fail(im, CR_ELIMIT, "input `%s` is too large", input->name);
+    return true;
+}
+
+static bool define_inputs(onnx_importer *im, const Onnx__GraphProto *graph, const onnx_import_options *o, sizes *s)
+{
+    for (size_t i = 0; i < graph->n_input; i++) {
+        const Onnx__ValueInfoProto *input = graph->input[i];
+        const cr_tensor *t = onnx_is_fed(graph, input) ? fed(o, input->name) : NULL;
+        if (t && !match(im, s, input, t)) return false;
+    }
+    for (size_t i = 0; i < graph->n_input; i++) {
+        const Onnx__ValueInfoProto *input = graph->input[i];
+        if (!onnx_is_fed(graph, input)) continue;
+        const cr_tensor *t = fed(o, input->name);
+        cr_tensor made;
+        if (t) {
+            made = *t;
+        } else if (!declared(im, s, input, &made)) {
+            return false;
+        }
+        /* The type is the model's: data of another one are converted on their way in. */
+        const Onnx__TypeProto__Tensor *type = tensor_type(input);
+        if (type && made.type != CR_TYPE_BOOL) {
+            cr_type file;
+            if (onnx_type_of(type->elem_type, &file) && !made.data) made.type = file;
+        }
+        made.name = input->name;
+        onnx_value *v = new_value(im, input->name);
+        if (!v) return false;
+        take_shape(v, &made);
+        v->ref = net_add_leaf(im->net, NET_INPUT, &made);
+        if (v->ref == CR_NONE) return false;
+        if (v->type == CR_TYPE_BOOL) v->ref = cr_map2(im->g, CR_OP_NE, v->ref, onnx_like(im->g, 0, v->ref));
+        if (v->ref == CR_NONE || !define(im, input->name, v)) return false;
+    }
+    return true;
+}
+
+static bool define_outputs(onnx_importer *im, const Onnx__GraphProto *graph)
+{
+    network *n = im->net;
+    if (!VEC_RESERVE(n->output, n->output_cap, graph->n_output)) return no_memory(im);
+    for (size_t i = 0; i < graph->n_output; i++) {
+        const char *name = graph->output[i]->name;
+        onnx_value *v = look(im, name);
+        if (!v) return fail(im, CR_EVALUE, "nothing makes the output `%s` of the model", name);
+        cr_ref ref = onnx_value_ref(im, v);
+        if (ref == CR_NONE) return false;
+        n->output[n->n_outputs++] = (net_output){name, ref, v->type};
+    }
+    return true;
+}
+
+static bool import_model(onnx_importer *im, const onnx_import_options *o)
+{
+    const Onnx__GraphProto *graph = im->m->proto->graph;
+    sizes s = {0};
+    const char **wanted = arena_alloc(&im->mem, (graph->n_output + 1) * sizeof *wanted);
+    bool ok = wanted || no_memory(im);
+    for (size_t i = 0; i < graph->n_output && ok; i++) wanted[i] = graph->output[i]->name;
+    ok = ok && define_inputs(im, graph, o, &s) && define_initializers(im, graph) &&
+         import_nodes(im, graph->n_node, graph->node, graph->n_output, wanted) && define_outputs(im, graph);
+    mem_free(s.of);
+    return ok;
+}
+
+cr_status onnx_import(onnx_model *m, const onnx_import_options *o, network *n, error *e)
+{
+    onnx_importer im = {.m = m, .net = n, .e = e};
+    cr_status status = CR_ENOMEM;
+    if (net_init(n)) {
+        im.g = n->g;
+        im.env = exec_env_new(n->g);
+        if (im.env && import_model(&im, o)) {
+            status = CR_OK;
+        } else {
+            status = cr_graph_status(n->g);
+        }
+    }
+    if (status != CR_OK) err_set(e, status, "%s", n->g ? cr_graph_message(n->g) : "out of memory");
+    exec_env_free(im.env);
+    mem_free(im.by_name);
+    mem_free(im.hidden);
+    n->names = im.mem; /* known numbers are leaves of the network */
+    return status;
+}

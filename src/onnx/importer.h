@@ -1,0 +1,40 @@
+/* The state of an import: for import.c, call.c and the files of operators that hold bodies; other operators see
+ * import.h. */
+#ifndef CR_ONNX_IMPORTER_H
+#define CR_ONNX_IMPORTER_H
+
+#include "onnx/import.h"
+
+struct onnx_importer {
+    onnx_model *m;
+    network *net;
+    cr_graph *g;
+    error *e;
+    arena mem;            /* of values, as long as the import */
+    exec_env *env;        /* constants, for what is computed here */
+    onnx_value **by_name; /* by dim_sym of the graph's names; NULL: none of that name is in sight */
+    size_t by_name_cap;
+    struct onnx_hidden { dim_sym name; onnx_value *before; } *hidden; /* what scopes have put out of sight */
+    size_t n_hidden, hidden_cap;
+    const struct onnx_frame *function; /* the call of a local function that is being inlined; NULL: none */
+    unsigned depth; /* of graphs in graphs, functions in functions */
+};
+
+/* An inlined function's attributes are those of its call. */
+typedef struct onnx_frame {
+    const struct onnx_frame *outer;
+    const Onnx__NodeProto *call;
+    const Onnx__FunctionProto *function;
+} onnx_frame;
+
+const char *onnx_node_name(const Onnx__NodeProto *n); /* its name, or what it makes */
+/* The value as an expression: made on first asking if it is known. */
+cr_ref onnx_value_ref(onnx_importer *im, onnx_value *v);
+/* Sees to it that v has its numbers (data): computes them if they follow from what has numbers here. That is constants,
+ * inputs given with their data (which are marked: the network holds for these data only) and, if asked for,
+ * parameters. false: they do not, or the graph's error is set. */
+bool onnx_value_evaluate(onnx_importer *im, onnx_value *v, bool parameters);
+/* An attribute of a function's body that refers to one of the call (ref_attr_name); NULL: the call has none. */
+const Onnx__AttributeProto *onnx_attr_meant(const onnx_importer *im, const Onnx__AttributeProto *a);
+
+#endif

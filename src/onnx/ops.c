@@ -1,0 +1,18 @@
+/* The table of operators, put together from the tables of the files. */
+#include "onnx/ops.h"
+
+#include <string.h>
+
+static const onnx_op *const tables[] = {
+    onnx_ops_elementwise,
+};
+
+const onnx_op *onnx_find_op(const char *domain, const char *name)
+{
+    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
+        for (const onnx_op *op = tables[t]; op->name; op++) {
+            if (strcmp(op->name, name) == 0 && strcmp(op->domain ? op->domain : "", domain) == 0) return op;
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,13 @@
+/* The tables of operators, one for each file ops_*.c; the last entry has no name. */
+#ifndef CR_ONNX_OPS_H
+#define CR_ONNX_OPS_H
+
+#include "onnx/import.h"
+
+#define OP(op, function) {.name = op, .build = function}
+#define OP_ARG(op, function, value) {.name = op, .build = function, .arg = value}
+#define OP_OF(set, op, function) {.name = op, .build = function, .domain = set} /* another operator set than ONNX's */
+
+extern const onnx_op onnx_ops_elementwise[];
+
+#endif
