@@ -493,6 +493,79 @@ CR_API cr_status cr_data_add(cr_data *d, const cr_tensor *t);
  * .csv.gz are packed. bfloat16 is written to .npy and .npz, which do not know it, as float32. */
 CR_API cr_status cr_data_write(cr_data *d, const char *path);
 
+/* ---- models ------------------------------------------------------------------------------------ */
+/* A network from a file of ONNX, run forward and backward without what made it. A call that fails says why in
+ * cr_model_message; a model keeps its first error until cr_model_clear_error. */
+
+typedef struct cr_model cr_model;
+typedef enum cr_model_part { CR_MODEL_INPUTS, CR_MODEL_OUTPUTS, CR_MODEL_PARAMETERS } cr_model_part;
+
+CR_API cr_model *cr_model_new(void); /* NULL: out of memory */
+CR_API void cr_model_free(cr_model *m);
+CR_API cr_status cr_model_status(const cr_model *m);
+CR_API const char *cr_model_message(const cr_model *m);
+CR_API void cr_model_clear_error(cr_model *m);
+
+typedef struct cr_model_options {
+    bool allow_links; /* external data may be symbolic links that lead out of the model's folder */
+} cr_model_options;
+
+/* Reads a file, once. Its external data stay open. options NULL: all defaults. CR_EUNSUPPORTED lists every operator that
+ * is not known, with its nodes. */
+CR_API cr_status cr_model_read(cr_model *m, const char *path, const cr_model_options *options);
+
+CR_API size_t cr_model_count(const cr_model *m, cr_model_part part);
+/* Input, output or parameter i: its name in the file, its type; its shape as text, symbols by their names: "N x 1 x 28 x
+ * 28". They live as long as the model. */
+CR_API const char *cr_model_name(const cr_model *m, cr_model_part part, size_t i);
+CR_API cr_type cr_model_type(const cr_model *m, cr_model_part part, size_t i);
+CR_API const char *cr_model_shape(const cr_model *m, cr_model_part part, size_t i);
+
+typedef enum cr_loss {
+    CR_LOSS_AUTO, /* by how the network ends (softmax and log-softmax: ce; sigmoid: bce; one number: that), else by the
+                     labels (classes: ce; else mse) */
+    CR_LOSS_CE,   /* cross-entropy, of logits; of a network that ends in a softmax, from its input */
+    CR_LOSS_MSE,
+    CR_LOSS_BCE,  /* binary cross-entropy, of logits, or from the input of a sigmoid */
+    CR_LOSS_L1,
+    CR_LOSS_NONE  /* the output, a single number */
+} cr_loss;
+
+/* Of the gradient of a loss, and of running; all zero: the defaults. */
+typedef struct cr_model_run_options {
+    const cr_plan_options *plan; /* NULL: f32, all processors */
+    size_t batch;                /* samples at a time; 0: as the file has it, or all */
+    cr_loss loss;
+    const char *output;          /* that the loss is taken from; NULL: the first of floats */
+    bool ignores;                /* labels that are ignore_index do not count (ce) */
+    int64_t ignore_index;
+    void (*progress)(void *user, size_t done, size_t of); /* samples; NULL: nobody is told */
+    void *user;
+} cr_model_run_options;
+
+/* What a run had to do with; strings live until the model's next call. */
+typedef struct cr_model_report {
+    size_t samples, batches, batch; /* that were run */
+    size_t left_out;                /* samples that filled no batch, where the file fixes its size */
+    double loss;                    /* NaN: none was asked for */
+    cr_loss kind;
+    const char *said;               /* which loss was chosen, and why */
+} cr_model_report;
+
+/* Data for a model: a tensor for each input, by its name; a single input may be called `x`. Labels are `label` or `y`,
+ * targets `target` (or the same), weights of classes `class_weight`. Where the first axis of all of them is as long, it
+ * counts samples, which are run in batches. Results are added to out by the names of the file: outputs of cr_model_run,
+ * gradients of parameters and inputs of cr_model_grad and cr_model_pull, in float32 or float64 as the precision is. A
+ * gradient that the network gives no path to is 0. options and report may be NULL. */
+CR_API cr_status cr_model_run(cr_model *m, const cr_data *data, const cr_model_run_options *options, cr_data *out,
+                              cr_model_report *report);
+/* Of the mean loss over all samples (ce: by the weights of their classes). */
+CR_API cr_status cr_model_grad(cr_model *m, const cr_data *data, const cr_model_run_options *options, cr_data *out,
+                               cr_model_report *report);
+/* Vector-Jacobian product: cotangents of outputs, by their names, pulled back to parameters and inputs. */
+CR_API cr_status cr_model_pull(cr_model *m, const cr_data *data, const cr_data *cotangents,
+                               const cr_model_run_options *options, cr_data *out, cr_model_report *report);
+
 /* ---- programs ---------------------------------------------------------------------------------- */
 /* A text of the formula language, its statements turned into results. Results are the caller's (free them with the
  * function named beside each) and stay valid after the program; every string in them is UTF-8. A call that fails says
