@@ -71,7 +71,8 @@ def compiled(text, *args):
         flags = [] if SANITIZE == "none" else [f"-fsanitize={SANITIZE}"]
         (pathlib.Path(d) / "example.c").write_text(text, encoding="utf-8")
         command = ["cc", "-std=c17", "-Wall", "-Wextra", "-Werror", *flags, f"-I{SOURCE}/include", "example.c",
-                   str(PROGRAM.parent / "libchainrule.a"), "-lz", "-fopenmp", "-ldl", "-lm", "-o", "example"]
+                   str(PROGRAM.parent / "libchainrule.a"), "-ljansson", "-lz", "-fopenmp", "-ldl", "-lm",
+                   "-o", "example"]
         printed, status = shell(f"{shlex.join(command)} && ./example {shlex.join(args)}", directory=d)
     if status:
         print(f"fails:\n{printed}")

@@ -1,10 +1,11 @@
-/* Room base: allocation, errors, string buffer, arena, bounded file reading. Knows nothing of expressions. */
+/* Room base: allocation, errors, string buffer, arena, bounded reading, whole writing. Knows nothing of expressions. */
 #ifndef CR_BASE_H
 #define CR_BASE_H
 
 #include "chainrule.h"
 
 #include <stdarg.h>
+#include <stdio.h>
 
 #if defined(__GNUC__)
 #define CR_PRINTF(f, a) __attribute__((format(printf, f, a)))
@@ -72,6 +73,35 @@ const char *err_message(const error *e); /* "" if none; "out of memory" if that 
 /* Whole file ("-": standard input) of at most `limit` bytes, NUL-terminated besides; *data is the caller's (mem_free).
  * CR_EIO, CR_ELIMIT, CR_ENOMEM with a message in e. */
 cr_status file_read(const char *path, size_t limit, char **data, size_t *n, error *e);
+
+/* A file that is written whole or not at all: into a temporary file beside it, which takes its name at the end. After a
+ * failure, which is in e, further bytes are dropped; file_out_end is called in any case. */
+typedef struct file_out {
+    FILE *f;
+    char *path, *temporary;
+    error *e;
+} file_out;
+bool file_out_begin(file_out *o, const char *path, error *e);
+bool file_out_write(file_out *o, const void *bytes, size_t n);
+/* keep: the file is complete. Otherwise, or if anything failed, nothing of it is left and what had its name still has.
+ * CR_OK, or the status of the failure. */
+cr_status file_out_end(file_out *o, bool keep);
+
+/* ---- bytes ------------------------------------------------------------------------------------ */
+/* What is left to read of a piece of memory. Asking for more than there is gives zeros (or an empty piece) and sets
+ * `ended`, which stays: one check behind several reads is enough. */
+typedef struct byte_reader {
+    const unsigned char *p;
+    size_t n;
+    bool ended;
+} byte_reader;
+byte_reader reader_of(const void *bytes, size_t n);
+byte_reader reader_take(byte_reader *r, size_t n); /* the next n bytes, as a piece of their own */
+uint8_t reader_u8(byte_reader *r);
+uint16_t reader_u16(byte_reader *r); /* little-endian */
+uint32_t reader_u32(byte_reader *r);
+uint64_t reader_u64(byte_reader *r);
+uint32_t reader_u32_big(byte_reader *r); /* big-endian */
 
 /* ---- text ------------------------------------------------------------------------------------- */
 /* Offset of the first byte that is not valid UTF-8, or n. */

@@ -433,7 +433,7 @@ static bool steps_of(depth_solver *s, cr_ref body, context at, bool top, depth_s
 /* ---- the core ------------------------------------------------------------------------------------- */
 
 /* Do members of equal shape rest on each other entry by entry in this body? */
-static bool acts_by_entry(cr_graph *g, cr_ref body, type_id type)
+static bool acts_by_entry(cr_graph *g, cr_ref body, node_type type)
 {
     size_t n;
     cr_ref *cone = graph_cone(g, 1, &body, &n);

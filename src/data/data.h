@@ -1,10 +1,10 @@
 /* Room data: tensors by name, from files and to files. Nothing in a file is trusted: an offset, a size or a product of
  * sizes is checked against the bytes that are there before it is used, and before memory is asked for.
  *
- *     stream.h   bytes of a file one after the other, plain or unpacked
- *     npy.c zip.c csv.c idx.c safetensors.c   a format each
- *     format.c   which of them a file is
- *     set.c type.c   the set of tensors; their types */
+ *     type.c set.c       types of entries; the set of tensors
+ *     stream.h           bytes of a file one after the other, plain or unpacked; and out again
+ *     npy.c zip.c csv.c idx.c safetensors.c      a format each
+ *     format.c           which of them a file is; cr_data_read and cr_data_write */
 #ifndef CR_DATA_H
 #define CR_DATA_H
 
@@ -27,6 +27,11 @@ bool data_product(unsigned rank, const int64_t *dim, size_t size, size_t *count)
 /* "2 x 3", "a scalar"; for messages. */
 void data_shape(strbuf *b, unsigned rank, const int64_t *dim);
 
+/* How a file that only Python can read becomes one that is read here; for messages. */
+#define DATA_CONVERT                                                                                                  \
+    "in Python, np.savez(\"weights.npz\", **{k: v.numpy() for k, v in model.state_dict().items()}), or " \
+    "safetensors.torch.save_file"
+
 /* ---- the set ---------------------------------------------------------------------------------- */
 
 struct cr_data {
@@ -42,6 +47,9 @@ cr_status data_fail(cr_data *d, cr_status status, const char *fmt, ...) CR_PRINT
 cr_status data_oom(cr_data *d);
 /* Adds a tensor of which `memory` (from mem_alloc) is the data: it is d's from here on, freed on failure, too. */
 cr_status data_take(cr_data *d, const char *name, cr_type type, unsigned rank, const int64_t *dim, void *memory);
+/* Moves all tensors of `from` into d, or none (CR_ENOMEM). */
+cr_status data_move(cr_data *d, cr_data *from);
+void data_clear(cr_data *d); /* no tensors, no error, no memory */
 /* As cr_data_read; named: refuses formats whose tensors have no names of their own. */
 cr_status data_read(cr_data *d, const char *path, const cr_data_options *options, bool named);
 /* The same of n bytes in memory; path is the name for messages and endings. */

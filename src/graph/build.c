@@ -26,7 +26,7 @@ cr_ref cr_param(cr_graph *g, const char *name, unsigned rank, const cr_dim *shap
     unsigned square = CR_SYMMETRIC | CR_DIAGONAL | CR_DEFINITE | CR_INVERTIBLE;
     if ((attributes & square) && (rank != 2 || shape[0] != shape[1]))
         return graph_fail(g, CR_ESHAPE, "`%s` has an attribute of square matrices but is not square", name);
-    type_id type = graph_type(g, CR_REAL, rank, shape);
+    node_type type = graph_type(g, CR_REAL, rank, shape);
     dim_sym s = name_intern(g->dims, name, strlen(name));
     if (!type || !s) return CR_NONE;
     cr_ref r = graph_node(g, CR_OP_PARAM, type, 0, NULL, 2, (uint32_t[]){s, attributes});

@@ -146,7 +146,7 @@ cr_ref cr_reshape(cr_graph *g, cr_ref a, unsigned rank, const cr_dim *shape)
     if (dims_product(g, s->dim, s->rank) != dims_product(g, shape, rank))
         return graph_fail(g, CR_ESHAPE, "reshape must keep the number of entries of %s", shape_text(g, a, 0));
     while (op_of(g, a) == CR_OP_RESHAPE) a = in_of(g, a, 0); /* only the order of entries counts */
-    type_id type = graph_type(g, (cr_dtype)s->dtype, rank, shape);
+    node_type type = graph_type(g, (cr_dtype)s->dtype, rank, shape);
     if (type && type == node(g, a)->type) return a;
     return graph_node(g, CR_OP_RESHAPE, type, 1, &a, 0, NULL);
 }

@@ -295,7 +295,7 @@ static cr_ref finish(cr_graph *g, const draft *d, const cr_dim *shape)
             words[n_words++] = to[l];
         }
     if (identical && rank_of(g, d->operand[0]) == d->rank) return d->operand[0];
-    type_id type = graph_type(g, CR_REAL, d->rank, shape);
+    node_type type = graph_type(g, CR_REAL, d->rank, shape);
     return graph_node(g, CR_OP_EINSUM, type, d->n, d->operand, n_words, words);
 }
 

@@ -100,7 +100,7 @@ cr_ref cr_pick(cr_graph *g, cr_ref w, cr_dim index)
 cr_family cr_family_new(cr_graph *g, const char *name, unsigned rank, const cr_dim *shape)
 {
     dim_sym s = name_intern(g->dims, name, strlen(name));
-    type_id type = graph_type(g, CR_REAL, rank, shape);
+    node_type type = graph_type(g, CR_REAL, rank, shape);
     if (!s || !type) return 0;
     if (!VEC_RESERVE(g->family, g->family_cap, g->n_family + 1)) return graph_fail(g, CR_ENOMEM, "out of memory");
     g->family[g->n_family] = (family){.name = s, .type = type};
@@ -416,7 +416,7 @@ cr_family family_subst(cr_graph *g, cr_family f, dim_sym s, cr_dim by)
         const cr_shape *t = g->type[from->type];
         cr_dim dim[CR_MAX_RANK];
         for (unsigned k = 0; k < t->rank; k++) dim[k] = dim_substitute(g->dims, t->dim[k], s, by);
-        type_id type = graph_type(g, (cr_dtype)t->dtype, t->rank, dim);
+        node_type type = graph_type(g, (cr_dtype)t->dtype, t->rank, dim);
         g->family[g->n_family++].type = type;
     }
     for (size_t i = 0; list && i < n && g->err.status == CR_OK; i++) {

@@ -126,7 +126,7 @@ static uint32_t hash_of_type(const cr_graph *g, uint32_t t)
 }
 static uint32_t hash_of_node(const cr_graph *g, uint32_t r) { return node(g, r)->hash; }
 
-type_id graph_type(cr_graph *g, cr_dtype dtype, unsigned rank, const cr_dim *dim)
+node_type graph_type(cr_graph *g, cr_dtype dtype, unsigned rank, const cr_dim *dim)
 {
     if (rank > CR_MAX_RANK) {
         graph_fail(g, CR_ELIMIT, "a tensor of %u axes; at most %d are possible", rank, CR_MAX_RANK);
@@ -139,7 +139,7 @@ type_id graph_type(cr_graph *g, cr_dtype dtype, unsigned rank, const cr_dim *dim
     uint32_t hash = shape_hash(dtype, rank, dim);
     size_t k = hash & (cap - 1);
     for (uint32_t slot; (slot = g->type_table[k]) != 0; k = (k + 1) & (cap - 1)) {
-        type_id t = graph_slot_id(cap, slot);
+        node_type t = graph_slot_id(cap, slot);
         if (slot == graph_slot(cap, hash, t) && shape_is(g->type[t], dtype, rank, dim)) return t;
     }
     cr_shape *own = arena_alloc(&g->mem, sizeof *own);
@@ -148,7 +148,7 @@ type_id graph_type(cr_graph *g, cr_dtype dtype, unsigned rank, const cr_dim *dim
     if (rank) memcpy(own->dim, dim, rank * sizeof *dim);
     g->type[g->n_types] = own;
     g->type_table[k] = graph_slot(cap, hash, (uint32_t)g->n_types);
-    return (type_id)g->n_types++;
+    return (node_type)g->n_types++;
 }
 
 /* ---- nodes ------------------------------------------------------------------------------------ */
@@ -163,7 +163,7 @@ static bool commutative(cr_op op)
     }
 }
 
-static uint32_t node_hash(const cr_graph *g, cr_op op, type_id type, uint32_t n_in, const cr_ref *in, uint32_t n_attr,
+static uint32_t node_hash(const cr_graph *g, cr_op op, node_type type, uint32_t n_in, const cr_ref *in, uint32_t n_attr,
                           const uint32_t *attr)
 {
     uint32_t h = hash_word(hash_word(0x51ED270Bu, op), type);
@@ -202,8 +202,8 @@ static bool same_multiset(uint32_t n, const cr_ref *a, const cr_ref *b)
     return same;
 }
 
-static bool node_is(const cr_graph *g, cr_ref r, uint32_t hash, cr_op op, type_id type, uint32_t n_in, const cr_ref *in,
-                    uint32_t n_attr, const uint32_t *attr)
+static bool node_is(const cr_graph *g, cr_ref r, uint32_t hash, cr_op op, node_type type, uint32_t n_in,
+                    const cr_ref *in, uint32_t n_attr, const uint32_t *attr)
 {
     const cr_node *n = node(g, r);
     if (n->hash != hash || n->op != op || n->type != type || n->n_in != n_in || n->n_attr != n_attr) return false;
@@ -214,7 +214,7 @@ static bool node_is(const cr_graph *g, cr_ref r, uint32_t hash, cr_op op, type_i
     return commutative(op) ? same_multiset(n_in, n->word, in) : !memcmp(n->word, in, n_in * sizeof *in);
 }
 
-cr_ref graph_node(cr_graph *g, cr_op op, type_id type, uint32_t n_in, const cr_ref *in, uint32_t n_attr,
+cr_ref graph_node(cr_graph *g, cr_op op, node_type type, uint32_t n_in, const cr_ref *in, uint32_t n_attr,
                   const uint32_t *attr)
 {
     if (!type) return CR_NONE;

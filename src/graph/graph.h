@@ -10,7 +10,7 @@
 
 #include "graph/dim.h"
 
-typedef uint32_t type_id; /* interned dtype and shape; 0 none */
+typedef uint32_t node_type; /* interned dtype and shape; 0 none */
 
 typedef struct cr_shape {
     uint8_t dtype; /* cr_dtype */
@@ -22,7 +22,7 @@ typedef struct cr_node {
     uint16_t op; /* cr_op */
     uint16_t n_attr;
     uint32_t n_in;
-    type_id type;
+    node_type type;
     uint32_t hash;
     const uint32_t *word; /* n_in inputs as first written, then n_attr attribute words */
 } cr_node;
@@ -41,7 +41,7 @@ typedef struct family_piece {
 
 typedef struct family {
     dim_sym name;
-    type_id type; /* of a member */
+    node_type type; /* of a member */
     family_piece *piece; /* of disjoint ranges, ascending; a range may turn out to be empty */
     size_t n_pieces;
     cr_dim *assume; /* what the definitions suppose: each >= 0 */
@@ -65,7 +65,7 @@ struct cr_graph {
     uint32_t n_nodes; /* refs 1 .. n_nodes-1 are valid */
     uint32_t *table;  /* open addressing, see graph_slot */
     size_t table_cap;
-    const cr_shape **type; /* by type_id */
+    const cr_shape **type; /* by node_type */
     size_t n_types, type_cap;
     uint32_t *type_table;
     size_t type_table_cap;
@@ -105,9 +105,9 @@ static inline bool valid(const cr_graph *g, cr_ref r) { return r != CR_NONE && r
 /* Sets the graph's first error and returns CR_NONE, so that builders can `return graph_fail(...)`. */
 cr_ref graph_fail(cr_graph *g, cr_status status, const char *fmt, ...) CR_PRINTF(3, 4);
 
-type_id graph_type(cr_graph *g, cr_dtype dtype, unsigned rank, const cr_dim *dim); /* 0 on failure */
+node_type graph_type(cr_graph *g, cr_dtype dtype, unsigned rank, const cr_dim *dim); /* 0 on failure */
 /* The node with these inputs and attributes, made if new. No rewrites, no checks: for builders only. */
-cr_ref graph_node(cr_graph *g, cr_op op, type_id type, uint32_t n_in, const cr_ref *in, uint32_t n_attr,
+cr_ref graph_node(cr_graph *g, cr_op op, node_type type, uint32_t n_in, const cr_ref *in, uint32_t n_attr,
                   const uint32_t *attr);
 
 /* Refs of the cone of roots (all that they depend on, themselves included) in ascending order, so inputs first. Not

@@ -139,7 +139,7 @@ static void add_cone(collector *c, unsigned n_roots, const cr_ref *roots, cr_ref
         c->failed = true;
         return;
     }
-    type_id last = 0;
+    node_type last = 0;
     for (size_t i = 0; i < n && !c->failed; i++) {
         cr_ref r = cone[i];
         if (r == except) continue;
