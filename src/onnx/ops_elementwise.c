@@ -20,13 +20,13 @@ static cr_ref log_of(cr_graph *g, cr_ref a) { return cr_map(g, CR_OP_LOG, a); }
 static cr_ref root(cr_graph *g, cr_ref a) { return cr_map(g, CR_OP_SQRT, a); }
 static cr_ref square_plus(cr_graph *g, cr_ref a, double v) { return onnx_add_number(g, cr_mul(g, a, a), v); }
 
-/* asinh x = sign x log(|x| + sqrt(x^2 + 1)): no cancellation. */
+/* log(x + sqrt(x^2 + 1)), odd: from |x|, so that nothing cancels. */
 static bool build_asinh(onnx_call *c)
 {
     cr_graph *g = c->g;
-    cr_ref x = onnx_real(c, 0), a = cr_map(g, CR_OP_ABS, x);
-    cr_ref y = log_of(g, cr_add(g, a, root(g, square_plus(g, x, 1))));
-    cr_ref below = cr_map2(g, CR_OP_LT, x, onnx_like(g, 0, x));
+    cr_ref x = onnx_real(c, 0), below = cr_map2(g, CR_OP_LT, x, onnx_like(g, 0, x));
+    cr_ref size = cr_select(g, below, cr_neg(g, x), x), r = root(g, square_plus(g, x, 1));
+    cr_ref y = log_of(g, cr_add(g, size, r));
     return onnx_out_like(c, cr_select(g, below, cr_neg(g, y), y));
 }
 
@@ -82,7 +82,7 @@ static bool build_is_inf(onnx_call *c)
 
 static bool build_leaky_relu(onnx_call *c)
 {
-    return onnx_out_like(c, cr_leaky_relu(c->g, onnx_real(c, 0), onnx_attr_float(c, "alpha", 0.01f)));
+    return onnx_out_like(c, cr_leaky_relu(c->g, onnx_real(c, 0), onnx_attr_float(c, "alpha", 0.01)));
 }
 
 static cr_ref select_above(cr_graph *g, cr_ref x, double limit, cr_ref above, cr_ref else_)
@@ -151,7 +151,7 @@ static cr_ref hard_sigmoid(cr_graph *g, cr_ref x, double a, double b)
 
 static bool build_hard_sigmoid(onnx_call *c)
 {
-    return onnx_out_like(c, hard_sigmoid(c->g, onnx_real(c, 0), onnx_attr_float(c, "alpha", 0.2f),
+    return onnx_out_like(c, hard_sigmoid(c->g, onnx_real(c, 0), onnx_attr_float(c, "alpha", 0.2),
                                          onnx_attr_float(c, "beta", 0.5)));
 }
 
@@ -234,11 +234,24 @@ static bool build_div(onnx_call *c)
     return onnx_out_like(c, onnx_is_float(c->in[0]->type) ? q : onnx_trunc(c->g, q));
 }
 
+/* a^b, with the derivatives that it has where a is 0: none by b (0^b stays 0), by a that of the first power, 0 for
+ * higher ones, infinite for lower ones. The rule of powers knows a^b log(a), which is 0 times infinity there. */
+static cr_ref power(cr_graph *g, cr_ref a, cr_ref b)
+{
+    cr_ref zero = onnx_like(g, 0, a), one = onnx_like(g, 1, a), at = cr_map2(g, CR_OP_EQ, a, zero);
+    cr_ref below = cr_select(g, cr_map2(g, CR_OP_LT, b, zero), onnx_like(g, INFINITY, a), root(g, cr_select(g, at, a, zero)));
+    cr_ref first = cr_select(g, cr_map2(g, CR_OP_EQ, b, zero), one, below);
+    first = cr_select(g, cr_map2(g, CR_OP_LT, one, b), zero, first);
+    first = cr_select(g, cr_map2(g, CR_OP_EQ, b, one), a, first);
+    return cr_select(g, at, first, cr_pow(g, cr_select(g, at, one, a), b));
+}
+
 static bool build_pow(onnx_call *c)
 {
     cr_ref a, b;
     if (!operands(c, &a, &b)) return false;
-    cr_ref p = cr_pow(c->g, a, b);
+    double number;
+    cr_ref p = is_const(c->g, b, &number) ? cr_pow(c->g, a, b) : power(c->g, a, b);
     return onnx_out_like(c, onnx_is_float(c->in[0]->type) ? p : onnx_trunc(c->g, p));
 }
 
