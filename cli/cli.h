@@ -18,7 +18,13 @@ enum { EXIT_DONE = 0, EXIT_FINDING = 1, EXIT_USAGE = 2, EXIT_INPUT = 3, EXIT_FAU
 
 /* ---- options ---------------------------------------------------------------------------------- */
 
-enum { CMD_DERIVE = 1, CMD_EVAL = 2, CMD_CHECK = 4, CMD_EXPLAIN = 8, CMD_ALL = 15 };
+enum {
+    CMD_DERIVE = 1, CMD_EVAL = 2, CMD_CHECK = 4, CMD_EXPLAIN = 8,
+    CMD_RUN = 16, CMD_GRAD = 32,
+    CMD_PROGRAM = 15, /* those of formulas */
+    CMD_MODEL = 48,   /* those of models */
+    CMD_ALL = 63
+};
 enum { MAX_TEXTS = 64 }; /* repeatable options: at most so many of each */
 
 typedef struct text_list {
@@ -38,6 +44,12 @@ typedef struct options {
     unsigned long points, threads, depth;
     uint64_t seed;
     const char *json, *precision;
+    const char *data, *label, *output, *head, *cotangent; /* of models */
+    cr_loss loss;
+    bool standardize, links, has_ignore;
+    double scale;
+    unsigned long batch;
+    int64_t ignore;
     char message[512]; /* of a usage error */
 } options;
 
@@ -54,9 +66,11 @@ const char *nearest(const char *typed, const char *const *list);
 /* One run of a command: the program read, and which of its statements are meant. */
 typedef struct session {
     const options *o;
-    cr_program *p;
+    cr_program *p; /* commands of formulas: NULL for those of models */
     size_t *statement;
     size_t n;
+    cr_model *m; /* commands of models, with their data */
+    cr_data *data;
     json_t *doc; /* NULL without --json */
 } session;
 
@@ -64,9 +78,16 @@ int cmd_derive(session *s);
 int cmd_eval(session *s);
 int cmd_check(session *s);
 int cmd_explain(session *s);
+int cmd_run(session *s);
+int cmd_grad(session *s);
 
 /* Opens the session: reads FILE, --let, -e, --set and --at, picks the statements. EXIT_DONE or the exit status. */
 int session_open(session *s, const options *o);
+/* The same for a command of models: reads FILE and --data. */
+int session_open_model(session *s, const options *o);
+/* The exit status for an error of the model or of data; reports it. */
+int session_model_fail(session *s);
+int session_data_fail(session *s, const cr_data *d);
 /* Writes the document, ends the session. `exit_status` is what the command returned; a failed write changes it. */
 int session_close(session *s, int exit_status);
 /* Reports the program's error (stderr, and in the document); the exit status for it. */

@@ -10,10 +10,12 @@ static const struct command {
 } commands[] = {{"derive", CMD_DERIVE, cmd_derive},
                 {"eval", CMD_EVAL, cmd_eval},
                 {"check", CMD_CHECK, cmd_check},
-                {"explain", CMD_EXPLAIN, cmd_explain}};
+                {"explain", CMD_EXPLAIN, cmd_explain},
+                {"run", CMD_RUN, cmd_run},
+                {"grad", CMD_GRAD, cmd_grad}};
 
 /* Names of the contract that later versions fill. */
-static const char *const planned[] = {"run", "grad", "diagnose", "repair", "train", NULL};
+static const char *const planned[] = {"diagnose", "repair", "train", NULL};
 
 /* A usage error: on standard error, and as a document where JSON was asked for. */
 static int misuse(const options *o, const char *json)
@@ -31,7 +33,7 @@ static int misuse(const options *o, const char *json)
 
 static int unknown_command(options *o, const char *typed, const char *json)
 {
-    const char *names[] = {"derive", "eval", "check", "explain", NULL};
+    const char *names[] = {"derive", "eval", "check", "explain", "run", "grad", NULL};
     const char *near = typed[0] == '-' ? NULL : nearest(typed, names);
     for (const char *const *p = planned; *p; p++) {
         if (strcmp(typed, *p)) continue;
@@ -66,7 +68,7 @@ static int run(const struct command *c, options *o, int argc, char **argv)
         return EXIT_DONE;
     }
     session s;
-    int status = session_open(&s, o);
+    int status = c->bit & CMD_MODEL ? session_open_model(&s, o) : session_open(&s, o);
     if (status == EXIT_DONE) status = c->run(&s);
     return session_close(&s, status);
 }

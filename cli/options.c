@@ -94,6 +94,32 @@ static bool precision(options *o, const char *s)
     return true;
 }
 
+static bool loss_word(options *o, const char *s)
+{
+    static const char *const name[] = {"auto", "ce", "mse", "bce", "l1", "none"};
+    for (int i = 0; i < 6; i++) {
+        if (strcmp(s, name[i])) continue;
+        o->loss = (cr_loss)i;
+        return true;
+    }
+    return usage(o, "--loss knows auto, ce, mse, bce, l1 and none, not '%s'", s);
+}
+
+static bool real(options *o, const char *name, const char *s, double *out)
+{
+    char *end;
+    *out = strtod(s, &end);
+    return (*s && !*end && *out - *out == 0) || usage(o, "%s takes a number, not '%s'", name, s);
+}
+
+static bool whole(options *o, const char *name, const char *s, int64_t *out)
+{
+    char *end;
+    errno = 0;
+    *out = strtoll(s, &end, 10);
+    return (*s && !*end && !errno) || usage(o, "%s takes a whole number, not '%s'", name, s);
+}
+
 /* ---- the table -------------------------------------------------------------------------------- */
 
 typedef enum option_id {
@@ -114,6 +140,17 @@ typedef enum option_id {
     O_PRECISION,
     O_DETERMINISTIC,
     O_PLAN,
+    O_DATA,
+    O_OUTPUT,
+    O_LOSS,
+    O_COTANGENT,
+    O_HEAD,
+    O_LABEL,
+    O_BATCH,
+    O_IGNORE,
+    O_STANDARDIZE,
+    O_SCALE,
+    O_LINKS,
     O_HELP,
     O_VERSION
 } option_id;
@@ -124,9 +161,9 @@ static const struct option_row {
     unsigned commands;
     const char *help;
 } rows[] = {
-    {O_EXPR, "-e", "EXPR", CMD_ALL, "the expression (with FILE: in the scope of its definitions)"},
-    {O_LET, "--let", "DECLS", CMD_ALL, "declarations, as after `let`: \"x : R^n, W : R^{m x n}\""},
-    {O_WRT, "--wrt", "VARS", CMD_ALL, "with respect to: \"x[j]\", \"W\", \"x, x\" for the second derivative"},
+    {O_EXPR, "-e", "EXPR", CMD_PROGRAM, "the expression (with FILE: in the scope of its definitions)"},
+    {O_LET, "--let", "DECLS", CMD_PROGRAM, "declarations, as after `let`: \"x : R^n, W : R^{m x n}\""},
+    {O_WRT, "--wrt", "VARS", CMD_PROGRAM, "with respect to: \"x[j]\", \"W\", \"x, x\" for the second derivative"},
     {O_FORMAT, "--format", "LIST", CMD_DERIVE | CMD_EXPLAIN,
      "text, unicode, latex, numpy, c (explain: one of the first three)"},
     {O_FORM, "--form", "FORM", CMD_DERIVE | CMD_CHECK,
@@ -135,15 +172,26 @@ static const struct option_row {
     {O_DEPTH, "--depth", "N", CMD_DERIVE | CMD_EVAL | CMD_CHECK,
      "give the symbolic depth of the recurrences the value N"},
     {O_AT, "--at", "VALUES", CMD_EVAL | CMD_CHECK, "\"x = [1,2]; k = 3\", or a file values.npz"},
-    {O_SET, "--set", "VALUES", CMD_ALL, "values of sizes and integers: \"N=50\""},
+    {O_SET, "--set", "VALUES", CMD_PROGRAM, "values of sizes and integers: \"N=50\""},
     {O_POINTS, "--points", "N", CMD_CHECK, "how many random points (default 5)"},
-    {O_SEED, "--seed", "N", CMD_ALL, "of the random numbers (default 0)"},
+    {O_SEED, "--seed", "N", CMD_ALL, "of the random numbers (default 0); grad: as --cotangent"},
     {O_JSON, "--json", "FILE|-", CMD_ALL, "results as JSON; with -, standard output is only JSON"},
     {O_QUIET, "--quiet", NULL, CMD_ALL, "bare results"},
     {O_THREADS, "--threads", "N", CMD_ALL, "at most N threads"},
     {O_PRECISION, "--precision", "f32|f64", CMD_ALL, "eval in this precision at the speed of the machine"},
     {O_DETERMINISTIC, "--deterministic", NULL, CMD_ALL, "the same bits for every number of threads"},
     {O_PLAN, "--plan", NULL, CMD_EVAL, "how it would be run, instead of the numbers; needs sizes only"},
+    {O_DATA, "--data", "FILE", CMD_MODEL, "inputs and labels: .npz, .npy, .csv, .idx, .safetensors, also .gz; or `random`"},
+    {O_OUTPUT, "-o", "FILE", CMD_MODEL, "where the results go: .npz or .safetensors"},
+    {O_LOSS, "--loss", "LOSS", CMD_GRAD, "auto, ce, mse, bce, l1 or none (the output itself); default auto"},
+    {O_COTANGENT, "--cotangent", "FILE", CMD_GRAD, "vector-Jacobian product of these, by names of outputs, no loss"},
+    {O_HEAD, "--output", "NAME", CMD_GRAD, "the output that the loss is taken from (default: the first)"},
+    {O_LABEL, "--label", "COLUMN", CMD_MODEL, "CSV: the column of labels: its name, its number from 1, or last"},
+    {O_BATCH, "--batch", "N", CMD_MODEL, "samples at a time (default: as the model has it, else all)"},
+    {O_IGNORE, "--ignore-index", "I", CMD_GRAD, "labels I do not count"},
+    {O_STANDARDIZE, "--standardize", NULL, CMD_MODEL, "every entry of a sample to mean 0, deviation 1 over the samples"},
+    {O_SCALE, "--scale", "S", CMD_MODEL, "inputs times S"},
+    {O_LINKS, "--allow-links", NULL, CMD_MODEL, "external data may be links that lead out of the model's folder"},
     {O_HELP, "--help", NULL, CMD_ALL, "this text"},
     {O_VERSION, "--version", NULL, CMD_ALL, "the version"},
 };
@@ -198,7 +246,40 @@ static bool take(options *o, const struct option_row *r, const char *v)
         if (!number(o, r->name, v, 1, 4096, &n)) return false;
         o->threads = (unsigned long)n;
         return true;
+    case O_DATA:
+        o->data = v;
+        return true;
+    case O_OUTPUT:
+        o->output = v;
+        return true;
+    case O_COTANGENT:
+        o->cotangent = v;
+        return true;
+    case O_HEAD:
+        o->head = v;
+        return true;
+    case O_LABEL:
+        o->label = v;
+        return true;
+    case O_LOSS:
+        return loss_word(o, v);
+    case O_STANDARDIZE:
+        return o->standardize = true;
+    case O_LINKS:
+        return o->links = true;
+    case O_SCALE:
+        return real(o, r->name, v, &o->scale);
+    case O_BATCH:
+        if (!number(o, r->name, v, 1, UINT32_MAX, &n)) return false;
+        o->batch = (unsigned long)n;
+        return true;
+    case O_IGNORE:
+        return o->has_ignore = whole(o, r->name, v, &o->ignore);
     case O_SEED:
+        if (o->command == CMD_GRAD && (*v < '0' || *v > '9')) {
+            o->cotangent = v;
+            return true;
+        }
         return o->has_seed = number(o, r->name, v, 0, UINT64_MAX, &o->seed);
     }
     return false;
@@ -238,6 +319,12 @@ static bool take_argument(options *o, int argc, char **argv, int *i)
 static bool consistent(options *o)
 {
     if ((o->file && !*o->file) || (o->json && !*o->json)) return usage(o, "the name of a file is empty");
+    if (o->command & CMD_MODEL) {
+        if (!o->file) return usage(o, "%s what? Give MODEL.onnx and --data FILE", o->name);
+        if (!o->data) return usage(o, "%s needs data: --data FILE, or --data random", o->name);
+        if (!o->output && !o->json) return usage(o, "%s needs a place for its results: -o FILE, or --json", o->name);
+        return true;
+    }
     if (!o->file && !o->expr) return usage(o, "%s what? Give FILE.cr, or -e EXPR with --let", o->name);
     if (o->expr && !o->wrt && o->command != CMD_EVAL)
         return usage(o, "%s -e needs --wrt: with respect to what?", o->name);
@@ -329,6 +416,8 @@ static const char general[] =
     "  chainrule eval   FILE.cr | -e EXPR --let DECLS --at VALUES   numbers\n"
     "  chainrule check  FILE.cr | -e EXPR --let DECLS --wrt VARS    derivatives against independent numbers\n"
     "  chainrule explain FILE.cr                                    why a deep gradient vanishes or explodes\n"
+    "  chainrule run    MODEL.onnx --data DATA -o out.npz           a model of ONNX forward\n"
+    "  chainrule grad   MODEL.onnx --data DATA -o grads.npz         gradients of a loss by parameters and inputs\n"
     "  chainrule COMMAND --help | --version\n"
     "\n"
     "FILE - is standard input. For example:\n"
@@ -359,6 +448,16 @@ void options_help(FILE *f, unsigned command)
             "explodes: the factor of each layer, its bound, the threshold of the weights, sizes by depth and by\n"
             "layer, what a skip connection changes, and architectures with short paths for every layer. Once for\n"
             "each network that the file derives through.\n",
+        [CMD_RUN] =
+            "chainrule run MODEL.onnx --data DATA -o out.npz\n\n"
+            "The outputs of a model of ONNX, by their names. DATA holds a tensor for each input by its name; the only\n"
+            "input may be called x. Where the first axis of all of them is as long, it counts samples.\n",
+        [CMD_GRAD] =
+            "chainrule grad MODEL.onnx --data DATA [--loss LOSS] -o grads.npz\n"
+            "chainrule grad MODEL.onnx --data DATA --cotangent FILE -o grads.npz\n\n"
+            "The gradient of the mean loss over the data, or the vector-Jacobian product of given cotangents, for every\n"
+            "parameter and input of floats, by the names of the file. Labels are `label` or `y` in DATA, targets\n"
+            "`target`, weights of classes `class_weight`.\n",
     };
     if (!command) {
         fputs(general, f);

@@ -13,6 +13,11 @@ static int report(session *s, int status, const char *message, unsigned line, un
     return status;
 }
 
+static int status_of(cr_status status)
+{
+    return status == CR_ENOMEM || status == CR_EINTERNAL ? EXIT_FAULT : EXIT_INPUT;
+}
+
 int fail_with(session *s, int exit_status, const char *fmt, ...)
 {
     char message[1024];
@@ -28,8 +33,7 @@ int session_fail(session *s)
     unsigned line, column;
     cr_status status = cr_program_status(s->p);
     cr_program_position(s->p, &line, &column);
-    return report(s, status == CR_ENOMEM || status == CR_EINTERNAL ? EXIT_FAULT : EXIT_INPUT, cr_program_message(s->p),
-                  line, column);
+    return report(s, status_of(status), cr_program_message(s->p), line, column);
 }
 
 static bool is_file(const char *text)
@@ -106,6 +110,32 @@ int session_open(session *s, const options *o)
     return pick(s, first);
 }
 
+/* ---- models ------------------------------------------------------------------------------------- */
+
+int session_model_fail(session *s)
+{
+    return report(s, status_of(cr_model_status(s->m)), cr_model_message(s->m), 0, 0);
+}
+
+int session_data_fail(session *s, const cr_data *d)
+{
+    return report(s, status_of(cr_data_status(d)), cr_data_message(d), 0, 0);
+}
+
+int session_open_model(session *s, const options *o)
+{
+    *s = (session){.o = o};
+    if (o->json && !(s->doc = json_document(o))) return fail_with(s, EXIT_FAULT, "out of memory");
+    s->m = cr_model_new();
+    s->data = cr_data_new();
+    if (!s->m || !s->data) return fail_with(s, EXIT_FAULT, "out of memory");
+    cr_model_options mo = {.allow_links = o->links};
+    cr_data_options d = {.label = o->label};
+    if (cr_model_read(s->m, o->file, &mo) != CR_OK) return session_model_fail(s);
+    if (o->data && cr_data_read(s->data, o->data, &d) != CR_OK) return session_data_fail(s, s->data);
+    return EXIT_DONE;
+}
+
 int session_close(session *s, int exit_status)
 {
     char message[512];
@@ -115,6 +145,8 @@ int session_close(session *s, int exit_status)
     }
     json_decref(s->doc);
     cr_program_free(s->p);
+    cr_model_free(s->m);
+    cr_data_free(s->data);
     free(s->statement);
     return exit_status;
 }

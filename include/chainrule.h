@@ -539,6 +539,8 @@ typedef struct cr_model_run_options {
     const char *output;          /* that the loss is taken from; NULL: the first of floats */
     bool ignores;                /* labels that are ignore_index do not count (ce) */
     int64_t ignore_index;
+    bool standardize;            /* every entry of a sample to mean 0 and deviation 1 over all samples (inputs of floats) */
+    double scale;                /* inputs of floats times this, after that; 0: 1 */
     void (*progress)(void *user, size_t done, size_t of); /* samples; NULL: nobody is told */
     void *user;
 } cr_model_run_options;

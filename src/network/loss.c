@@ -196,6 +196,7 @@ static bool cross_entropy(maker *m, cr_ref out)
         if (m->o->ignores) return fail(m, CR_EARG, "ignore_index is for labels that are classes, not probabilities");
         hit = l->label;
     } else {
+        l->classes = size(g, y, (unsigned)axis);
         cr_ref index = cr_add(g, cr_iota(g, classes), cr_const(g, -1));
         cr_ref same = cr_map2(g, CR_OP_EQ, along(g, index, y, axis), spread(g, l->label, y, axis));
         hit = cr_select(g, same, filled(g, 1, y), filled(g, 0, y));

@@ -18,6 +18,7 @@ typedef struct net_loss {
     cr_loss kind;       /* never CR_LOSS_AUTO */
     cr_ref y;           /* what it is taken from: logits where the network ends in a softmax or sigmoid */
     cr_ref sum, weight; /* scalars. weight does not depend on parameters */
+    int64_t classes;    /* labels are 0 .. classes - 1; 0: they are no classes */
     cr_ref label;       /* the leaf of labels or targets; CR_NONE: there is none */
     char said[240];     /* what was chosen, in a sentence */
 } net_loss;

@@ -419,33 +419,12 @@ static const cr_tensor *fed(const onnx_import_options *o, const char *name)
     return NULL;
 }
 
-static const Onnx__TypeProto__Tensor *tensor_type(const Onnx__ValueInfoProto *v)
-{
-    return v->type && v->type->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE ? v->type->tensor_type : NULL;
-}
-
-/* `N x 1 x 28 x 28`, as the model declares it */
-static void print_declared(strbuf *b, const Onnx__TensorShapeProto *s)
-{
-    for (size_t i = 0; i < s->n_dim; i++) {
-        const Onnx__TensorShapeProto__Dimension *d = s->dim[i];
-        sb_puts(b, i ? " x " : "");
-        if (d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE) {
-            sb_printf(b, "%" PRId64, d->dim_value);
-        } else {
-            sb_puts(b, d->dim_param && *d->dim_param ? d->dim_param : "?");
-        }
-    }
-    if (s->n_dim == 0) sb_puts(b, "a scalar");
-}
-
-static bool shapes_differ(onnx_importer *im, const char *name, const Onnx__TensorShapeProto *s, const cr_tensor *t,
-                          const char *why)
+static bool shapes_differ(onnx_importer *im, const Onnx__ValueInfoProto *input, const cr_tensor *t, const char *why)
 {
     strbuf b;
     sb_init(&b);
-    sb_printf(&b, "input `%s` is ", name);
-    print_declared(&b, s);
+    sb_printf(&b, "input `%s` is ", input->name);
+    onnx_print_shape(&b, input);
     sb_puts(&b, " in the model, and ");
     data_shape(&b, t->rank, t->dim);
     sb_printf(&b, " in the data%s", why);
@@ -458,34 +437,34 @@ static bool shapes_differ(onnx_importer *im, const char *name, const Onnx__Tenso
 typedef struct sized { const char *symbol, *input; int64_t size; } sized;
 typedef struct sizes { sized *of; size_t n, cap; } sizes;
 
-static bool size_symbol(onnx_importer *im, sizes *s, const char *input, const Onnx__TensorShapeProto *shape,
-                        const char *symbol, int64_t size, const cr_tensor *t)
+static bool size_symbol(onnx_importer *im, sizes *s, const Onnx__ValueInfoProto *input, const char *symbol,
+                        int64_t size, const cr_tensor *t)
 {
     for (size_t i = 0; i < s->n; i++) {
         if (strcmp(s->of[i].symbol, symbol) != 0) continue;
         if (s->of[i].size == size) return true;
         char why[200];
         snprintf(why, sizeof why, ", but `%.60s` is %" PRId64 " in input `%.60s`", symbol, s->of[i].size, s->of[i].input);
-        return shapes_differ(im, input, shape, t, why);
+        return shapes_differ(im, input, t, why);
     }
     if (!VEC_RESERVE(s->of, s->cap, s->n + 1)) return no_memory(im);
-    s->of[s->n++] = (sized){symbol, input, size};
+    s->of[s->n++] = (sized){symbol, input->name, size};
     return true;
 }
 
 /* The sizes of an input from its data; symbols get values. */
 static bool match(onnx_importer *im, sizes *s, const Onnx__ValueInfoProto *input, const cr_tensor *t)
 {
-    const Onnx__TypeProto__Tensor *type = tensor_type(input);
+    const Onnx__TypeProto__Tensor *type = onnx_tensor_type(input);
     if (!type || !type->shape) return true;
     const Onnx__TensorShapeProto *shape = type->shape;
-    if (shape->n_dim != t->rank) return shapes_differ(im, input->name, shape, t, "");
+    if (shape->n_dim != t->rank) return shapes_differ(im, input, t, "");
     for (unsigned i = 0; i < t->rank; i++) {
         const Onnx__TensorShapeProto__Dimension *d = shape->dim[i];
         if (d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE) {
-            if (d->dim_value != t->dim[i]) return shapes_differ(im, input->name, shape, t, "");
+            if (d->dim_value != t->dim[i]) return shapes_differ(im, input, t, "");
         } else if (d->dim_param && *d->dim_param &&
-                   !size_symbol(im, s, input->name, shape, d->dim_param, t->dim[i], t)) {
+                   !size_symbol(im, s, input, d->dim_param, t->dim[i], t)) {
             return false;
         }
     }
@@ -495,7 +474,7 @@ static bool match(onnx_importer *im, sizes *s, const Onnx__ValueInfoProto *input
 /* What an input that is not fed looks like: symbols have the sizes that they have in others, or 1. */
 static bool declared(onnx_importer *im, const sizes *s, const Onnx__ValueInfoProto *input, cr_tensor *t)
 {
-    const Onnx__TypeProto__Tensor *type = tensor_type(input);
+    const Onnx__TypeProto__Tensor *type = onnx_tensor_type(input);
     if (!type) return fail(im, CR_EUNSUPPORTED, "input `%s` is no tensor", input->name);
     *t = (cr_tensor){.name = input->name};
     if (!onnx_type_of(type->elem_type, &t->type)) {
@@ -535,7 +514,7 @@ static bool define_inputs(onnx_importer *im, const Onnx__GraphProto *graph, cons
             return false;
         }
         /* The type is the model's: data of another one are converted on their way in. */
-        const Onnx__TypeProto__Tensor *type = tensor_type(input);
+        const Onnx__TypeProto__Tensor *type = onnx_tensor_type(input);
         if (type && made.type != CR_TYPE_BOOL) {
             cr_type file;
             if (onnx_type_of(type->elem_type, &file) && !made.data) made.type = file;

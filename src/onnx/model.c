@@ -116,6 +116,28 @@ bool onnx_is_fed(const Onnx__GraphProto *g, const Onnx__ValueInfoProto *input)
     return input->name && !onnx_initializer(g, input->name);
 }
 
+/* ---- shapes ------------------------------------------------------------------------------------- */
+
+const Onnx__TypeProto__Tensor *onnx_tensor_type(const Onnx__ValueInfoProto *v)
+{
+    return v->type && v->type->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE ? v->type->tensor_type : NULL;
+}
+
+void onnx_print_shape(strbuf *b, const Onnx__ValueInfoProto *v)
+{
+    const Onnx__TensorShapeProto *s = onnx_tensor_type(v) ? onnx_tensor_type(v)->shape : NULL;
+    for (size_t i = 0; s && i < s->n_dim; i++) {
+        const Onnx__TensorShapeProto__Dimension *d = s->dim[i];
+        sb_puts(b, i ? " x " : "");
+        if (d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE) {
+            sb_printf(b, "%" PRId64, d->dim_value);
+        } else {
+            sb_puts(b, d->dim_param && *d->dim_param ? d->dim_param : "?");
+        }
+    }
+    if (!s || s->n_dim == 0) sb_puts(b, s ? "a scalar" : "of no declared shape");
+}
+
 /* ---- order -------------------------------------------------------------------------------------- */
 
 /* Which node makes a value: an open addressing table by name. */

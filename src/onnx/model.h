@@ -28,10 +28,12 @@ const Onnx__TensorProto *onnx_initializer(const Onnx__GraphProto *g, const char 
 /* Inputs that are fed: those that no initializer has a value for (before IR 4 both lists have it). */
 bool onnx_is_fed(const Onnx__GraphProto *g, const Onnx__ValueInfoProto *input);
 
+const Onnx__TypeProto__Tensor *onnx_tensor_type(const Onnx__ValueInfoProto *v); /* NULL: it is no tensor */
+/* `N x 1 x 28 x 28`, as the model declares it; ? for a size without a name */
+void onnx_print_shape(strbuf *b, const Onnx__ValueInfoProto *v);
+
 /* The nodes that are needed for the values `wanted`, in an order in which they can be computed: as in the file where
- * that is one. Errors: two nodes that make one value, a circle, with names. *order is the caller's (mem_free). outer: is
- * a name defined around the graph? */
-typedef bool onnx_defined(void *user, const char *name);
+ * that is one. Errors: two nodes that make one value, a circle, with names. *order is the caller's (mem_free). */
 cr_status onnx_order(size_t n_nodes, Onnx__NodeProto *const *node, size_t n_wanted, const char *const *wanted,
                      size_t **order, size_t *n_order, error *e);
 

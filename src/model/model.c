@@ -1,0 +1,123 @@
+#include "model/model.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+cr_model *cr_model_new(void) { return mem_zalloc(1, sizeof(cr_model)); }
+
+void cr_model_free(cr_model *m)
+{
+    if (!m) return;
+    onnx_model_free(m->onnx);
+    err_clear(&m->err);
+    arena_free(&m->names);
+    mem_free(m);
+}
+
+cr_status cr_model_status(const cr_model *m) { return m->err.status; }
+const char *cr_model_message(const cr_model *m) { return err_message(&m->err); }
+void cr_model_clear_error(cr_model *m) { err_clear(&m->err); }
+
+cr_status model_fail(cr_model *m, cr_status status, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    err_vset(&m->err, status, fmt, ap);
+    va_end(ap);
+    return m->err.status;
+}
+
+cr_status model_keep(cr_model *m, error *e)
+{
+    if (e->status != CR_OK) err_set(&m->err, e->status, "%s", err_message(e));
+    err_clear(e);
+    return m->err.status;
+}
+
+cr_status cr_model_read(cr_model *m, const char *path, const cr_model_options *options)
+{
+    error e = {CR_OK, NULL};
+    onnx_file_options o = {.allow_links = options && options->allow_links};
+    if (m->onnx) return model_fail(m, CR_EARG, "a model is read once");
+    onnx_model_open(path, &o, &m->onnx, &e);
+    return model_keep(m, &e);
+}
+
+/* ---- what it consists of ------------------------------------------------------------------------ */
+
+static const Onnx__ValueInfoProto *fed(const cr_model *m, size_t i)
+{
+    const Onnx__GraphProto *g = m->onnx->proto->graph;
+    for (size_t k = 0; k < g->n_input; k++) {
+        if (onnx_is_fed(g, g->input[k]) && i-- == 0) return g->input[k];
+    }
+    return NULL;
+}
+
+static const Onnx__TensorProto *parameter(const cr_model *m, size_t i)
+{
+    const Onnx__GraphProto *g = m->onnx->proto->graph;
+    cr_type t;
+    for (size_t k = 0; k < g->n_initializer; k++) {
+        if (onnx_type_of(g->initializer[k]->data_type, &t) && onnx_is_float(t) && i-- == 0) return g->initializer[k];
+    }
+    return NULL;
+}
+
+static const Onnx__ValueInfoProto *value(const cr_model *m, cr_model_part part, size_t i)
+{
+    const Onnx__GraphProto *g = m->onnx->proto->graph;
+    if (part == CR_MODEL_INPUTS) return fed(m, i);
+    return part == CR_MODEL_OUTPUTS && i < g->n_output ? g->output[i] : NULL;
+}
+
+size_t cr_model_count(const cr_model *m, cr_model_part part)
+{
+    size_t n = 0;
+    if (!m->onnx) return 0;
+    while (part == CR_MODEL_PARAMETERS ? parameter(m, n) != NULL : value(m, part, n) != NULL) n++;
+    return n;
+}
+
+const char *cr_model_name(const cr_model *m, cr_model_part part, size_t i)
+{
+    const char *name = NULL;
+    if (part == CR_MODEL_PARAMETERS) {
+        const Onnx__TensorProto *t = parameter(m, i);
+        name = t ? t->name : NULL;
+    } else {
+        const Onnx__ValueInfoProto *v = value(m, part, i);
+        name = v ? v->name : NULL;
+    }
+    return name ? name : "";
+}
+
+cr_type cr_model_type(const cr_model *m, cr_model_part part, size_t i)
+{
+    cr_type t = CR_TYPE_F32;
+    if (part == CR_MODEL_PARAMETERS) {
+        const Onnx__TensorProto *p = parameter(m, i);
+        if (p) onnx_type_of(p->data_type, &t);
+    } else {
+        const Onnx__ValueInfoProto *v = value(m, part, i);
+        if (v && onnx_tensor_type(v)) onnx_type_of(onnx_tensor_type(v)->elem_type, &t);
+    }
+    return t;
+}
+
+const char *cr_model_shape(const cr_model *m, cr_model_part part, size_t i)
+{
+    strbuf b;
+    sb_init(&b);
+    if (part == CR_MODEL_PARAMETERS) {
+        const Onnx__TensorProto *t = parameter(m, i);
+        if (t && t->n_dims <= CR_MAX_RANK) data_shape(&b, (unsigned)t->n_dims, t->dims);
+    } else {
+        const Onnx__ValueInfoProto *v = value(m, part, i);
+        if (v) onnx_print_shape(&b, v);
+    }
+    char *text = arena_alloc((arena *)(uintptr_t)&m->names, b.n + 1);
+    if (text) memcpy(text, sb_str(&b), b.n + 1);
+    sb_free(&b);
+    return text ? text : "";
+}

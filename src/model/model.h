@@ -1,0 +1,39 @@
+/* Room model: what the public cr_model_* do: a file, data, batches; results by the names of the file. */
+#ifndef CR_MODEL_H
+#define CR_MODEL_H
+
+#include "network/loss.h"
+#include "network/run.h"
+#include "onnx/import.h"
+
+struct cr_model {
+    onnx_model *onnx; /* NULL: nothing was read yet */
+    error err;
+    arena names;      /* shapes as text */
+    char said[256];   /* of the last report */
+};
+
+cr_status model_fail(cr_model *m, cr_status status, const char *fmt, ...) CR_PRINTF(3, 4);
+cr_status model_keep(cr_model *m, error *e); /* takes over an error, and clears it */
+
+/* ---- data -------------------------------------------------------------------------------------- */
+
+/* Data by what they are for. Tensors whose memory is not the data's own are `owned`. */
+typedef struct model_feed {
+    cr_tensor *input; /* by the names of the model */
+    size_t n_inputs;
+    cr_tensor label, weight; /* data NULL: there are none */
+    bool samples_first;      /* the first axis of every input and of the label counts samples */
+    size_t samples;          /* 1 if not */
+    size_t batch;            /* that the file fixes; 0: any */
+    void **owned;
+    size_t n_owned, owned_cap;
+} model_feed;
+
+/* CR_EVALUE names an input that has no data, CR_ESHAPE shows both shapes. Free it in any case. */
+cr_status model_feed_init(cr_model *m, const cr_data *data, const cr_model_run_options *o, model_feed *f);
+void model_feed_free(model_feed *f);
+/* Samples first .. first + n - 1 of a tensor, which stays the owner. */
+cr_tensor model_rows(const cr_tensor *t, size_t first, size_t n);
+
+#endif
