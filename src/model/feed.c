@@ -101,11 +101,12 @@ static cr_status find_inputs(cr_model *m, const cr_data *data, const cr_model_ru
         if (!find(data, names, t)) {
             strbuf b;
             sb_init(&b);
-            for (size_t k = 0; k < cr_data_count(data); k++) {
-                cr_tensor have;
-                cr_data_at(data, k, &have);
-                sb_printf(&b, "%s`%s`", k ? ", " : "", have.name);
+            size_t have = cr_data_count(data), shown = have > 9 ? 8 : have;
+            for (size_t k = 0; k < shown; k++) {
+                cr_data_at(data, k, t);
+                sb_printf(&b, "%s`%s`", k ? ", " : "", t->name);
             }
+            if (have > shown) sb_printf(&b, " and %zu more", have - shown);
             model_fail(m, CR_EVALUE, "no data for input `%s` (%s); the data have %s", input->name,
                        cr_model_shape(m, CR_MODEL_INPUTS, f->n_inputs), b.n ? sb_str(&b) : "nothing");
             sb_free(&b);

@@ -5,17 +5,32 @@
 #include <math.h>
 #include <string.h>
 
-bool onnx_fail(onnx_call *c, const char *fmt, ...)
+static bool say(onnx_call *c, cr_status status, const char *fmt, va_list ap)
 {
     strbuf b;
-    va_list ap;
     sb_init(&b);
     sb_printf(&b, "%s \"%s\": ", c->node->op_type, onnx_node_name(c->node));
-    va_start(ap, fmt);
     sb_vprintf(&b, fmt, ap);
-    va_end(ap);
-    graph_fail(c->g, CR_EVALUE, "%s", sb_str(&b));
+    graph_fail(c->g, status, "%s", sb_str(&b));
     sb_free(&b);
+    return false;
+}
+
+bool onnx_fail(onnx_call *c, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    say(c, CR_EVALUE, fmt, ap);
+    va_end(ap);
+    return false;
+}
+
+bool onnx_unsupported(onnx_call *c, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    say(c, CR_EUNSUPPORTED, fmt, ap);
+    va_end(ap);
     return false;
 }
 

@@ -10,14 +10,13 @@ enum {
     DEPTH_MAX = 100     /* graphs in graphs, functions in functions */
 };
 
-static bool no_memory(onnx_importer *im)
+bool onnx_no_memory(onnx_importer *im)
 {
     graph_fail(im->g, CR_ENOMEM, "out of memory");
     return false;
 }
 
-static bool fail(onnx_importer *im, cr_status status, const char *fmt, ...) CR_PRINTF(3, 4);
-static bool fail(onnx_importer *im, cr_status status, const char *fmt, ...)
+bool onnx_import_fail(onnx_importer *im, cr_status status, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -33,18 +32,18 @@ static dim_sym symbol(onnx_importer *im, const char *name)
     dim_sym s = name_intern(im->g->dims, name, strlen(name));
     size_t old = im->by_name_cap;
     if (!s || !VEC_RESERVE(im->by_name, im->by_name_cap, (size_t)s + 1)) {
-        no_memory(im);
+        onnx_no_memory(im);
         return 0;
     }
     if (im->by_name_cap > old) memset(im->by_name + old, 0, (im->by_name_cap - old) * sizeof *im->by_name);
     return s;
 }
 
-static bool define(onnx_importer *im, const char *name, onnx_value *v)
+bool onnx_define(onnx_importer *im, const char *name, onnx_value *v)
 {
     dim_sym s = symbol(im, name);
     if (!s) return false;
-    if (!VEC_RESERVE(im->hidden, im->hidden_cap, im->n_hidden + 1)) return no_memory(im);
+    if (!VEC_RESERVE(im->hidden, im->hidden_cap, im->n_hidden + 1)) return onnx_no_memory(im);
     im->hidden[im->n_hidden++] = (struct onnx_hidden){s, im->by_name[s]};
     im->by_name[s] = v;
     return true;
@@ -65,11 +64,11 @@ static onnx_value *look(onnx_importer *im, const char *name)
     return s ? im->by_name[s] : NULL;
 }
 
-static onnx_value *new_value(onnx_importer *im, const char *name)
+onnx_value *onnx_new_value(onnx_importer *im, const char *name)
 {
     onnx_value *v = arena_alloc(&im->mem, sizeof *v);
     if (!v) {
-        no_memory(im);
+        onnx_no_memory(im);
         return NULL;
     }
     *v = (onnx_value){.name = name};
@@ -78,7 +77,7 @@ static onnx_value *new_value(onnx_importer *im, const char *name)
 
 /* ---- values with numbers ------------------------------------------------------------------------ */
 
-static void take_shape(onnx_value *v, const cr_tensor *t)
+void onnx_take_shape(onnx_value *v, const cr_tensor *t)
 {
     v->type = t->type;
     v->rank = t->rank;
@@ -174,7 +173,7 @@ bool onnx_value_evaluate(onnx_importer *im, onnx_value *v, bool parameters)
         v->type = type;
     }
     exec_array_free(&a);
-    return data || no_memory(im);
+    return data || onnx_no_memory(im);
 }
 
 /* ---- nodes -------------------------------------------------------------------------------------- */
@@ -214,7 +213,7 @@ static bool name_node(onnx_importer *im, const Onnx__NodeProto *node)
     error *e = &im->g->err;
     size_t n = strlen(node->op_type);
     if (e->status == CR_OK) {
-        return fail(im, CR_EINTERNAL, "%s \"%s\": failed without a reason", node->op_type, onnx_node_name(node));
+        return onnx_import_fail(im, CR_EINTERNAL, "%s \"%s\": failed without a reason", node->op_type, onnx_node_name(node));
     }
     if (e->message && (strncmp(e->message, node->op_type, n) != 0 || strncmp(e->message + n, " \"", 2) != 0)) {
         error named = {CR_OK, NULL};
@@ -239,7 +238,7 @@ static bool collect(onnx_call *c)
         if (*node->input[i] && !c->in[i]) return onnx_fail(c, "nothing makes its input `%s`", node->input[i]);
     }
     for (unsigned i = 0; i < c->n_out; i++) {
-        c->out[i] = *node->output[i] ? new_value(im, node->output[i]) : NULL;
+        c->out[i] = *node->output[i] ? onnx_new_value(im, node->output[i]) : NULL;
         if (*node->output[i] && !c->out[i]) return false;
     }
     return true;
@@ -269,7 +268,7 @@ static bool record(onnx_call *c)
     network *n = c->im->net;
     if (!VEC_RESERVE(n->node, n->node_cap, n->n_nodes + 1) ||
         !VEC_RESERVE(n->value, n->value_cap, n->n_values + c->n_out)) {
-        return no_memory(c->im);
+        return onnx_no_memory(c->im);
     }
     net_node *node = &n->node[n->n_nodes];
     *node = (net_node){.name = onnx_node_name(c->node), .op = c->node->op_type, .first_value = n->n_values};
@@ -304,7 +303,7 @@ static bool import_node(onnx_importer *im, const Onnx__NodeProto *node)
     if (!fold(&c)) return name_node(im, node);
     if (!f && !record(&c)) return false;
     for (unsigned i = 0; i < c.n_out; i++) {
-        if (c.out[i] && !define(im, c.out[i]->name, c.out[i])) return false;
+        if (c.out[i] && !onnx_define(im, c.out[i]->name, c.out[i])) return false;
     }
     return true;
 }
@@ -315,7 +314,7 @@ static bool import_nodes(onnx_importer *im, size_t n_nodes, Onnx__NodeProto *con
                          const char *const *wanted)
 {
     size_t *order, n;
-    if (im->depth >= DEPTH_MAX) return fail(im, CR_ELIMIT, "graphs and functions nested more than %d deep", DEPTH_MAX);
+    if (im->depth >= DEPTH_MAX) return onnx_import_fail(im, CR_ELIMIT, "graphs and functions nested more than %d deep", DEPTH_MAX);
     if (onnx_order(n_nodes, node, n_wanted, wanted, &order, &n, &im->g->err) != CR_OK) return false;
     bool ok = true;
     im->depth++;
@@ -330,7 +329,7 @@ static bool results(onnx_importer *im, size_t n, const char *const *name, onnx_v
 {
     for (size_t i = 0; i < n; i++) {
         out[i] = look(im, name[i]);
-        if (!out[i]) return fail(im, CR_EVALUE, "nothing makes the output `%s`", name[i]);
+        if (!out[i]) return onnx_import_fail(im, CR_EVALUE, "nothing makes the output `%s`", name[i]);
     }
     return true;
 }
@@ -341,15 +340,15 @@ static bool define_initializers(onnx_importer *im, const Onnx__GraphProto *graph
     for (size_t i = 0; i < graph->n_initializer; i++) {
         cr_tensor t;
         if (onnx_model_tensor(im->m, graph->initializer[i], &t, &im->g->err) != CR_OK) return false;
-        onnx_value *v = new_value(im, t.name);
+        onnx_value *v = onnx_new_value(im, t.name);
         if (!v) return false;
-        take_shape(v, &t);
+        onnx_take_shape(v, &t);
         if (onnx_is_float(t.type)) {
             v->ref = net_add_leaf(im->net, NET_PARAMETER, &t);
         } else {
             v->known = true;
         }
-        if ((!v->known && v->ref == CR_NONE) || !define(im, t.name, v)) return false;
+        if ((!v->known && v->ref == CR_NONE) || !onnx_define(im, t.name, v)) return false;
     }
     return true;
 }
@@ -366,7 +365,7 @@ bool onnx_inline_graph(onnx_call *c, const Onnx__GraphProto *body, size_t n_in, 
     const char **wanted = onnx_alloc(c, (n_out + 1) * sizeof *wanted);
     bool ok = wanted != NULL;
     for (size_t i = 0; i < n_out && ok; i++) wanted[i] = body->output[i]->name ? body->output[i]->name : "";
-    for (size_t i = 0; i < n_in && ok; i++) ok = define(im, body->input[i]->name ? body->input[i]->name : "", in[i]);
+    for (size_t i = 0; i < n_in && ok; i++) ok = onnx_define(im, body->input[i]->name ? body->input[i]->name : "", in[i]);
     ok = ok && define_initializers(im, body) && import_nodes(im, body->n_node, body->node, n_out, wanted) &&
          results(im, n_out, wanted, out);
     leave(im, since);
@@ -391,7 +390,7 @@ static bool call_function(onnx_call *c, const Onnx__FunctionProto *f)
     im->function = &frame;
     bool ok = true;
     for (size_t i = 0; i < f->n_input && ok; i++) {
-        if (onnx_has(c, (unsigned)i)) ok = define(im, f->input[i], c->in[i]);
+        if (onnx_has(c, (unsigned)i)) ok = onnx_define(im, f->input[i], c->in[i]);
     }
     ok = ok && import_nodes(im, f->n_node, f->node, c->n_out, (const char *const *)f->output) &&
          results(im, c->n_out, (const char *const *)f->output, out);
@@ -409,136 +408,16 @@ static bool call_function(onnx_call *c, const Onnx__FunctionProto *f)
     return ok;
 }
 
-/* ---- inputs ------------------------------------------------------------------------------------- */
-
-static const cr_tensor *fed(const onnx_import_options *o, const char *name)
-{
-    for (size_t i = 0; i < o->n_inputs; i++) {
-        if (strcmp(o->input[i].name, name) == 0) return &o->input[i];
-    }
-    return NULL;
-}
-
-static bool shapes_differ(onnx_importer *im, const Onnx__ValueInfoProto *input, const cr_tensor *t, const char *why)
-{
-    strbuf b;
-    sb_init(&b);
-    sb_printf(&b, "input `%s` is ", input->name);
-    onnx_print_shape(&b, input);
-    sb_puts(&b, " in the model, and ");
-    data_shape(&b, t->rank, t->dim);
-    sb_printf(&b, " in the data%s", why);
-    fail(im, CR_ESHAPE, "%s", sb_str(&b));
-    sb_free(&b);
-    return false;
-}
-
-/* Sizes of symbols, as the inputs so far have them. */
-typedef struct sized { const char *symbol, *input; int64_t size; } sized;
-typedef struct sizes { sized *of; size_t n, cap; } sizes;
-
-static bool size_symbol(onnx_importer *im, sizes *s, const Onnx__ValueInfoProto *input, const char *symbol,
-                        int64_t size, const cr_tensor *t)
-{
-    for (size_t i = 0; i < s->n; i++) {
-        if (strcmp(s->of[i].symbol, symbol) != 0) continue;
-        if (s->of[i].size == size) return true;
-        char why[200];
-        snprintf(why, sizeof why, ", but `%.60s` is %" PRId64 " in input `%.60s`", symbol, s->of[i].size, s->of[i].input);
-        return shapes_differ(im, input, t, why);
-    }
-    if (!VEC_RESERVE(s->of, s->cap, s->n + 1)) return no_memory(im);
-    s->of[s->n++] = (sized){symbol, input->name, size};
-    return true;
-}
-
-/* The sizes of an input from its data; symbols get values. */
-static bool match(onnx_importer *im, sizes *s, const Onnx__ValueInfoProto *input, const cr_tensor *t)
-{
-    const Onnx__TypeProto__Tensor *type = onnx_tensor_type(input);
-    if (!type || !type->shape) return true;
-    const Onnx__TensorShapeProto *shape = type->shape;
-    if (shape->n_dim != t->rank) return shapes_differ(im, input, t, "");
-    for (unsigned i = 0; i < t->rank; i++) {
-        const Onnx__TensorShapeProto__Dimension *d = shape->dim[i];
-        if (d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE) {
-            if (d->dim_value != t->dim[i]) return shapes_differ(im, input, t, "");
-        } else if (d->dim_param && *d->dim_param &&
-                   !size_symbol(im, s, input, d->dim_param, t->dim[i], t)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* What an input that is not fed looks like: symbols have the sizes that they have in others, or 1. */
-static bool declared(onnx_importer *im, const sizes *s, const Onnx__ValueInfoProto *input, cr_tensor *t)
-{
-    const Onnx__TypeProto__Tensor *type = onnx_tensor_type(input);
-    if (!type) return fail(im, CR_EUNSUPPORTED, "input `%s` is no tensor", input->name);
-    *t = (cr_tensor){.name = input->name};
-    if (!onnx_type_of(type->elem_type, &t->type)) {
-        return fail(im, CR_EUNSUPPORTED, "input `%s` is of a type without numbers", input->name);
-    }
-    if (!type->shape) return fail(im, CR_EVALUE, "the model says no shape for its input `%s`: data are needed", input->name);
-    if (type->shape->n_dim > CR_MAX_RANK) {
-        return fail(im, CR_ELIMIT, "input `%s` has more than %d axes", input->name, CR_MAX_RANK);
-    }
-    t->rank = (unsigned)type->shape->n_dim;
-    for (unsigned i = 0; i < t->rank; i++) {
-        const Onnx__TensorShapeProto__Dimension *d = type->shape->dim[i];
-        t->dim[i] = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE ? d->dim_value : 1;
-        for (size_t k = 0; k < s->n; k++) {
-            if (d->dim_param && strcmp(d->dim_param, s->of[k].symbol) == 0) t->dim[i] = s->of[k].size;
-        }
-    }
-    if (!data_product(t->rank, t->dim, 8, &t->count)) return fail(im, CR_ELIMIT, "input `%s` is too large", input->name);
-    return true;
-}
-
-static bool define_inputs(onnx_importer *im, const Onnx__GraphProto *graph, const onnx_import_options *o, sizes *s)
-{
-    for (size_t i = 0; i < graph->n_input; i++) {
-        const Onnx__ValueInfoProto *input = graph->input[i];
-        const cr_tensor *t = onnx_is_fed(graph, input) ? fed(o, input->name) : NULL;
-        if (t && !match(im, s, input, t)) return false;
-    }
-    for (size_t i = 0; i < graph->n_input; i++) {
-        const Onnx__ValueInfoProto *input = graph->input[i];
-        if (!onnx_is_fed(graph, input)) continue;
-        const cr_tensor *t = fed(o, input->name);
-        cr_tensor made;
-        if (t) {
-            made = *t;
-        } else if (!declared(im, s, input, &made)) {
-            return false;
-        }
-        /* The type is the model's: data of another one are converted on their way in. */
-        const Onnx__TypeProto__Tensor *type = onnx_tensor_type(input);
-        if (type && made.type != CR_TYPE_BOOL) {
-            cr_type file;
-            if (onnx_type_of(type->elem_type, &file) && !made.data) made.type = file;
-        }
-        made.name = input->name;
-        onnx_value *v = new_value(im, input->name);
-        if (!v) return false;
-        take_shape(v, &made);
-        v->ref = net_add_leaf(im->net, NET_INPUT, &made);
-        if (v->ref == CR_NONE) return false;
-        if (v->type == CR_TYPE_BOOL) v->ref = cr_map2(im->g, CR_OP_NE, v->ref, onnx_like(im->g, 0, v->ref));
-        if (v->ref == CR_NONE || !define(im, input->name, v)) return false;
-    }
-    return true;
-}
+/* ---- the model ----------------------------------------------------------------------------------- */
 
 static bool define_outputs(onnx_importer *im, const Onnx__GraphProto *graph)
 {
     network *n = im->net;
-    if (!VEC_RESERVE(n->output, n->output_cap, graph->n_output)) return no_memory(im);
+    if (!VEC_RESERVE(n->output, n->output_cap, graph->n_output)) return onnx_no_memory(im);
     for (size_t i = 0; i < graph->n_output; i++) {
         const char *name = graph->output[i]->name;
         onnx_value *v = look(im, name);
-        if (!v) return fail(im, CR_EVALUE, "nothing makes the output `%s` of the model", name);
+        if (!v) return onnx_import_fail(im, CR_EVALUE, "nothing makes the output `%s` of the model", name);
         cr_ref ref = onnx_value_ref(im, v);
         if (ref == CR_NONE) return false;
         n->output[n->n_outputs++] = (net_output){name, ref, v->type};
@@ -549,13 +428,11 @@ static bool define_outputs(onnx_importer *im, const Onnx__GraphProto *graph)
 static bool import_model(onnx_importer *im, const onnx_import_options *o)
 {
     const Onnx__GraphProto *graph = im->m->proto->graph;
-    sizes s = {0};
     const char **wanted = arena_alloc(&im->mem, (graph->n_output + 1) * sizeof *wanted);
-    bool ok = wanted || no_memory(im);
+    bool ok = wanted || onnx_no_memory(im);
     for (size_t i = 0; i < graph->n_output && ok; i++) wanted[i] = graph->output[i]->name;
-    ok = ok && define_inputs(im, graph, o, &s) && define_initializers(im, graph) &&
+    ok = ok && onnx_check_operators(im, graph->n_output, wanted) && onnx_define_inputs(im, graph, o) && define_initializers(im, graph) &&
          import_nodes(im, graph->n_node, graph->node, graph->n_output, wanted) && define_outputs(im, graph);
-    mem_free(s.of);
     return ok;
 }
 

@@ -50,6 +50,8 @@ const onnx_op *onnx_find_op(const char *domain, const char *name); /* NULL: unkn
 
 /* The message begins with the node: `Conv "layer1.0": ...`. Returns false. */
 bool onnx_fail(onnx_call *c, const char *fmt, ...) CR_PRINTF(2, 3);
+/* The same, for what is right and cannot be done here. */
+bool onnx_unsupported(onnx_call *c, const char *fmt, ...) CR_PRINTF(2, 3);
 
 bool onnx_has(const onnx_call *c, unsigned i);
 /* Input i as an expression; one that is left out is an error (CR_NONE, and builders pass it on). */

@@ -27,6 +27,17 @@ typedef struct onnx_frame {
     const Onnx__FunctionProto *function;
 } onnx_frame;
 
+/* Both set the graph's error and return false. */
+bool onnx_no_memory(onnx_importer *im);
+bool onnx_import_fail(onnx_importer *im, cr_status status, const char *fmt, ...) CR_PRINTF(3, 4);
+onnx_value *onnx_new_value(onnx_importer *im, const char *name); /* NULL: out of memory */
+void onnx_take_shape(onnx_value *v, const cr_tensor *t);         /* and type, and numbers */
+bool onnx_define(onnx_importer *im, const char *name, onnx_value *v); /* puts it in sight */
+/* The inputs that are fed; CR_ESHAPE shows both shapes. */
+bool onnx_define_inputs(onnx_importer *im, const Onnx__GraphProto *graph, const onnx_import_options *o);
+/* Are all operators known that the values `wanted` need? If not, the error lists them with their nodes. */
+bool onnx_check_operators(onnx_importer *im, size_t n_wanted, const char *const *wanted);
+
 const char *onnx_node_name(const Onnx__NodeProto *n); /* its name, or what it makes */
 /* The value as an expression: made on first asking if it is known. */
 cr_ref onnx_value_ref(onnx_importer *im, onnx_value *v);

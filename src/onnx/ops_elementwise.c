@@ -364,7 +364,7 @@ static bool build_cast_to(onnx_call *c, cr_type type)
 static bool build_cast(onnx_call *c)
 {
     cr_type type;
-    if (!onnx_type_of((int)onnx_attr_int(c, "to", 0), &type)) return onnx_fail(c, "a cast to a type without numbers");
+    if (!onnx_type_of((int)onnx_attr_int(c, "to", 0), &type)) return onnx_unsupported(c, "a cast to a type without numbers");
     return build_cast_to(c, type);
 }
 
