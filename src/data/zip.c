@@ -138,6 +138,7 @@ static bool read_record(byte_reader *r, member *m)
 static bool check_local(source *s, const member *m, uint64_t *at)
 {
     unsigned char bytes[LOCAL];
+    if (m->at > s->size || s->size - m->at < LOCAL) return damaged(s, "no member where its directory says");
     if (!source_read(s, m->at, LOCAL, bytes)) return false;
     byte_reader r = reader_of(bytes, LOCAL);
     if (memcmp(reader_take(&r, 4).p, "PK\3\4", 4) != 0) return damaged(s, "no member where its directory says");
