@@ -230,7 +230,8 @@ class Numpy(Data):
         for at, v in [(24, 9000), (20, 10), (20, 10 ** 8), (16, 1), (42, 5), (42, 10 ** 8), (10, 0), (28, 3)]:
             with self.subTest(at=at, v=v):
                 self.fails("a.npz", bent(central + at, "<H" if at in (10, 28) else "<I", v), "damaged archive")
-        self.fails("a.npz", bent(central + 10, "<H", 12), "packed by method 12")
+        packed = bent(central + 10, "<H", 12)
+        self.fails("a.npz", packed[:8] + struct.pack("<H", 12) + packed[10:], "packed by method 12")
         self.fails("a.npz", bent(central + 8, "<H", 1), "encrypted")
         for at, fmt, v in [(10, "<H", 2), (12, "<I", 10 ** 6), (16, "<I", 10 ** 6), (4, "<H", 1), (20, "<H", 5)]:
             self.fails("a.npz", bent(end + at, fmt, v), "damaged archive")
