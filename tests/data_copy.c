@@ -1,4 +1,4 @@
-/* For test_data.py: reads files and writes what they hold to the last one.
+/* For test_data_files.py: reads files and writes what they hold to the last one.
  *
  *     data_copy [--label COLUMN] [--limit BYTES] IN... OUT
  *

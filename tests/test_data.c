@@ -1,5 +1,5 @@
 /* The set of tensors, conversion of types, and what needs the library from inside: 64-bit archives that are small, and
- * every allocation failing in turn. Formats are compared with NumPy in test_data.py. */
+ * every allocation failing in turn. Formats are compared with NumPy in test_data_files.py. */
 #include "unit.h"
 
 #include "data/stream.h"
@@ -184,7 +184,7 @@ static void is_sample(cr_data *d)
 }
 
 /* Sizes and places beyond a limit take 64 bits; here the limit is small. Python's zipfile reads them, too
- * (test_data.py has archives of Python's that need them). */
+ * (test_data_files.py has archives of Python's that need them). */
 static void test_zip64(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
 """Arrays from files and to files, compared with NumPy both ways: what NumPy and other writers wrote is read, and what
 was written is read by NumPy. Files that are cut short anywhere, or lie, give one clean line.
 
-    python3 tests/test_data.py -v
+    python3 tests/test_data_files.py -v
 """
 import gzip
 import io
@@ -18,6 +18,7 @@ import zipfile
 import numpy as np
 
 COPY = os.environ["DATA_COPY"]
+CHAINRULE = os.environ.get("CHAINRULE", "build/chainrule")
 TYPES = ["f4", "f8", "f2", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"]
 SAFE = {"F64": "f8", "F32": "f4", "F16": "f2", "I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1", "U64": "u8",
         "U32": "u4", "U16": "u2", "U8": "u1", "BOOL": "b1", "BF16": "u2"}
@@ -499,6 +500,29 @@ class Files(Data):
         raw = self.npz(np.savez, {"a": np.arange(100)})
         at = raw.find(np.arange(100).tobytes())
         self.fails("a.npz", raw[:at] + b"\7" + raw[at + 1:], "`a`: damaged: its checksum differs")
+
+
+class Program(Data):
+    """The values of `eval --at`."""
+
+    def eval(self, path):
+        command = [CHAINRULE, "eval", "-e", "sum(x)*k", "--let", "x : R^n, k : R", "--at", str(path), "--quiet"]
+        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
+                              timeout=60)
+
+    def test_values(self):
+        values = {"x": np.array([1, 2, 3], "i4"), "k": np.array(0.5, "f2"), "other": np.zeros((2, 0)), "": np.zeros(2)}
+        np.savez_compressed(self.dir / "a=b.npz", **values)
+        self.assertEqual(self.copy(self.dir / "a=b.npz", self.dir / "a=b.safetensors").stdout, "")
+        for name in "a=b.npz", "a=b.safetensors":
+            done = self.eval(self.dir / name)
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "3\n", ""))
+
+    def test_files_without_names(self):
+        np.save(self.dir / "x.npy", np.zeros(3))
+        done = self.eval(self.dir / "x.npy")
+        self.assertEqual((done.returncode, done.stdout), (3, ""))
+        self.assertIn("the array of a .npy file has no name", done.stderr)
 
 
 if __name__ == "__main__":
