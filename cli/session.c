@@ -36,10 +36,15 @@ int session_fail(session *s)
     return report(s, status_of(status), cr_program_message(s->p), line, column);
 }
 
+static bool ends_with(const char *text, const char *ending)
+{
+    size_t n = strlen(text), k = strlen(ending);
+    return n > k && !strcmp(text + n - k, ending);
+}
+
 static bool is_file(const char *text)
 {
-    size_t n = strlen(text);
-    return (n > 4 && !strcmp(text + n - 4, ".npz")) || !strchr(text, '=');
+    return ends_with(text, ".npz") || ends_with(text, ".safetensors") || !strchr(text, '=');
 }
 
 static cr_status assign(cr_program *p, const char *text)

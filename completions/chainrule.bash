@@ -18,7 +18,7 @@ _chainrule()
         --form) COMPREPLY=($(compgen -W "auto component matrix gradient" -- "$cur")); return ;;
         --precision) COMPREPLY=($(compgen -W "f32 f64" -- "$cur")); return ;;
         --json) COMPREPLY=($(compgen -f -- "$cur")); return ;;
-        --at) COMPREPLY=($(compgen -f -X '!*.npz' -- "$cur")); return ;;
+        --at) COMPREPLY=($(compgen -f -X '!*.@(npz|safetensors)' -- "$cur")); return ;;
         -e | --let | --wrt | --set | --seed | --threads | --points | --depth) return ;;
     esac
     case $command in

@@ -5,6 +5,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* A message is one line of text, whatever it quotes from a file. */
+static void tidy(strbuf *b)
+{
+    for (size_t i = 0; i < b->n; i++)
+        if ((unsigned char)b->s[i] < 32 || b->s[i] == 127) b->s[i] = '?';
+    for (size_t i; (i = utf8_check(b->s, b->n)) < b->n;) b->s[i] = '?';
+}
+
 bool source_fail(source *s, cr_status status, const char *fmt, ...)
 {
     if (s->err->status != CR_OK) return false;
@@ -15,6 +23,7 @@ bool source_fail(source *s, cr_status status, const char *fmt, ...)
     va_start(ap, fmt);
     sb_vprintf(&b, fmt, ap);
     va_end(ap);
+    tidy(&b);
     if (b.status == CR_OK)
         err_set(s->err, status, "%s", sb_str(&b));
     else

@@ -137,7 +137,9 @@ static bool read_record(byte_reader *r, member *m)
 /* The header in front of the data must tell what the directory does. *at: of the data. */
 static bool check_local(source *s, const member *m, uint64_t *at)
 {
+    *at = 0;
     unsigned char bytes[LOCAL];
+    if (m->at > s->size || s->size - m->at < LOCAL) return damaged(s, "no member where its directory says");
     if (!source_read(s, m->at, LOCAL, bytes)) return false;
     byte_reader r = reader_of(bytes, LOCAL);
     if (memcmp(reader_take(&r, 4).p, "PK\3\4", 4) != 0) return damaged(s, "no member where its directory says");
@@ -163,16 +165,14 @@ static bool check_local(source *s, const member *m, uint64_t *at)
     return ok;
 }
 
-static bool read_member(source *s, const member *m, const char *name, cr_data *d)
+static bool read_member(source *s, const member *m, uint64_t at, const char *name, cr_data *d)
 {
-    uint64_t at = 0;
     cr_tensor twin;
     if (cr_data_find(d, name, &twin)) return source_fail(s, CR_EVALUE, "has two arrays `%s`", name);
     if (m->flags & ENCRYPTED) return source_fail(s, CR_EUNSUPPORTED, "`%s` is encrypted", name);
     if (m->method != STORED && m->method != DEFLATED)
         return source_fail(s, CR_EUNSUPPORTED, "`%s` is packed by method %u; stored and deflated ones are read", name,
                            m->method);
-    if (!check_local(s, m, &at)) return false;
     if (at > s->size || m->packed > s->size - at || (m->method == STORED && m->packed != m->size))
         return damaged(s, "sizes that cannot be");
     stream t;
@@ -199,12 +199,14 @@ static bool read_members(source *s, byte_reader r, uint64_t count, cr_data *d)
         if (ends_with(m.name, "data.pkl"))
             return source_fail(s, CR_EUNSUPPORTED, "a checkpoint of PyTorch, which is not read (it would run code); "
                                "convert it: " DATA_CONVERT);
+        uint64_t at;
+        if (!check_local(s, &m, &at)) return false;
         if (!ends_with(m.name, ".npy")) continue;
         any = true;
         if (m.packed > s->size - taken) return damaged(s, "members that overlap");
         taken += m.packed;
         char *name = text_of((byte_reader){m.name.p, m.name.n - 4, false});
-        bool ok = name ? read_member(s, &m, name, d) : source_oom(s);
+        bool ok = name ? read_member(s, &m, at, name, d) : source_oom(s);
         mem_free(name);
         if (!ok) return false;
     }

@@ -64,11 +64,4 @@ typedef struct exec_ray {
 cr_status exec_one_sided(cr_graph *g, exec_env *env, cr_ref a, cr_ref param, const double *v, exec_ray *out);
 void exec_ray_free(exec_ray *r);
 
-/* Calls each(user, name, a) for the array of a .npy file (name "") or for those of a .npz file (name without ".npy"),
- * of floats, integers or booleans, row-major whatever the file's order is. The array is `each`'s to free; a status
- * other than CR_OK from it ends the reading and is returned. At most 4 GiB, for the file and for each array unpacked.
- * CR_EIO, CR_EVALUE (not such a file, or damaged), CR_ELIMIT, CR_ENOMEM with a message in e. */
-typedef cr_status (*exec_npz_each)(void *user, const char *name, exec_array *a);
-cr_status exec_npz_read(const char *path, exec_npz_each each, void *user, error *e);
-
 #endif

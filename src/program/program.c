@@ -1,6 +1,8 @@
 /* A program: its texts, its values, its first error. */
 #include "program/program.h"
 
+#include "data/data.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,11 +116,10 @@ cr_status cr_program_assign(cr_program *p, const char *text)
 
 cr_status cr_program_define(cr_program *p, const char *text) { return lang_assign(p->lang, "values", text, true); }
 
-/* Takes the array. Names that the program does not know are left alone: a file may hold more than one formula needs. */
-static cr_status keep_value(void *user, const char *name, exec_array *a)
+/* Takes the array. */
+static cr_status keep_value(cr_program *p, const char *name, exec_array *a)
 {
-    cr_program *p = user;
-    prog_value v = {*name ? name_intern(p->g->dims, name, strlen(name)) : 0, *a};
+    prog_value v = {name_intern(p->g->dims, name, strlen(name)), *a};
     for (size_t i = 0; v.name && i < p->n_values; i++) {
         if (p->value[i].name != v.name) continue;
         exec_array_free(&p->value[i].array);
@@ -127,17 +128,38 @@ static cr_status keep_value(void *user, const char *name, exec_array *a)
     }
     if (v.name && LIST_PUSH(p->value, p->n_values, p->value_cap, v)) return CR_OK;
     exec_array_free(a);
-    if (*name) return prog_oom(p);
-    graph_fail(p->g, CR_EVALUE, "the array of a .npy file has no name; values come from a .npz file");
-    return CR_EVALUE;
+    return prog_oom(p);
+}
+
+/* Names that the program does not know are left alone: a file may hold more than one formula needs. */
+static cr_status keep_values(cr_program *p, const cr_data *d)
+{
+    error e = {0};
+    cr_tensor t;
+    cr_status s = CR_OK;
+    for (size_t i = 0; s == CR_OK && cr_data_at(d, i, &t); i++) {
+        exec_array a;
+        if (exec_array_init(&a, t.rank, t.dim, &e)) {
+            cr_tensor_f64(&t, 0, t.count, a.value);
+            s = keep_value(p, t.name, &a);
+        } else {
+            graph_fail(p->g, s = e.status, "`%s`: %s", t.name, err_message(&e));
+        }
+    }
+    err_clear(&e);
+    return s;
 }
 
 cr_status cr_program_load(cr_program *p, const char *path)
 {
-    error e = {0};
-    cr_status s = exec_npz_read(path, keep_value, p, &e);
-    if (s != CR_OK) graph_fail(p->g, s, "%s", err_message(&e)); /* a message of keep_value stands */
-    err_clear(&e);
+    cr_data *d = cr_data_new();
+    if (!d) return prog_oom(p);
+    cr_status s = data_read(d, path, NULL, true);
+    if (s == CR_OK)
+        s = keep_values(p, d);
+    else
+        graph_fail(p->g, s, "%s", cr_data_message(d));
+    cr_data_free(d);
     return s;
 }
 
