@@ -97,6 +97,7 @@ static void put_report(json_t *doc, const options *o, const cr_model_report *r, 
         json_object_set_new(l, "said", json_text(r->said));
         json_object_set_new(doc, "loss", l);
     }
+    if (r->nonfinite) json_object_set_new(doc, "nonfinite", json_text(r->nonfinite));
     if (o->output) json_object_set_new(doc, "written", json_text(o->output));
 }
 
@@ -104,6 +105,7 @@ static int finish(session *s, cr_data *out, const cr_model_report *r, bool loss,
 {
     const options *o = s->o;
     if (o->output && cr_data_write(out, o->output) != CR_OK) return session_data_fail(s, out);
+    if (r->nonfinite) fprintf(stderr, "chainrule: not all results are finite: %s\n", r->nonfinite);
     if (s->doc) {
         put_table(s->doc, out);
         put_report(s->doc, o, r, loss);

@@ -1,5 +1,6 @@
 /* Running a model over its data, forward and backward, batch by batch. */
 #include "model/model.h"
+#include "network/finite.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -210,9 +211,13 @@ static cr_status pass_make(job *j, pass *p, size_t first, size_t batch)
     return status;
 }
 
-static cr_status feed(job *j, pass *p, size_t first)
+typedef struct feeding { job *j; pass *p; size_t first; } feeding;
+
+static cr_status feed_runner(void *user, net_runner *r, error *e)
 {
-    error e = {CR_OK, NULL};
+    feeding *f = user;
+    job *j = f->j;
+    pass *p = f->p;
     cr_status status = CR_OK;
     for (size_t i = 0; i < p->net.n_leaves && status == CR_OK; i++) {
         const net_leaf *l = &p->net.leaf[i];
@@ -229,10 +234,40 @@ static cr_status feed(job *j, pass *p, size_t first)
             whole = cotangent.rank == 0 || cotangent.dim[0] != (int64_t)j->feed.samples;
         }
         if (!t) continue;
-        cr_tensor part = whole ? *t : part_of(j, t, first, p->batch);
-        status = net_runner_feed(p->r, l, &part, &e);
+        cr_tensor part = whole ? *t : part_of(j, t, f->first, p->batch);
+        status = net_runner_feed(r, l, &part, e);
     }
+    return status;
+}
+
+static cr_status run_batch(job *j, pass *p, size_t first)
+{
+    error e = {CR_OK, NULL};
+    cr_status status = feed_runner(&(feeding){j, p, first}, p->r, &e);
     if (status == CR_OK) status = net_runner_run(p->r, &e);
+    model_keep(j->m, &e);
+    return status;
+}
+
+/* The first batch with a result that is no finite number is looked into. */
+static cr_status look_for_nonfinite(job *j, pass *p, size_t first)
+{
+    size_t n = p->n_results + (j->kind == JOB_GRAD), bad = 0;
+    cr_ref *ref = mem_zalloc(n + 1, sizeof *ref);
+    error e = {CR_OK, NULL};
+    if (!ref) return no_memory(j);
+    for (size_t i = 0; i < n; i++) {
+        if (net_count_nonfinite(net_runner_type(p->r), net_runner_result(p->r, (unsigned)i),
+                                net_runner_count(p->r, (unsigned)i))) {
+            ref[bad++] = p->expression[i];
+        }
+    }
+    cr_status status = CR_OK;
+    if (bad) {
+        status = net_blame(&p->net, (unsigned)bad, ref, j->kind == JOB_GRAD ? p->loss.sum : CR_NONE, j->o->plan,
+                           feed_runner, &(feeding){j, p, first}, &j->m->blame, &e);
+    }
+    mem_free(ref);
     model_keep(j->m, &e);
     return status;
 }
@@ -334,7 +369,8 @@ static cr_status run_batches(job *j)
                 if (status == CR_OK) status = results_init(j, &p, samples);
             }
         }
-        if (status == CR_OK) status = feed(j, &p, first);
+        if (status == CR_OK) status = run_batch(j, &p, first);
+        if (status == CR_OK && !j->m->blame) status = look_for_nonfinite(j, &p, first);
         if (status == CR_OK) status = collect(j, &p, first);
         j->report.batches++;
         if (j->o->progress) j->o->progress(j->o->user, first + n, samples);
@@ -344,6 +380,7 @@ static cr_status run_batches(job *j)
     j->report.batch = batch;
     j->report.left_out = f->samples - samples;
     j->report.said = j->m->said;
+    j->report.nonfinite = j->m->blame;
     return status;
 }
 
@@ -378,6 +415,8 @@ static cr_status run(cr_model *m, job_kind kind, const cr_data *data, const cr_d
     if (m->err.status != CR_OK) return m->err.status;
     job j = {.kind = kind, .m = m, .o = options ? options : &none, .cotangents = cotangents};
     j.type = j.o->plan && j.o->plan->precision == CR_F64 ? CR_TYPE_F64 : CR_TYPE_F32;
+    mem_free(m->blame);
+    m->blame = NULL;
     cr_status status = model_feed_init(m, data, j.o, &j.feed);
     if (status == CR_OK) status = run_batches(&j);
     if (status == CR_OK) status = put(&j, out);

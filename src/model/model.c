@@ -10,6 +10,7 @@ void cr_model_free(cr_model *m)
     if (!m) return;
     onnx_model_free(m->onnx);
     err_clear(&m->err);
+    mem_free(m->blame);
     arena_free(&m->names);
     mem_free(m);
 }

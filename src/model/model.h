@@ -11,6 +11,7 @@ struct cr_model {
     error err;
     arena names;      /* shapes as text */
     char said[256];   /* of the last report */
+    char *blame;      /* of the last report; owned, may be NULL */
 };
 
 cr_status model_fail(cr_model *m, cr_status status, const char *fmt, ...) CR_PRINTF(3, 4);

@@ -15,6 +15,7 @@ void net_free(network *n)
     mem_free(n->leaf);
     mem_free(n->node);
     mem_free(n->value);
+    mem_free(n->operand);
     mem_free(n->output);
     *n = (network){0};
 }

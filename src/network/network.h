@@ -25,7 +25,14 @@ typedef struct net_node {
     const char *name; /* the user's, made unique; where it had none, OPERATOR_NUMBER */
     const char *op;   /* of the file: "Conv" */
     size_t first_value, n_values; /* what it computes */
+    size_t first_operand, n_operands;
 } net_node;
+
+/* What a node reads: a value of another node, or a leaf. */
+typedef struct net_operand {
+    const char *name;
+    cr_ref ref;
+} net_operand;
 
 /* A tensor of the file that a node computes. */
 typedef struct net_value {
@@ -50,6 +57,8 @@ typedef struct network {
     size_t n_nodes, node_cap;
     net_value *value;
     size_t n_values, value_cap;
+    net_operand *operand;
+    size_t n_operands, operand_cap;
     net_output *output;
     size_t n_outputs, output_cap;
 } network;

@@ -267,18 +267,26 @@ static bool record(onnx_call *c)
 {
     network *n = c->im->net;
     if (!VEC_RESERVE(n->node, n->node_cap, n->n_nodes + 1) ||
+        !VEC_RESERVE(n->operand, n->operand_cap, n->n_operands + c->n_in) ||
         !VEC_RESERVE(n->value, n->value_cap, n->n_values + c->n_out)) {
         return onnx_no_memory(c->im);
     }
     net_node *node = &n->node[n->n_nodes];
-    *node = (net_node){.name = onnx_node_name(c->node), .op = c->node->op_type, .first_value = n->n_values};
+    *node = (net_node){.name = onnx_node_name(c->node), .op = c->node->op_type, .first_value = n->n_values,
+                       .first_operand = n->n_operands};
     for (unsigned i = 0; i < c->n_out; i++) {
         const onnx_value *v = c->out[i];
         if (!v || v->known) continue;
         n->value[n->n_values++] = (net_value){.name = v->name, .ref = v->ref, .type = v->type, .node = n->n_nodes};
         node->n_values++;
     }
-    if (node->n_values) n->n_nodes++;
+    if (node->n_values == 0) return true;
+    for (unsigned i = 0; i < c->n_in; i++) {
+        if (!c->in[i] || c->in[i]->ref == CR_NONE) continue; /* known: a constant */
+        n->operand[n->n_operands++] = (net_operand){c->in[i]->name, c->in[i]->ref};
+        node->n_operands++;
+    }
+    n->n_nodes++;
     return true;
 }
 
