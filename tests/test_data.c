@@ -267,6 +267,32 @@ static void test_allocation_reading(void **state)
     }
 }
 
+/* Values of a program, from a file. */
+static void load_values(const bool *refused)
+{
+    static const char text[] = "let x : R^{m x n}, label : R^m\neval sum(label'*x)\n";
+    cr_program *p = cr_program_new();
+    if (!p) return;
+    cr_status s = cr_program_parse(p, "text", text, strlen(text));
+    if (s == CR_OK) s = cr_program_load(p, in_folder("a.npz"));
+    cr_array a = {0};
+    if (s == CR_OK) s = cr_program_eval(p, 0, &a);
+    assert_int_equal(s, *refused ? CR_ENOMEM : CR_OK);
+    if (s == CR_OK) assert_true(a.n == 1 && a.value[0] == 7 * 6 - 8 * 15.5);
+    cr_array_free(&a);
+    cr_program_free(p);
+}
+
+static void test_allocation_program(void **state)
+{
+    (void)state;
+    cr_data *d = sample();
+    assert_int_equal(cr_data_write(d, in_folder("a.npz")), CR_OK);
+    cr_data_free(d);
+    each_allocation_fails(load_values);
+    unlink(in_folder("a.npz"));
+}
+
 /* No byte of a file may be bent unnoticed in an archive, which has a checksum; of the other formats: no crash. */
 static void test_bent_bytes(void **state)
 {
@@ -349,6 +375,7 @@ int main(void)
         cmocka_unit_test(test_set),        cmocka_unit_test(test_zip64),
         cmocka_unit_test(test_allocation), cmocka_unit_test(test_allocation_reading),
         cmocka_unit_test(test_bent_bytes), cmocka_unit_test(test_whole_or_not),
+        cmocka_unit_test(test_allocation_program),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

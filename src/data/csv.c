@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHOWN = 40, NUMBER = 512 }; /* bytes of a cell in a message; of the longest number */
+enum { SHOWN = 40 }; /* bytes of a cell in a message */
 
 /* p..end is a piece of text with a NUL at end, so that a look at *p is always allowed. */
 typedef struct table {
@@ -36,23 +36,8 @@ static bool word_is(const char *p, size_t n, const char *word)
     return true;
 }
 
-/* A number that is spelled p[0..n), by the C library: its point is the locale's. */
-static bool slow_number(const char *p, size_t n, double *v)
-{
-    char text[NUMBER + 16], *end;
-    const char *point = localeconv()->decimal_point, *dot = memchr(p, '.', n);
-    if (!dot || strcmp(point, ".") == 0) {
-        *v = strtod(p, &end);
-        return end == p + n;
-    }
-    if (n >= NUMBER || strlen(point) > 8) return false;
-    snprintf(text, sizeof text, "%.*s%s%.*s", (int)(dot - p), p, point, (int)(p + n - dot - 1), dot + 1);
-    *v = strtod(text, &end);
-    return *end == '\0';
-}
-
 /* The number at p; gives what follows it, NULL if there is none. Up to 15 digits and 22 powers of ten it is exact in
- * doubles, rounded once. */
+ * doubles, rounded once; the rest is the C library's, in the locale C. */
 static const char *number(const char *p, double *v)
 {
     static const double power[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
@@ -99,7 +84,8 @@ static const char *number(const char *p, double *v)
         *v = minus ? -d : d;
         return p;
     }
-    return slow_number(start, (size_t)(p - start), v) ? p : NULL;
+    *v = strtod(start, NULL);
+    return p;
 }
 
 /* ---- cells ------------------------------------------------------------------------------------ */
@@ -343,19 +329,31 @@ static bool read_table(table *t, cr_data *d, const char *label)
     return take(t, d);
 }
 
-bool csv_read(stream *s, cr_data *d, const cr_data_options *o)
+static bool read_text(stream *s, cr_data *d, const char *label)
 {
     char *text;
     size_t n, mark = 0;
     if (!stream_all(s, &text, &n)) return false;
     if (n >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) mark = 3;
     table t = {.s = s, .p = text + mark, .end = text + n, .line = 1, .separator = ','};
-    bool ok = memchr(text, 0, n) ? stream_fail(s, CR_EVALUE, "not a file of text") : read_table(&t, d, o->label);
+    bool ok = memchr(text, 0, n) ? stream_fail(s, CR_EVALUE, "not a file of text") : read_table(&t, d, label);
     for (size_t i = 0; i < t.n_names; i++) mem_free(t.name[i]);
     mem_free(t.name);
     mem_free(t.x);
     mem_free(t.y);
     mem_free(text);
+    return ok;
+}
+
+/* In the locale C, for this thread and this time: the point of a number is a point. */
+bool csv_read(stream *s, cr_data *d, const cr_data_options *o)
+{
+    locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    if (!c) return source_oom(s->from);
+    locale_t before = uselocale(c);
+    bool ok = read_text(s, d, o->label);
+    uselocale(before);
+    freelocale(c);
     return ok;
 }
 
