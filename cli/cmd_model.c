@@ -82,8 +82,10 @@ static void put_table(json_t *doc, const cr_data *d)
     json_object_set_new(doc, "results", list);
 }
 
-static void put_report(json_t *doc, const options *o, const cr_model_report *r, bool loss)
+static void put_report(const session *s, const cr_model_report *r, bool loss)
 {
+    json_t *doc = s->doc;
+    const options *o = s->o;
     json_t *data = json_object();
     json_object_set_new(data, "samples", json_integer((json_int_t)r->samples));
     json_object_set_new(data, "batch", json_integer((json_int_t)r->batch));
@@ -97,6 +99,12 @@ static void put_report(json_t *doc, const options *o, const cr_model_report *r, 
         json_object_set_new(l, "said", json_text(r->said));
         json_object_set_new(doc, "loss", l);
     }
+    json_t *notices = json_array();
+    for (size_t i = 0; i < cr_model_notices(s->m); i++) {
+        json_array_append_new(notices, json_pack("{s:s,s:o}", "kind", cr_model_notice_kind(s->m, i), "text",
+                                                 json_text(cr_model_notice_text(s->m, i))));
+    }
+    json_object_set_new(doc, "export", notices);
     if (r->nonfinite) json_object_set_new(doc, "nonfinite", json_text(r->nonfinite));
     if (o->output) json_object_set_new(doc, "written", json_text(o->output));
 }
@@ -108,7 +116,7 @@ static int finish(session *s, cr_data *out, const cr_model_report *r, bool loss,
     if (r->nonfinite) fprintf(stderr, "chainrule: not all results are finite: %s\n", r->nonfinite);
     if (s->doc) {
         put_table(s->doc, out);
-        put_report(s->doc, o, r, loss);
+        put_report(s, r, loss);
     }
     if (!o->quiet && !(o->json && !strcmp(o->json, "-"))) {
         term_query(o->name, true);
@@ -118,6 +126,10 @@ static int finish(session *s, cr_data *out, const cr_model_report *r, bool loss,
         if (r->left_out) printf("; %zu more fill no batch of the model's size and are left out", r->left_out);
         printf("\n");
         print_table(out, head);
+        for (size_t i = 0; loss && i < cr_model_notices(s->m); i++) {
+            term_printf(INK_LABEL, "    %-12s", cr_model_notice_kind(s->m, i));
+            term_lines(INK_PLAIN, cr_model_notice_text(s->m, i), 4);
+        }
     }
     return EXIT_DONE;
 }

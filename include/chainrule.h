@@ -521,6 +521,12 @@ CR_API const char *cr_model_name(const cr_model *m, cr_model_part part, size_t i
 CR_API cr_type cr_model_type(const cr_model *m, cr_model_part part, size_t i);
 CR_API const char *cr_model_shape(const cr_model *m, cr_model_part part, size_t i);
 
+/* What the export has done to the parameters: kind is "tied" (a parameter in several places), "merged" (equal ones made
+ * one), "transposed", "fused-norm", "stored-norm" or "names-lost"; text a sentence with names. */
+CR_API size_t cr_model_notices(const cr_model *m);
+CR_API const char *cr_model_notice_kind(const cr_model *m, size_t i);
+CR_API const char *cr_model_notice_text(const cr_model *m, size_t i);
+
 typedef enum cr_loss {
     CR_LOSS_AUTO, /* by how the network ends (softmax and log-softmax: ce; sigmoid: bce; one number: that), else by the
                      labels (classes: ce; else mse) */

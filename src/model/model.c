@@ -11,6 +11,7 @@ void cr_model_free(cr_model *m)
     onnx_model_free(m->onnx);
     err_clear(&m->err);
     mem_free(m->blame);
+    onnx_notices_free(&m->notices);
     arena_free(&m->names);
     mem_free(m);
 }
@@ -40,9 +41,18 @@ cr_status cr_model_read(cr_model *m, const char *path, const cr_model_options *o
     error e = {CR_OK, NULL};
     onnx_file_options o = {.allow_links = options && options->allow_links};
     if (m->onnx) return model_fail(m, CR_EARG, "a model is read once");
-    onnx_model_open(path, &o, &m->onnx, &e);
+    if (onnx_model_open(path, &o, &m->onnx, &e) == CR_OK) onnx_notices_find(m->onnx, &m->notices, &e);
     return model_keep(m, &e);
 }
+
+size_t cr_model_notices(const cr_model *m) { return m->notices.n; }
+
+const char *cr_model_notice_kind(const cr_model *m, size_t i)
+{
+    return i < m->notices.n ? onnx_notice_word(m->notices.at[i].kind) : "";
+}
+
+const char *cr_model_notice_text(const cr_model *m, size_t i) { return i < m->notices.n ? m->notices.at[i].text : ""; }
 
 /* ---- what it consists of ------------------------------------------------------------------------ */
 

@@ -5,11 +5,13 @@
 #include "network/loss.h"
 #include "network/run.h"
 #include "onnx/import.h"
+#include "onnx/notices.h"
 
 struct cr_model {
     onnx_model *onnx; /* NULL: nothing was read yet */
     error err;
     arena names;      /* shapes as text */
+    onnx_notices notices;
     char said[256];   /* of the last report */
     char *blame;      /* of the last report; owned, may be NULL */
 };
