@@ -105,6 +105,7 @@ static void put_report(const session *s, const cr_model_report *r, bool loss)
                                                  json_text(cr_model_notice_text(s->m, i))));
     }
     json_object_set_new(doc, "export", notices);
+    if (*r->cut) json_object_set_new(doc, "cut", json_text(r->cut));
     if (r->nonfinite) json_object_set_new(doc, "nonfinite", json_text(r->nonfinite));
     if (o->output) json_object_set_new(doc, "written", json_text(o->output));
 }
@@ -121,6 +122,7 @@ static int finish(session *s, cr_data *out, const cr_model_report *r, bool loss,
     if (!o->quiet && !(o->json && !strcmp(o->json, "-"))) {
         term_query(o->name, true);
         if (loss) printf("    loss %.8g: %s\n", r->loss, r->said);
+        if (*r->cut) printf("    %s\n", r->cut);
         printf("    %zu sample%s", r->samples, r->samples == 1 ? "" : "s");
         if (r->batches > 1) printf(" in batches of %zu", r->batch);
         if (r->left_out) printf("; %zu more fill no batch of the model's size and are left out", r->left_out);

@@ -365,6 +365,7 @@ static cr_status run_batches(job *j)
             if (status == CR_OK && first == 0) {
                 snprintf(j->m->said, sizeof j->m->said, "%s", p.loss.said);
                 j->report.kind = p.loss.kind;
+                sb_puts(&j->m->cut, sb_str(&p.net.said));
                 status = check_labels(j, &p);
                 if (status == CR_OK) status = results_init(j, &p, samples);
             }
@@ -381,6 +382,7 @@ static cr_status run_batches(job *j)
     j->report.left_out = f->samples - samples;
     j->report.said = j->m->said;
     j->report.nonfinite = j->m->blame;
+    j->report.cut = sb_str(&j->m->cut);
     return status;
 }
 
@@ -417,6 +419,8 @@ static cr_status run(cr_model *m, job_kind kind, const cr_data *data, const cr_d
     j.type = j.o->plan && j.o->plan->precision == CR_F64 ? CR_TYPE_F64 : CR_TYPE_F32;
     mem_free(m->blame);
     m->blame = NULL;
+    sb_free(&m->cut);
+    sb_init(&m->cut);
     cr_status status = model_feed_init(m, data, j.o, &j.feed);
     if (status == CR_OK) status = run_batches(&j);
     if (status == CR_OK) status = put(&j, out);

@@ -11,6 +11,7 @@ void cr_model_free(cr_model *m)
     onnx_model_free(m->onnx);
     err_clear(&m->err);
     mem_free(m->blame);
+    sb_free(&m->cut);
     onnx_notices_free(&m->notices);
     arena_free(&m->names);
     mem_free(m);

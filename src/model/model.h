@@ -13,6 +13,7 @@ struct cr_model {
     arena names;      /* shapes as text */
     onnx_notices notices;
     char said[256];   /* of the last report */
+    strbuf cut;       /* of the last report */
     char *blame;      /* of the last report; owned, may be NULL */
 };
 

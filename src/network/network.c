@@ -5,6 +5,7 @@
 bool net_init(network *n)
 {
     *n = (network){.g = cr_graph_new()};
+    sb_init(&n->said);
     return n->g != NULL;
 }
 
@@ -12,6 +13,7 @@ void net_free(network *n)
 {
     cr_graph_free(n->g);
     arena_free(&n->names);
+    sb_free(&n->said);
     mem_free(n->leaf);
     mem_free(n->node);
     mem_free(n->value);

@@ -50,6 +50,7 @@ typedef struct net_output {
 
 typedef struct network {
     cr_graph *g; /* owned */
+    strbuf said; /* sentences about what was left out, one a line */
     arena names; /* whatever strings of the network are not the source's */
     net_leaf *leaf;
     size_t n_leaves, leaf_cap;

@@ -347,6 +347,8 @@ static bool define_initializers(onnx_importer *im, const Onnx__GraphProto *graph
 {
     for (size_t i = 0; i < graph->n_initializer; i++) {
         cr_tensor t;
+        cr_type type;
+        if (!onnx_type_of(graph->initializer[i]->data_type, &type)) continue; /* strings: nothing here reads them */
         if (onnx_model_tensor(im->m, graph->initializer[i], &t, &im->g->err) != CR_OK) return false;
         onnx_value *v = onnx_new_value(im, t.name);
         if (!v) return false;
@@ -418,17 +420,27 @@ static bool call_function(onnx_call *c, const Onnx__FunctionProto *f)
 
 /* ---- the model ----------------------------------------------------------------------------------- */
 
-static bool define_outputs(onnx_importer *im, const Onnx__GraphProto *graph)
+bool onnx_say(onnx_importer *im, const char *fmt, ...)
+{
+    strbuf *b = &im->net->said;
+    va_list ap;
+    va_start(ap, fmt);
+    if (b->n) sb_putc(b, '\n');
+    sb_vprintf(b, fmt, ap);
+    va_end(ap);
+    return b->status == CR_OK || onnx_no_memory(im);
+}
+
+static bool define_outputs(onnx_importer *im, size_t n_wanted, const char *const *wanted)
 {
     network *n = im->net;
-    if (!VEC_RESERVE(n->output, n->output_cap, graph->n_output)) return onnx_no_memory(im);
-    for (size_t i = 0; i < graph->n_output; i++) {
-        const char *name = graph->output[i]->name;
-        onnx_value *v = look(im, name);
-        if (!v) return onnx_import_fail(im, CR_EVALUE, "nothing makes the output `%s` of the model", name);
+    if (!VEC_RESERVE(n->output, n->output_cap, n_wanted)) return onnx_no_memory(im);
+    for (size_t i = 0; i < n_wanted; i++) {
+        onnx_value *v = look(im, wanted[i]);
+        if (!v) return onnx_import_fail(im, CR_EVALUE, "nothing makes the output `%s` of the model", wanted[i]);
         cr_ref ref = onnx_value_ref(im, v);
         if (ref == CR_NONE) return false;
-        n->output[n->n_outputs++] = (net_output){name, ref, v->type};
+        n->output[n->n_outputs++] = (net_output){wanted[i], ref, v->type};
     }
     return true;
 }
@@ -436,12 +448,12 @@ static bool define_outputs(onnx_importer *im, const Onnx__GraphProto *graph)
 static bool import_model(onnx_importer *im, const onnx_import_options *o)
 {
     const Onnx__GraphProto *graph = im->m->proto->graph;
+    size_t n;
     const char **wanted = arena_alloc(&im->mem, (graph->n_output + 1) * sizeof *wanted);
-    bool ok = wanted || onnx_no_memory(im);
-    for (size_t i = 0; i < graph->n_output && ok; i++) wanted[i] = graph->output[i]->name;
-    ok = ok && onnx_check_operators(im, graph->n_output, wanted) && onnx_define_inputs(im, graph, o) && define_initializers(im, graph) &&
-         import_nodes(im, graph->n_node, graph->node, graph->n_output, wanted) && define_outputs(im, graph);
-    return ok;
+    if (!wanted) return onnx_no_memory(im);
+    return onnx_choose_outputs(im, wanted, &n) && onnx_check_operators(im, n, wanted) &&
+           onnx_define_inputs(im, graph, o) && define_initializers(im, graph) &&
+           import_nodes(im, graph->n_node, graph->node, n, wanted) && define_outputs(im, n, wanted);
 }
 
 cr_status onnx_import(onnx_model *m, const onnx_import_options *o, network *n, error *e)

@@ -35,6 +35,11 @@ void onnx_take_shape(onnx_value *v, const cr_tensor *t);         /* and type, an
 bool onnx_define(onnx_importer *im, const char *name, onnx_value *v); /* puts it in sight */
 /* The inputs that are fed; CR_ESHAPE shows both shapes. */
 bool onnx_define_inputs(onnx_importer *im, const Onnx__GraphProto *graph, const onnx_import_options *o);
+/* Adds a sentence to what is said of the network. */
+bool onnx_say(onnx_importer *im, const char *fmt, ...) CR_PRINTF(2, 3);
+/* The values that the network puts out: the outputs of the file; in place of one that is no tensor of numbers, or of
+ * names of classes, the last tensor before it, which is said. wanted has room for all outputs. */
+bool onnx_choose_outputs(onnx_importer *im, const char **wanted, size_t *n);
 /* Are all operators known that the values `wanted` need? If not, the error lists them with their nodes. */
 bool onnx_check_operators(onnx_importer *im, size_t n_wanted, const char *const *wanted);
 

@@ -80,17 +80,93 @@ static void report(search *s)
     sb_free(&b);
 }
 
+/* Looks at all that the values `wanted` need. */
+static bool look_at(search *s, size_t n_wanted, const char *const *wanted)
+{
+    const Onnx__GraphProto *g = s->im->m->proto->graph;
+    size_t *order, n;
+    if (onnx_order(g->n_node, g->node, n_wanted, wanted, &order, &n, &s->im->g->err) != CR_OK) return false;
+    bool ok = true;
+    for (size_t i = 0; i < n && ok; i++) ok = look_at_node(s, g->node[order[i]]);
+    mem_free(order);
+    return ok;
+}
+
 bool onnx_check_operators(onnx_importer *im, size_t n_wanted, const char *const *wanted)
 {
-    const Onnx__GraphProto *g = im->m->proto->graph;
     search s = {.im = im};
-    size_t *order, n;
-    if (onnx_order(g->n_node, g->node, n_wanted, wanted, &order, &n, &im->g->err) != CR_OK) return false;
-    bool ok = true;
-    for (size_t i = 0; i < n && ok; i++) ok = look_at_node(&s, g->node[order[i]]);
+    bool ok = look_at(&s, n_wanted, wanted);
     if (ok && s.n > 0) report(&s);
     ok = ok && s.n == 0;
-    mem_free(order);
     mem_free(s.found);
     return ok;
+}
+
+/* ---- tails --------------------------------------------------------------------------------------- */
+
+static bool knows(onnx_importer *im, const char *value, bool *known)
+{
+    search s = {.im = im};
+    bool ok = look_at(&s, 1, &value);
+    *known = s.n == 0;
+    mem_free(s.found);
+    return ok;
+}
+
+static const Onnx__NodeProto *maker(const Onnx__GraphProto *g, const char *value)
+{
+    for (size_t i = 0; i < g->n_node; i++) {
+        for (size_t k = 0; k < g->node[i]->n_output; k++) {
+            if (strcmp(g->node[i]->output[k], value) == 0) return g->node[i];
+        }
+    }
+    return NULL;
+}
+
+/* Operators that turn the numbers of a classifier into classes and names: what exporters put behind the network. The
+ * input that is the network's. */
+static bool is_tail(const Onnx__NodeProto *n, size_t *input)
+{
+    static const struct { const char *op; size_t input; } tails[] = {
+        {"ZipMap", 0}, {"ArrayFeatureExtractor", 1}, {"LabelEncoder", 0}, {"ArgMax", 0}, {"ArgMin", 0}, {"TopK", 0},
+        {"Cast", 0},   {"Identity", 0},              {"Reshape", 0},      {"Squeeze", 0},
+    };
+    for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
+        *input = tails[i].input;
+        if (strcmp(n->op_type, tails[i].op) == 0 && n->n_input > *input) return true;
+    }
+    return false;
+}
+
+bool onnx_choose_outputs(onnx_importer *im, const char **wanted, size_t *n)
+{
+    const Onnx__GraphProto *g = im->m->proto->graph;
+    *n = 0;
+    for (size_t i = 0; i < g->n_output; i++) {
+        const char *name = g->output[i]->name ? g->output[i]->name : "", *value = name;
+        const Onnx__NodeProto *node;
+        size_t input;
+        bool known, decided = false;
+        if (!knows(im, value, &known)) return false;
+        /* Back to what is known, and behind what chooses a class: the last tensor of numbers that vary smoothly. */
+        while (!known && (node = maker(g, value)) && is_tail(node, &input)) {
+            decided |= strncmp(node->op_type, "Arg", 3) == 0;
+            value = node->input[input];
+            if (!knows(im, value, &known)) return false;
+        }
+        while (known && value != name && !decided && (node = maker(g, value)) && is_tail(node, &input) &&
+               strcmp(node->op_type, "Identity") != 0) {
+            decided = strncmp(node->op_type, "Arg", 3) == 0;
+            value = node->input[input];
+        }
+        if (!known) value = name; /* then it is an error, with all unknown operators */
+        bool twice = false;
+        for (size_t k = 0; k < *n; k++) twice |= strcmp(wanted[k], value) == 0;
+        if (!twice) wanted[(*n)++] = value;
+        if (value != name && !onnx_say(im, "output `%s` is cut at `%s`: what is behind is not numbers to differentiate",
+                                       name, value)) {
+            return false;
+        }
+    }
+    return true;
 }
