@@ -15,15 +15,21 @@ static void show_progress(void *user, size_t done, size_t of)
 static cr_plan_options plan_options(const options *o)
 {
     bool f64 = o->precision && !strcmp(o->precision, "f64");
-    return (cr_plan_options){.precision = f64 ? CR_F64 : CR_F32, .threads = (unsigned)o->threads,
-                             .deterministic = o->deterministic};
+    return (cr_plan_options){
+        .precision = f64 ? CR_F64 : CR_F32, .threads = (unsigned)o->threads, .deterministic = o->deterministic};
 }
 
 static cr_model_run_options run_options(const options *o, const cr_plan_options *plan)
 {
-    return (cr_model_run_options){.plan = plan, .batch = o->batch, .loss = o->loss, .output = o->head,
-                                  .ignores = o->has_ignore, .ignore_index = o->ignore, .standardize = o->standardize,
-                                  .scale = o->scale, .progress = isatty(2) && !o->quiet ? show_progress : NULL};
+    return (cr_model_run_options){.plan = plan,
+                                  .batch = o->batch,
+                                  .loss = o->loss,
+                                  .output = o->head,
+                                  .ignores = o->has_ignore,
+                                  .ignore_index = o->ignore,
+                                  .standardize = o->standardize,
+                                  .scale = o->scale,
+                                  .progress = isatty(2) && !o->quiet ? show_progress : NULL};
 }
 
 /* ---- output ------------------------------------------------------------------------------------- */
@@ -87,6 +93,7 @@ static void put_report(const session *s, const cr_model_report *r, bool loss)
     json_t *doc = s->doc;
     const options *o = s->o;
     json_t *data = json_object();
+    json_object_set_new(data, "source", json_string(strcmp(o->data, "random") ? "file" : "random"));
     json_object_set_new(data, "samples", json_integer((json_int_t)r->samples));
     json_object_set_new(data, "batch", json_integer((json_int_t)r->batch));
     json_object_set_new(data, "left_out", json_integer((json_int_t)r->left_out));
@@ -122,6 +129,7 @@ static int finish(session *s, cr_data *out, const cr_model_report *r, bool loss,
     if (!o->quiet && !(o->json && !strcmp(o->json, "-"))) {
         term_query(o->name, true);
         if (loss) printf("    loss %.8g: %s\n", r->loss, r->said);
+        if (!strcmp(o->data, "random")) printf("    random data\n");
         if (*r->cut) printf("    %s\n", r->cut);
         printf("    %zu sample%s", r->samples, r->samples == 1 ? "" : "s");
         if (r->batches > 1) printf(" in batches of %zu", r->batch);
@@ -145,8 +153,8 @@ int cmd_run(session *s)
     cr_model_report r;
     cr_data *out = cr_data_new();
     if (!out) return fail_with(s, EXIT_FAULT, "out of memory");
-    int status = cr_model_run(s->m, s->data, &ro, out, &r) == CR_OK ? finish(s, out, &r, false, "norm")
-                                                                    : session_model_fail(s);
+    int status =
+        cr_model_run(s->m, s->data, &ro, out, &r) == CR_OK ? finish(s, out, &r, false, "norm") : session_model_fail(s);
     cr_data_free(out);
     return status;
 }

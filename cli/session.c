@@ -137,7 +137,10 @@ int session_open_model(session *s, const options *o)
     cr_model_options mo = {.allow_links = o->links};
     cr_data_options d = {.label = o->label};
     if (cr_model_read(s->m, o->file, &mo) != CR_OK) return session_model_fail(s);
-    if (o->data && cr_data_read(s->data, o->data, &d) != CR_OK) return session_data_fail(s, s->data);
+    if (!strcmp(o->data, "random")) {
+        return cr_model_random(s->m, o->batch, o->seed, o->loss, s->data) == CR_OK ? EXIT_DONE : session_model_fail(s);
+    }
+    if (cr_data_read(s->data, o->data, &d) != CR_OK) return session_data_fail(s, s->data);
     return EXIT_DONE;
 }
 

@@ -510,13 +510,12 @@ typedef struct cr_model_options {
     bool allow_links; /* external data may be symbolic links that lead out of the model's folder */
 } cr_model_options;
 
-/* Reads a file, once. Its external data stay open. options NULL: all defaults. CR_EUNSUPPORTED lists every operator that
- * is not known, with its nodes. */
+/* Reads a file, once; its external data stay open. options NULL: all defaults. */
 CR_API cr_status cr_model_read(cr_model *m, const char *path, const cr_model_options *options);
 
 CR_API size_t cr_model_count(const cr_model *m, cr_model_part part);
-/* Input, output or parameter i: its name in the file, its type; its shape as text, symbols by their names: "N x 1 x 28 x
- * 28". They live as long as the model. */
+/* Input, output or parameter i: its name in the file, its type; its shape as text, with symbols: "N x 1 x 28 x 28". They
+ * live as long as the model. */
 CR_API const char *cr_model_name(const cr_model *m, cr_model_part part, size_t i);
 CR_API cr_type cr_model_type(const cr_model *m, cr_model_part part, size_t i);
 CR_API const char *cr_model_shape(const cr_model *m, cr_model_part part, size_t i);
@@ -545,8 +544,8 @@ typedef struct cr_model_run_options {
     const char *output;          /* that the loss is taken from; NULL: the first of floats */
     bool ignores;                /* labels that are ignore_index do not count (ce) */
     int64_t ignore_index;
-    bool standardize;            /* every entry of a sample to mean 0 and deviation 1 over all samples (inputs of floats) */
-    double scale;                /* inputs of floats times this, after that; 0: 1 */
+    bool standardize; /* inputs of floats: every entry of a sample to mean 0 and deviation 1 over all samples */
+    double scale;     /* and then times this; 0: 1 */
     void (*progress)(void *user, size_t done, size_t of); /* samples; NULL: nobody is told */
     void *user;
 } cr_model_run_options;
@@ -559,17 +558,21 @@ typedef struct cr_model_report {
     cr_loss kind;
     const char *said;               /* which loss was chosen, and why */
     const char *cut;                /* "", or sentences about outputs in whose place an earlier tensor stands */
-    const char *nonfinite;          /* NULL: all results are finite numbers. Else which input or parameter holds NaN or an
-                                       infinity, or which node was the first to make one, and from what */
+    const char *nonfinite; /* NULL: all results are finite numbers. Else which input or parameter holds NaN or an
+                              infinity, or which node was the first to make one, and from what */
 } cr_model_report;
 
 /* Data for a model: a tensor for each input, by its name; a single input may be called `x`. Labels are `label` or `y`,
  * targets `target` (or the same), weights of classes `class_weight`. Where the first axis of all of them is as long, it
  * counts samples, which are run in batches. Results are added to out by the names of the file: outputs of cr_model_run,
  * gradients of parameters and inputs of cr_model_grad and cr_model_pull, in float32 or float64 as the precision is. A
- * gradient that the network gives no path to is 0. options and report may be NULL. */
+ * gradient that the network gives no path to is 0. options and report may be NULL. CR_EUNSUPPORTED lists every operator
+ * that is not known, with its nodes. */
 CR_API cr_status cr_model_run(cr_model *m, const cr_data *data, const cr_model_run_options *options, cr_data *out,
                               cr_model_report *report);
+/* Adds random data for a model: normal numbers for inputs of floats, 0 and 1 for the others, n samples where a size is
+ * a symbol (n 0: 16); with a loss that needs them, `label` (classes) or `target` to match. */
+CR_API cr_status cr_model_random(cr_model *m, size_t n, uint64_t seed, cr_loss loss, cr_data *data);
 /* Of the mean loss over all samples (ce: by the weights of their classes). */
 CR_API cr_status cr_model_grad(cr_model *m, const cr_data *data, const cr_model_run_options *options, cr_data *out,
                                cr_model_report *report);

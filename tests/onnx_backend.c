@@ -3,9 +3,9 @@
  *     onnx_backend FOLDER [--gradients FILE] [--f32] [--quiet] [NAME_PART]
  *
  * FOLDER holds `node/test_abs/model.onnx` and `node/test_abs/test_data_set_0/input_0.pb`, as Debian's libonnx-testdata
- * does. Says pass, skip with the reason, or FAIL of each test. FILE (.npz) has for a test `node__test_abs/cot/NAME`, cotangents of
- * outputs, perhaps `.../in/NAME`, inputs in place of the test's, and `.../grad/NAME`, the gradients of inputs; with it, "pass"
- * means values and gradients. Exit status 1 if any failed. */
+ * does. Says pass, skip with the reason, or FAIL of each test. FILE (.npz) has for a test `node__test_abs/cot/NAME`,
+ * cotangents of outputs, perhaps `.../in/NAME`, inputs in place of the test's, and `.../grad/NAME`, the gradients of
+ * inputs; with it, "pass" means values and gradients. Exit status 1 if any failed. */
 #include "network/run.h"
 #include "onnx/import.h"
 
@@ -92,8 +92,8 @@ static bool same_dims(const cr_tensor *t, cr_graph *g, cr_ref r)
     return true;
 }
 
-static verdict compare(network *net, const net_runner *r, unsigned i, const char *what, const cr_tensor *want, cr_ref ref,
-                       double rtol, double atol, char *why)
+static verdict compare(network *net, const net_runner *r, unsigned i, const char *what, const cr_tensor *want,
+                       cr_ref ref, double rtol, double atol, char *why)
 {
     size_t at;
     double a, b;
@@ -169,7 +169,8 @@ static verdict gradients(network *net, const char *test, size_t n_in, const cr_t
         snprintf(name, sizeof name, "%scot/%s", test, net->output[i].name);
         if (!cr_data_find(gradients_in, name, &cot)) continue;
         cr_ref seed = net_add_leaf(net, NET_CONSTANT, &cot);
-        if (cr_reverse(g, net->output[i].ref, seed, n, wrt, part) != CR_OK) return say(FAIL, why, "%s", cr_graph_message(g));
+        if (cr_reverse(g, net->output[i].ref, seed, n, wrt, part) != CR_OK)
+            return say(FAIL, why, "%s", cr_graph_message(g));
         for (unsigned k = 0; k < n; k++) {
             total[k] = !part[k] ? total[k] : !total[k] ? part[k] : cr_add(g, total[k], part[k]);
         }
@@ -189,7 +190,8 @@ static verdict gradients(network *net, const char *test, size_t n_in, const cr_t
             if (fabs(x) > largest) largest = fabs(x);
         }
         double tol = precision == CR_F64 ? 1e-9 : 2e-4;
-        v = compare(net, r, k, want[k].name, &want[k], sum[k], tol, tol * largest + (precision == CR_F64 ? 1e-14 : 1e-6), why);
+        v = compare(net, r, k, want[k].name, &want[k], sum[k], tol,
+                    tol * largest + (precision == CR_F64 ? 1e-14 : 1e-6), why);
     }
     net_runner_free(r);
     return v;
@@ -304,7 +306,8 @@ int main(int argc, char **argv)
             part = argv[i];
         }
     }
-    if (!folder) return fprintf(stderr, "usage: onnx_backend FOLDER [--gradients FILE] [--f32] [--quiet] [NAME_PART]\n"), 2;
+    if (!folder)
+        return fprintf(stderr, "usage: onnx_backend FOLDER [--gradients FILE] [--f32] [--quiet] [NAME_PART]\n"), 2;
     static const char *const sets[] = {"node", "simple", "pytorch-converted", "pytorch-operator"};
     for (size_t s = 0; s < sizeof sets / sizeof *sets; s++) {
         char in[1000];
@@ -325,6 +328,7 @@ int main(int argc, char **argv)
         mem_free(name);
     }
     cr_data_free(gradients_in);
-    printf("%zu pass, %zu skip, %zu fail; gradients of %zu tests\n", count[PASS], count[SKIP], count[FAIL], n_gradients);
+    printf("%zu pass, %zu skip, %zu fail; gradients of %zu tests\n", count[PASS], count[SKIP], count[FAIL],
+           n_gradients);
     return count[FAIL] > 0;
 }

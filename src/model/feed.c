@@ -135,8 +135,7 @@ static void count_samples(model_feed *f)
         const cr_tensor *t = &f->input[i];
         if (t->rank == 0 || (i > 0 && t->dim[0] != f->input[0].dim[0])) f->samples_first = false;
     }
-    if (f->samples_first && f->label.data &&
-        (f->label.rank == 0 || f->label.dim[0] != f->input[0].dim[0])) {
+    if (f->samples_first && f->label.data && (f->label.rank == 0 || f->label.dim[0] != f->input[0].dim[0])) {
         f->samples_first = false;
     }
     if (f->samples_first) f->samples = (size_t)f->input[0].dim[0];

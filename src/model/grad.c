@@ -15,8 +15,8 @@ typedef struct result {
     unsigned rank;
     int64_t dim[CR_MAX_RANK];
     bool rows;
-    size_t row;    /* entries of a sample */
-    size_t count;  /* of entries in all */
+    size_t row;   /* entries of a sample */
+    size_t count; /* of entries in all */
     double *value;
 } result;
 
@@ -111,8 +111,11 @@ static void add_parts(cr_graph *g, size_t n, cr_ref *total, const cr_ref *part)
 static cr_status seed_loss(job *j, pass *p, const cr_tensor *label, size_t n, const cr_ref *wrt, cr_ref *total)
 {
     error e = {CR_OK, NULL};
-    net_loss_options lo = {.kind = j->o->loss, .output = j->o->output, .label = label,
-                           .weight = j->feed.weight.data ? &j->feed.weight : NULL, .ignores = j->o->ignores,
+    net_loss_options lo = {.kind = j->o->loss,
+                           .output = j->o->output,
+                           .label = label,
+                           .weight = j->feed.weight.data ? &j->feed.weight : NULL,
+                           .ignores = j->o->ignores,
                            .ignore_index = j->o->ignore_index};
     if (net_loss_make(&p->net, &lo, &p->loss, &e) != CR_OK) return model_keep(j->m, &e);
     return cr_reverse(p->net.g, p->loss.sum, cr_const(p->net.g, 1), (unsigned)n, wrt, total);
@@ -211,7 +214,11 @@ static cr_status pass_make(job *j, pass *p, size_t first, size_t batch)
     return status;
 }
 
-typedef struct feeding { job *j; pass *p; size_t first; } feeding;
+typedef struct feeding {
+    job *j;
+    pass *p;
+    size_t first;
+} feeding;
 
 static cr_status feed_runner(void *user, net_runner *r, error *e)
 {
@@ -289,8 +296,10 @@ static cr_status results_init(job *j, const pass *p, size_t samples)
         j->n_results = i + 1;
         if (!r->value) return no_memory(j);
         if (j->kind == JOB_RUN && !r->rows && samples != p->batch) {
-            return model_fail(j->m, CR_EUNSUPPORTED, "output `%s` has no axis of samples, so that those of several "
-                              "batches have no common value: run one batch", r->name);
+            return model_fail(j->m, CR_EUNSUPPORTED,
+                              "output `%s` has no axis of samples, so that those of several "
+                              "batches have no common value: run one batch",
+                              r->name);
         }
     }
     return CR_OK;
@@ -316,7 +325,8 @@ static cr_status collect(job *j, const pass *p, size_t first)
         for (size_t k = 0; k < n; k++) {
             double v;
             data_to_f64(net_runner_type(p->r),
-                        (const char *)net_runner_result(p->r, (unsigned)i) + k * cr_type_size(net_runner_type(p->r)), 1, &v);
+                        (const char *)net_runner_result(p->r, (unsigned)i) + k * cr_type_size(net_runner_type(p->r)), 1,
+                        &v);
             to[k] += v;
         }
     }
@@ -339,8 +349,9 @@ static cr_status check_labels(job *j, const pass *p)
         data_to_f64(t->type, (const char *)t->data + i * cr_type_size(t->type), 1, &v);
         if (j->o->ignores && v == (double)j->o->ignore_index) continue;
         if (v >= 0 && v < (double)p->loss.classes && v == floor(v)) continue;
-        return model_fail(j->m, CR_EVALUE, "label %g (number %zu) is no class: the network has %" PRId64
-                          " of them, 0 to %" PRId64, v, i + 1, p->loss.classes, p->loss.classes - 1);
+        return model_fail(j->m, CR_EVALUE,
+                          "label %g (number %zu) is no class: the network has %" PRId64 " of them, 0 to %" PRId64, v,
+                          i + 1, p->loss.classes, p->loss.classes - 1);
     }
     return CR_OK;
 }
@@ -351,7 +362,8 @@ static cr_status run_batches(job *j)
     size_t batch = f->batch ? f->batch : j->o->batch && f->samples_first ? j->o->batch : f->samples;
     if (f->batch && !f->samples_first) batch = f->samples;
     if (batch > f->samples) {
-        return model_fail(j->m, CR_ESHAPE, "the model takes batches of %zu samples, and the data have %zu", batch, f->samples);
+        return model_fail(j->m, CR_ESHAPE, "the model takes batches of %zu samples, and the data have %zu", batch,
+                          f->samples);
     }
     if (f->samples == 0) return model_fail(j->m, CR_EVALUE, "the data have no samples");
     size_t rest = f->samples % batch, samples = f->batch ? f->samples - rest : f->samples;
@@ -389,7 +401,8 @@ static cr_status run_batches(job *j)
 static cr_status put(job *j, cr_data *out)
 {
     double by = j->kind == JOB_GRAD ? 1 / j->weight : 1;
-    if (j->kind == JOB_GRAD && !(j->weight != 0)) return model_fail(j->m, CR_EVALUE, "no sample counts: all weights are 0");
+    if (j->kind == JOB_GRAD && !(j->weight != 0))
+        return model_fail(j->m, CR_EVALUE, "no sample counts: all weights are 0");
     j->report.loss = j->kind == JOB_GRAD ? j->loss / j->weight : NAN;
     for (size_t i = 0; i < j->n_results; i++) {
         result *r = &j->result[i];
@@ -441,8 +454,8 @@ cr_status cr_model_grad(cr_model *m, const cr_data *data, const cr_model_run_opt
     return run(m, JOB_GRAD, data, NULL, options, out, report);
 }
 
-cr_status cr_model_pull(cr_model *m, const cr_data *data, const cr_data *cotangents, const cr_model_run_options *options,
-                        cr_data *out, cr_model_report *report)
+cr_status cr_model_pull(cr_model *m, const cr_data *data, const cr_data *cotangents,
+                        const cr_model_run_options *options, cr_data *out, cr_model_report *report)
 {
     return run(m, JOB_PULL, data, cotangents, options, out, report);
 }

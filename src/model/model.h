@@ -10,11 +10,11 @@
 struct cr_model {
     onnx_model *onnx; /* NULL: nothing was read yet */
     error err;
-    arena names;      /* shapes as text */
+    arena names; /* shapes as text */
     onnx_notices notices;
-    char said[256];   /* of the last report */
-    strbuf cut;       /* of the last report */
-    char *blame;      /* of the last report; owned, may be NULL */
+    char said[256]; /* of the last report */
+    strbuf cut;     /* of the last report */
+    char *blame;    /* of the last report; owned, may be NULL */
 };
 
 cr_status model_fail(cr_model *m, cr_status status, const char *fmt, ...) CR_PRINTF(3, 4);

@@ -16,7 +16,10 @@ size_t net_count_nonfinite(cr_type type, const void *entries, size_t n)
 
 /* ---- what a tensor holds -------------------------------------------------------------------------- */
 
-typedef struct range { double min, max; size_t nan, inf, n; } range;
+typedef struct range {
+    double min, max;
+    size_t nan, inf, n;
+} range;
 
 static range range_of(cr_type type, const void *entries, size_t n)
 {
@@ -111,8 +114,8 @@ static cr_status run(blame *b, const cr_plan_options *o, net_feeder *feed, void 
         return CR_ENOMEM;
     }
     for (size_t i = 0; i < b->n_ref && status == CR_OK; i++) {
-        b->range[i] = range_of(net_runner_type(b->r), net_runner_result(b->r, (unsigned)i),
-                               net_runner_count(b->r, (unsigned)i));
+        b->range[i] =
+            range_of(net_runner_type(b->r), net_runner_result(b->r, (unsigned)i), net_runner_count(b->r, (unsigned)i));
     }
     return status;
 }
@@ -169,9 +172,10 @@ static bool blame_node(const blame *b, strbuf *s)
     return false;
 }
 
-/* The cotangents of values, from the loss back: the first that is not finite came from the node that reads the value. */
-static cr_status blame_backward(blame *b, cr_ref loss, const cr_plan_options *o, net_feeder *feed, void *user, strbuf *s,
-                                error *e)
+/* The cotangents of values, from the loss back: the first that is not finite came from the node that reads the value.
+ */
+static cr_status blame_backward(blame *b, cr_ref loss, const cr_plan_options *o, net_feeder *feed, void *user,
+                                strbuf *s, error *e)
 {
     size_t n = b->n->n_values;
     cr_ref *wrt = mem_zalloc(n + 1, sizeof *wrt), *bar = mem_zalloc(n + 1, sizeof *bar);

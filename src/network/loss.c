@@ -5,8 +5,8 @@
 #include <string.h>
 
 static const char *const names[] = {
-    [CR_LOSS_AUTO] = "auto", [CR_LOSS_CE] = "ce", [CR_LOSS_MSE] = "mse",   [CR_LOSS_BCE] = "bce",
-    [CR_LOSS_L1] = "l1",     [CR_LOSS_NONE] = "none",
+    [CR_LOSS_AUTO] = "auto", [CR_LOSS_CE] = "ce", [CR_LOSS_MSE] = "mse",
+    [CR_LOSS_BCE] = "bce",   [CR_LOSS_L1] = "l1", [CR_LOSS_NONE] = "none",
 };
 const char *net_loss_name(cr_loss kind) { return names[kind]; }
 
@@ -67,7 +67,11 @@ static bool are_classes(const maker *m, cr_ref y)
 /* What the loss is, and of what: decided by how the network ends, then by the labels. */
 static bool choose(maker *m, cr_ref out, const char *name)
 {
-    static const struct { cr_op op; cr_loss loss; const char *said; } ending[] = {
+    static const struct {
+        cr_op op;
+        cr_loss loss;
+        const char *said;
+    } ending[] = {
         {CR_OP_SOFTMAX, CR_LOSS_CE, "cross-entropy, from the input of the softmax that `%s` ends in"},
         {CR_OP_LOGSOFTMAX, CR_LOSS_CE, "negative log-likelihood of the log-softmax `%s`"},
         {CR_OP_SIGMOID, CR_LOSS_BCE, "binary cross-entropy, from the input of the sigmoid that `%s` ends in"},
@@ -94,13 +98,17 @@ static bool choose(maker *m, cr_ref out, const char *name)
         } else if (m->o->label) {
             l->kind = CR_LOSS_MSE;
         } else {
-            return fail(m, CR_EVALUE, "no labels: the data have neither `y` nor `label` nor `target`, and `%s` is no "
-                        "single number that could be the loss itself", name);
+            return fail(m, CR_EVALUE,
+                        "no labels: the data have neither `y` nor `label` nor `target`, and `%s` is no "
+                        "single number that could be the loss itself",
+                        name);
         }
     }
     static const char *const said[] = {
-        [CR_LOSS_CE] = "cross-entropy of the logits `%s`", [CR_LOSS_MSE] = "mean squared error of `%s`",
-        [CR_LOSS_BCE] = "binary cross-entropy of the logits `%s`", [CR_LOSS_L1] = "mean absolute error of `%s`",
+        [CR_LOSS_CE] = "cross-entropy of the logits `%s`",
+        [CR_LOSS_MSE] = "mean squared error of `%s`",
+        [CR_LOSS_BCE] = "binary cross-entropy of the logits `%s`",
+        [CR_LOSS_L1] = "mean absolute error of `%s`",
         [CR_LOSS_NONE] = "the output `%s` itself",
     };
     snprintf(l->said, sizeof l->said, said[l->kind], name);
@@ -202,8 +210,8 @@ static bool cross_entropy(maker *m, cr_ref out)
         hit = cr_select(g, same, filled(g, 1, y), filled(g, 0, y));
         if (m->o->ignores) {
             cr_ref skipped = filled(g, (double)m->o->ignore_index, l->label);
-            cr_ref counts = cr_select(g, cr_map2(g, CR_OP_EQ, l->label, skipped), filled(g, 0, skipped),
-                                      filled(g, 1, skipped));
+            cr_ref counts =
+                cr_select(g, cr_map2(g, CR_OP_EQ, l->label, skipped), filled(g, 0, skipped), filled(g, 1, skipped));
             hit = cr_mul(g, spread(g, counts, y, axis), hit);
         }
     }
@@ -249,7 +257,7 @@ static bool elementwise(maker *m)
     if (!label_leaf(m)) return false;
     cr_ref y = l->y, target = cr_reshape(g, l->label, cr_rank(g, y), shape_of(g, y)->dim);
     cr_ref d = cr_sub(g, y, target);
-    cr_ref each = l->kind == CR_LOSS_MSE ? cr_mul(g, d, d)
+    cr_ref each = l->kind == CR_LOSS_MSE  ? cr_mul(g, d, d)
                   : l->kind == CR_LOSS_L1 ? cr_map(g, CR_OP_ABS, d)
                                           : cr_sub(g, cr_map(g, CR_OP_SOFTPLUS, y), cr_mul(g, target, y));
     l->sum = cr_sum(g, each);
@@ -262,8 +270,10 @@ static bool itself(maker *m, const char *name)
     cr_graph *g = m->g;
     for (unsigned i = 0; i < cr_rank(g, m->loss->y); i++) {
         if (size(g, m->loss->y, i) != 1) {
-            return fail(m, CR_ESHAPE, "`%s` is %s: only a single number can be the loss itself; --loss ce, mse, bce or l1 "
-                        "make one of it, or --cotangent", name, shape_text(g, m->loss->y, 0));
+            return fail(m, CR_ESHAPE,
+                        "`%s` is %s: only a single number can be the loss itself; --loss ce, mse, bce or l1 "
+                        "make one of it, or --cotangent",
+                        name, shape_text(g, m->loss->y, 0));
         }
     }
     m->loss->sum = cr_sum(g, m->loss->y);
@@ -291,9 +301,14 @@ cr_status net_loss_make(network *n, const net_loss_options *o, net_loss *loss, e
     bool ok = choose(&m, out->ref, out->name);
     if (ok) {
         switch (loss->kind) {
-        case CR_LOSS_CE: ok = cross_entropy(&m, out->ref); break;
-        case CR_LOSS_NONE: ok = itself(&m, out->name); break;
-        default: ok = elementwise(&m);
+        case CR_LOSS_CE:
+            ok = cross_entropy(&m, out->ref);
+            break;
+        case CR_LOSS_NONE:
+            ok = itself(&m, out->name);
+            break;
+        default:
+            ok = elementwise(&m);
         }
     }
     if (ok && cr_graph_status(n->g) == CR_OK) return CR_OK;

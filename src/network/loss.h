@@ -6,10 +6,10 @@
 
 typedef struct net_loss_options {
     cr_loss kind;
-    const char *output;         /* of the network; NULL: the first of floats */
-    const cr_tensor *label;     /* classes or targets, of this batch; NULL: there are none */
-    const cr_tensor *weight;    /* of the classes, one number each; NULL: 1 */
-    bool ignores;               /* samples whose label is ignore_index do not count */
+    const char *output;      /* of the network; NULL: the first of floats */
+    const cr_tensor *label;  /* classes or targets, of this batch; NULL: there are none */
+    const cr_tensor *weight; /* of the classes, one number each; NULL: 1 */
+    bool ignores;            /* samples whose label is ignore_index do not count */
     int64_t ignore_index;
 } net_loss_options;
 

@@ -22,8 +22,8 @@ typedef struct net_leaf {
 } net_leaf;
 
 typedef struct net_node {
-    const char *name; /* the user's, made unique; where it had none, OPERATOR_NUMBER */
-    const char *op;   /* of the file: "Conv" */
+    const char *name;             /* the user's, made unique; where it had none, OPERATOR_NUMBER */
+    const char *op;               /* of the file: "Conv" */
     size_t first_value, n_values; /* what it computes */
     size_t first_operand, n_operands;
 } net_node;

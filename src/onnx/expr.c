@@ -100,7 +100,8 @@ bool onnx_common(unsigned rank_a, const int64_t *a, unsigned rank_b, const int64
 {
     *rank = rank_a > rank_b ? rank_a : rank_b;
     for (unsigned i = 0; i < *rank; i++) {
-        int64_t x = i + rank_a >= *rank ? a[i + rank_a - *rank] : 1, y = i + rank_b >= *rank ? b[i + rank_b - *rank] : 1;
+        int64_t x = i + rank_a >= *rank ? a[i + rank_a - *rank] : 1,
+                y = i + rank_b >= *rank ? b[i + rank_b - *rank] : 1;
         if (x != y && x != 1 && y != 1) return false;
         dim[i] = x == 1 ? y : x;
     }
@@ -205,10 +206,7 @@ cr_ref onnx_cut(cr_graph *g, cr_ref a, unsigned axis, int64_t first, int64_t ste
     return back(g, a, cr_slice(g, in, from, by, to));
 }
 
-cr_ref onnx_floor(cr_graph *g, cr_ref a)
-{
-    return cr_sub(g, a, cr_map2(g, CR_OP_MOD, a, onnx_like(g, 1, a)));
-}
+cr_ref onnx_floor(cr_graph *g, cr_ref a) { return cr_sub(g, a, cr_map2(g, CR_OP_MOD, a, onnx_like(g, 1, a))); }
 
 cr_ref onnx_trunc(cr_graph *g, cr_ref a)
 {

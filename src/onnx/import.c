@@ -142,9 +142,15 @@ static void store(cr_type type, size_t n, const double *from, void *to)
     for (size_t i = 0; i < n; i++) {
         double x = from[i];
         switch (type) {
-        case CR_TYPE_F64: ((double *)to)[i] = x; break;
-        case CR_TYPE_F32: ((float *)to)[i] = (float)x; break;
-        case CR_TYPE_BOOL: ((uint8_t *)to)[i] = x != 0; break;
+        case CR_TYPE_F64:
+            ((double *)to)[i] = x;
+            break;
+        case CR_TYPE_F32:
+            ((float *)to)[i] = (float)x;
+            break;
+        case CR_TYPE_BOOL:
+            ((uint8_t *)to)[i] = x != 0;
+            break;
         default:
             ((int64_t *)to)[i] = x >= 0x1p63 ? INT64_MAX : x < -0x1p63 ? INT64_MIN : isnan(x) ? 0 : (int64_t)x;
         }
@@ -213,7 +219,8 @@ static bool name_node(onnx_importer *im, const Onnx__NodeProto *node)
     error *e = &im->g->err;
     size_t n = strlen(node->op_type);
     if (e->status == CR_OK) {
-        return onnx_import_fail(im, CR_EINTERNAL, "%s \"%s\": failed without a reason", node->op_type, onnx_node_name(node));
+        return onnx_import_fail(im, CR_EINTERNAL, "%s \"%s\": failed without a reason", node->op_type,
+                                onnx_node_name(node));
     }
     if (e->message && (strncmp(e->message, node->op_type, n) != 0 || strncmp(e->message + n, " \"", 2) != 0)) {
         error named = {CR_OK, NULL};
@@ -272,7 +279,9 @@ static bool record(onnx_call *c)
         return onnx_no_memory(c->im);
     }
     net_node *node = &n->node[n->n_nodes];
-    *node = (net_node){.name = onnx_node_name(c->node), .op = c->node->op_type, .first_value = n->n_values,
+    *node = (net_node){.name = onnx_node_name(c->node),
+                       .op = c->node->op_type,
+                       .first_value = n->n_values,
                        .first_operand = n->n_operands};
     for (unsigned i = 0; i < c->n_out; i++) {
         const onnx_value *v = c->out[i];
@@ -322,7 +331,8 @@ static bool import_nodes(onnx_importer *im, size_t n_nodes, Onnx__NodeProto *con
                          const char *const *wanted)
 {
     size_t *order, n;
-    if (im->depth >= DEPTH_MAX) return onnx_import_fail(im, CR_ELIMIT, "graphs and functions nested more than %d deep", DEPTH_MAX);
+    if (im->depth >= DEPTH_MAX)
+        return onnx_import_fail(im, CR_ELIMIT, "graphs and functions nested more than %d deep", DEPTH_MAX);
     if (onnx_order(n_nodes, node, n_wanted, wanted, &order, &n, &im->g->err) != CR_OK) return false;
     bool ok = true;
     im->depth++;
@@ -375,7 +385,8 @@ bool onnx_inline_graph(onnx_call *c, const Onnx__GraphProto *body, size_t n_in, 
     const char **wanted = onnx_alloc(c, (n_out + 1) * sizeof *wanted);
     bool ok = wanted != NULL;
     for (size_t i = 0; i < n_out && ok; i++) wanted[i] = body->output[i]->name ? body->output[i]->name : "";
-    for (size_t i = 0; i < n_in && ok; i++) ok = onnx_define(im, body->input[i]->name ? body->input[i]->name : "", in[i]);
+    for (size_t i = 0; i < n_in && ok; i++)
+        ok = onnx_define(im, body->input[i]->name ? body->input[i]->name : "", in[i]);
     ok = ok && define_initializers(im, body) && import_nodes(im, body->n_node, body->node, n_out, wanted) &&
          results(im, n_out, wanted, out);
     leave(im, since);

@@ -13,13 +13,13 @@
 /* A tensor of the model while it is imported. */
 typedef struct onnx_value {
     const char *name;
-    cr_type type;    /* in the file. In the graph a boolean is a boolean, all else are real numbers */
+    cr_type type; /* in the file. In the graph a boolean is a boolean, all else are real numbers */
     unsigned rank;
     int64_t dim[CR_MAX_RANK];
-    size_t count;      /* of entries */
-    cr_ref ref;        /* CR_NONE: known, and not needed as an expression yet */
-    bool known;        /* its numbers follow from shapes and constants alone */
-    const void *data;  /* its numbers in the type, if they are at hand; else NULL */
+    size_t count;     /* of entries */
+    cr_ref ref;       /* CR_NONE: known, and not needed as an expression yet */
+    bool known;       /* its numbers follow from shapes and constants alone */
+    const void *data; /* its numbers in the type, if they are at hand; else NULL */
 } onnx_value;
 
 typedef struct onnx_importer onnx_importer;
@@ -34,7 +34,7 @@ typedef struct onnx_call {
     int arg;         /* of the table's line */
     int64_t version; /* of the operator set it is from */
     unsigned n_in, n_out;
-    onnx_value **in; /* NULL: left out */
+    onnx_value **in;  /* NULL: left out */
     onnx_value **out; /* NULL: nobody asks for it. Set by onnx_out */
 } onnx_call;
 
@@ -58,7 +58,7 @@ bool onnx_has(const onnx_call *c, unsigned i);
 cr_ref onnx_in(onnx_call *c, unsigned i);
 cr_ref onnx_real(onnx_call *c, unsigned i);  /* a boolean as 0 and 1 */
 cr_ref onnx_truth(onnx_call *c, unsigned i); /* a number as != 0 */
-bool onnx_is_int(cr_type type);            /* an integer, not a boolean */
+bool onnx_is_int(cr_type type);              /* an integer, not a boolean */
 bool onnx_is_float(cr_type type);
 /* The numbers of input i as integers, in memory of the importer; NULL with a message if they are not known while
  * importing, or the input is left out. */
@@ -131,8 +131,8 @@ typedef struct onnx_import_options {
 /* n is initialised by the call; free it with net_free before the model. */
 cr_status onnx_import(onnx_model *m, const onnx_import_options *o, network *n, error *e);
 
-/* For operators with bodies (If, Loop, Scan): the nodes of a graph in a scope of their own, with the first inputs of the
- * body standing for `in`; out[i] is output i. */
+/* For operators with bodies (If, Loop, Scan): the nodes of a graph in a scope of their own, with the first inputs of
+ * the body standing for `in`; out[i] is output i. */
 bool onnx_inline_graph(onnx_call *c, const Onnx__GraphProto *body, size_t n_in, onnx_value *const *in, size_t n_out,
                        onnx_value **out);
 /* A value made on the way, for bodies. NULL: failed. */

@@ -28,8 +28,14 @@ static bool shapes_differ(onnx_importer *im, const Onnx__ValueInfoProto *input, 
 }
 
 /* Sizes of symbols, as the inputs so far have them. */
-typedef struct sized { const char *symbol, *input; int64_t size; } sized;
-typedef struct sizes { sized *of; size_t n, cap; } sizes;
+typedef struct sized {
+    const char *symbol, *input;
+    int64_t size;
+} sized;
+typedef struct sizes {
+    sized *of;
+    size_t n, cap;
+} sizes;
 
 static bool size_symbol(onnx_importer *im, sizes *s, const Onnx__ValueInfoProto *input, const char *symbol,
                         int64_t size, const cr_tensor *t)
@@ -38,7 +44,8 @@ static bool size_symbol(onnx_importer *im, sizes *s, const Onnx__ValueInfoProto 
         if (strcmp(s->of[i].symbol, symbol) != 0) continue;
         if (s->of[i].size == size) return true;
         char why[200];
-        snprintf(why, sizeof why, ", but `%.60s` is %" PRId64 " in input `%.60s`", symbol, s->of[i].size, s->of[i].input);
+        snprintf(why, sizeof why, ", but `%.60s` is %" PRId64 " in input `%.60s`", symbol, s->of[i].size,
+                 s->of[i].input);
         return shapes_differ(im, input, t, why);
     }
     if (!VEC_RESERVE(s->of, s->cap, s->n + 1)) return onnx_no_memory(im);
@@ -57,8 +64,7 @@ static bool match(onnx_importer *im, sizes *s, const Onnx__ValueInfoProto *input
         const Onnx__TensorShapeProto__Dimension *d = shape->dim[i];
         if (d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE) {
             if (d->dim_value != t->dim[i]) return shapes_differ(im, input, t, "");
-        } else if (d->dim_param && *d->dim_param &&
-                   !size_symbol(im, s, input, d->dim_param, t->dim[i], t)) {
+        } else if (d->dim_param && *d->dim_param && !size_symbol(im, s, input, d->dim_param, t->dim[i], t)) {
             return false;
         }
     }
@@ -74,7 +80,9 @@ static bool declared(onnx_importer *im, const sizes *s, const Onnx__ValueInfoPro
     if (!onnx_type_of(type->elem_type, &t->type)) {
         return onnx_import_fail(im, CR_EUNSUPPORTED, "input `%s` is of a type without numbers", input->name);
     }
-    if (!type->shape) return onnx_import_fail(im, CR_EVALUE, "the model says no shape for its input `%s`: data are needed", input->name);
+    if (!type->shape)
+        return onnx_import_fail(im, CR_EVALUE, "the model says no shape for its input `%s`: data are needed",
+                                input->name);
     if (type->shape->n_dim > CR_MAX_RANK) {
         return onnx_import_fail(im, CR_ELIMIT, "input `%s` has more than %d axes", input->name, CR_MAX_RANK);
     }
@@ -86,7 +94,8 @@ static bool declared(onnx_importer *im, const sizes *s, const Onnx__ValueInfoPro
             if (d->dim_param && strcmp(d->dim_param, s->of[k].symbol) == 0) t->dim[i] = s->of[k].size;
         }
     }
-    if (!data_product(t->rank, t->dim, 8, &t->count)) return onnx_import_fail(im, CR_ELIMIT, "input `%s` is too large", input->name);
+    if (!data_product(t->rank, t->dim, 8, &t->count))
+        return onnx_import_fail(im, CR_ELIMIT, "input `%s` is too large", input->name);
     return true;
 }
 

@@ -14,10 +14,13 @@ struct onnx_importer {
     exec_env *env;        /* constants, for what is computed here */
     onnx_value **by_name; /* by dim_sym of the graph's names; NULL: none of that name is in sight */
     size_t by_name_cap;
-    struct onnx_hidden { dim_sym name; onnx_value *before; } *hidden; /* what scopes have put out of sight */
+    struct onnx_hidden {
+        dim_sym name;
+        onnx_value *before;
+    } * hidden; /* what scopes have put out of sight */
     size_t n_hidden, hidden_cap;
     const struct onnx_frame *function; /* the call of a local function that is being inlined; NULL: none */
-    unsigned depth; /* of graphs in graphs, functions in functions */
+    unsigned depth;                    /* of graphs in graphs, functions in functions */
 };
 
 /* An inlined function's attributes are those of its call. */
@@ -30,8 +33,8 @@ typedef struct onnx_frame {
 /* Both set the graph's error and return false. */
 bool onnx_no_memory(onnx_importer *im);
 bool onnx_import_fail(onnx_importer *im, cr_status status, const char *fmt, ...) CR_PRINTF(3, 4);
-onnx_value *onnx_new_value(onnx_importer *im, const char *name); /* NULL: out of memory */
-void onnx_take_shape(onnx_value *v, const cr_tensor *t);         /* and type, and numbers */
+onnx_value *onnx_new_value(onnx_importer *im, const char *name);      /* NULL: out of memory */
+void onnx_take_shape(onnx_value *v, const cr_tensor *t);              /* and type, and numbers */
 bool onnx_define(onnx_importer *im, const char *name, onnx_value *v); /* puts it in sight */
 /* The inputs that are fed; CR_ESHAPE shows both shapes. */
 bool onnx_define_inputs(onnx_importer *im, const Onnx__GraphProto *graph, const onnx_import_options *o);

@@ -41,7 +41,8 @@ void onnx_model_free(onnx_model *m)
 static struct onnx_cached *cached(const onnx_model *m, const void *key)
 {
     size_t i = (size_t)((uintptr_t)key >> 4) * (size_t)0x9E3779B97F4A7C15u;
-    for (i &= m->cache_cap - 1; m->cache[i].key && m->cache[i].key != key; i = (i + 1) & (m->cache_cap - 1)) { }
+    for (i &= m->cache_cap - 1; m->cache[i].key && m->cache[i].key != key; i = (i + 1) & (m->cache_cap - 1)) {
+    }
     return &m->cache[i];
 }
 
@@ -80,10 +81,7 @@ cr_status onnx_model_tensor(onnx_model *m, const Onnx__TensorProto *t, cr_tensor
 
 /* ---- names -------------------------------------------------------------------------------------- */
 
-const char *onnx_domain(const char *domain)
-{
-    return !domain || strcmp(domain, "ai.onnx") == 0 ? "" : domain;
-}
+const char *onnx_domain(const char *domain) { return !domain || strcmp(domain, "ai.onnx") == 0 ? "" : domain; }
 
 int64_t onnx_model_version(const onnx_model *m, const char *domain)
 {
@@ -141,8 +139,14 @@ void onnx_print_shape(strbuf *b, const Onnx__ValueInfoProto *v)
 /* ---- order -------------------------------------------------------------------------------------- */
 
 /* Which node makes a value: an open addressing table by name. */
-typedef struct maker { const char *name; size_t node; } maker;
-typedef struct makers { maker *slot; size_t cap; } makers;
+typedef struct maker {
+    const char *name;
+    size_t node;
+} maker;
+typedef struct makers {
+    maker *slot;
+    size_t cap;
+} makers;
 
 static maker *find(const makers *m, const char *name)
 {
@@ -157,7 +161,8 @@ static bool makers_init(makers *m, size_t n_nodes, Onnx__NodeProto *const *node,
 {
     size_t n = 1;
     for (size_t i = 0; i < n_nodes; i++) n += node[i]->n_output;
-    for (m->cap = 16; m->cap < 2 * n; m->cap *= 2) { }
+    for (m->cap = 16; m->cap < 2 * n; m->cap *= 2) {
+    }
     m->slot = mem_zalloc(m->cap, sizeof *m->slot);
     if (!m->slot) {
         err_set(e, CR_ENOMEM, "out of memory");

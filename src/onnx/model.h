@@ -8,7 +8,10 @@
 typedef struct onnx_model {
     onnx_file *file;
     const Onnx__ModelProto *proto;
-    struct onnx_cached { const Onnx__TensorProto *key; cr_tensor tensor; } *cache; /* open addressing by address */
+    struct onnx_cached {
+        const Onnx__TensorProto *key;
+        cr_tensor tensor;
+    } * cache; /* open addressing by address */
     size_t n_cached, cache_cap;
 } onnx_model;
 

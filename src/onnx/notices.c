@@ -7,8 +7,12 @@
 enum { SHOWN = 3, PLAIN_MAX = 1 << 20 };
 
 static const char *const words[] = {
-    [ONNX_TIED] = "tied", [ONNX_MERGED] = "merged", [ONNX_TRANSPOSED] = "transposed",
-    [ONNX_FUSED_NORM] = "fused-norm", [ONNX_STORED_NORM] = "stored-norm", [ONNX_NAMES_LOST] = "names-lost",
+    [ONNX_TIED] = "tied",
+    [ONNX_MERGED] = "merged",
+    [ONNX_TRANSPOSED] = "transposed",
+    [ONNX_FUSED_NORM] = "fused-norm",
+    [ONNX_STORED_NORM] = "stored-norm",
+    [ONNX_NAMES_LOST] = "names-lost",
 };
 const char *onnx_notice_word(onnx_notice_kind kind) { return words[kind]; }
 
@@ -52,9 +56,12 @@ typedef struct uses {
 typedef struct search {
     onnx_model *m;
     const Onnx__GraphProto *g;
-    uses *of;  /* of every initializer of floats */
+    uses *of; /* of every initializer of floats */
     size_t n_of;
-    struct slot { const char *name; size_t of; } *slot; /* names, those behind Identity too, to their entry + 1 */
+    struct slot {
+        const char *name;
+        size_t of;
+    } * slot; /* names, those behind Identity too, to their entry + 1 */
     size_t n_slots;
     onnx_notices *out;
     error *e;
@@ -79,7 +86,8 @@ static bool collect(search *s)
 {
     const Onnx__GraphProto *g = s->g;
     size_t names = g->n_initializer + g->n_node;
-    for (s->n_slots = 16; s->n_slots < 2 * names + 2; s->n_slots *= 2) { }
+    for (s->n_slots = 16; s->n_slots < 2 * names + 2; s->n_slots *= 2) {
+    }
     s->slot = mem_zalloc(s->n_slots, sizeof *s->slot);
     s->of = mem_zalloc(g->n_initializer + 1, sizeof *s->of);
     if (!s->slot || !s->of) return no_memory(s);
@@ -190,10 +198,7 @@ static bool shared(search *s, const uses *u)
     return say(s, ONNX_MERGED, &b);
 }
 
-static bool is_product(const Onnx__NodeProto *n)
-{
-    return strcmp(n->op_type, "MatMul") == 0;
-}
+static bool is_product(const Onnx__NodeProto *n) { return strcmp(n->op_type, "MatMul") == 0; }
 
 static bool transposed(search *s, const uses *u)
 {
@@ -202,9 +207,11 @@ static bool transposed(search *s, const uses *u)
     }
     strbuf b;
     sb_init(&b);
-    sb_printf(&b, "`%s` (%" PRId64 " x %" PRId64 ") is the weight of \"%s\", which the exporter transposed and renamed; "
-              "PyTorch's Linear has it as %" PRId64 " x %" PRId64, u->name, u->tensor->dims[0], u->tensor->dims[1],
-              node_name(u->at[0].node), u->tensor->dims[1], u->tensor->dims[0]);
+    sb_printf(&b,
+              "`%s` (%" PRId64 " x %" PRId64 ") is the weight of \"%s\", which the exporter transposed and renamed; "
+              "PyTorch's Linear has it as %" PRId64 " x %" PRId64,
+              u->name, u->tensor->dims[0], u->tensor->dims[1], node_name(u->at[0].node), u->tensor->dims[1],
+              u->tensor->dims[0]);
     return say(s, ONNX_TRANSPOSED, &b);
 }
 
@@ -237,9 +244,10 @@ static bool fused(search *s)
     if (n == 0) return true;
     strbuf b;
     sb_init(&b);
-    sb_printf(&b, "%zu convolution%s (\"%s\"%s) ha%s weights that the exporter computed: the batch norms behind were fused "
-              "into them, and what was trained is no longer in the file. %s", n, n == 1 ? "" : "s", node_name(first),
-              n > 1 ? ", ..." : "", n == 1 ? "s" : "ve", keep);
+    sb_printf(&b,
+              "%zu convolution%s (\"%s\"%s) ha%s weights that the exporter computed: the batch norms behind were fused "
+              "into them, and what was trained is no longer in the file. %s",
+              n, n == 1 ? "" : "s", node_name(first), n > 1 ? ", ..." : "", n == 1 ? "s" : "ve", keep);
     return say(s, ONNX_FUSED_NORM, &b);
 }
 
@@ -248,7 +256,8 @@ static bool trains(const Onnx__NodeProto *n)
     size_t outputs = 0;
     for (size_t i = 0; i < n->n_output; i++) outputs += *n->output[i] != '\0';
     for (size_t i = 0; i < n->n_attribute; i++) {
-        if (n->attribute[i]->name && strcmp(n->attribute[i]->name, "training_mode") == 0) return n->attribute[i]->i != 0;
+        if (n->attribute[i]->name && strcmp(n->attribute[i]->name, "training_mode") == 0)
+            return n->attribute[i]->i != 0;
     }
     return outputs > 1;
 }
@@ -266,9 +275,10 @@ static bool stored(search *s)
     if (n == 0) return true;
     strbuf b;
     sb_init(&b);
-    sb_printf(&b, "%zu batch norm%s (\"%s\"%s) use%s stored statistics, as in inference: gradients are those of the frozen "
-              "network. training=TrainingMode.TRAINING exports them as they train", n, n == 1 ? "" : "s",
-              node_name(first), n > 1 ? ", ..." : "", n == 1 ? "s" : "");
+    sb_printf(&b,
+              "%zu batch norm%s (\"%s\"%s) use%s stored statistics, as in inference: gradients are those of the frozen "
+              "network. training=TrainingMode.TRAINING exports them as they train",
+              n, n == 1 ? "" : "s", node_name(first), n > 1 ? ", ..." : "", n == 1 ? "s" : "");
     return say(s, ONNX_STORED_NORM, &b);
 }
 

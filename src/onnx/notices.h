@@ -5,16 +5,22 @@
 #include "onnx/model.h"
 
 typedef enum onnx_notice_kind {
-    ONNX_TIED,          /* one parameter in several places of one role: the network is like that */
-    ONNX_MERGED,        /* equal parameters made one by the exporter: all 0, all 1, or in different roles */
-    ONNX_TRANSPOSED,    /* a weight stored transposed, under a made-up name */
-    ONNX_FUSED_NORM,    /* convolutions that took up the batch norms behind them */
-    ONNX_STORED_NORM,   /* batch norms with stored statistics */
-    ONNX_NAMES_LOST     /* no parameter has a name of its own */
+    ONNX_TIED,        /* one parameter in several places of one role: the network is like that */
+    ONNX_MERGED,      /* equal parameters made one by the exporter: all 0, all 1, or in different roles */
+    ONNX_TRANSPOSED,  /* a weight stored transposed, under a made-up name */
+    ONNX_FUSED_NORM,  /* convolutions that took up the batch norms behind them */
+    ONNX_STORED_NORM, /* batch norms with stored statistics */
+    ONNX_NAMES_LOST   /* no parameter has a name of its own */
 } onnx_notice_kind;
 
-typedef struct onnx_notice { onnx_notice_kind kind; char *text; } onnx_notice;
-typedef struct onnx_notices { onnx_notice *at; size_t n, cap; } onnx_notices;
+typedef struct onnx_notice {
+    onnx_notice_kind kind;
+    char *text;
+} onnx_notice;
+typedef struct onnx_notices {
+    onnx_notice *at;
+    size_t n, cap;
+} onnx_notices;
 
 const char *onnx_notice_word(onnx_notice_kind kind); /* "tied", "merged", ... */
 /* Adds what is to be said of a model. Free it in any case. */

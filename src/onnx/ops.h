@@ -4,9 +4,18 @@
 
 #include "onnx/import.h"
 
-#define OP(op, function) {.name = op, .build = function}
-#define OP_ARG(op, function, value) {.name = op, .build = function, .arg = value}
-#define OP_OF(set, op, function) {.name = op, .build = function, .domain = set} /* another operator set than ONNX's */
+#define OP(op, function)                                                                                               \
+    {                                                                                                                  \
+        .name = op, .build = function                                                                                  \
+    }
+#define OP_ARG(op, function, value)                                                                                    \
+    {                                                                                                                  \
+        .name = op, .build = function, .arg = value                                                                    \
+    }
+#define OP_OF(set, op, function)                                                                                       \
+    {                                                                                                                  \
+        .name = op, .build = function, .domain = set                                                                   \
+    } /* another operator set than ONNX's */
 
 extern const onnx_op onnx_ops_elementwise[];
 

@@ -151,8 +151,8 @@ static cr_ref hard_sigmoid(cr_graph *g, cr_ref x, double a, double b)
 
 static bool build_hard_sigmoid(onnx_call *c)
 {
-    return onnx_out_like(c, hard_sigmoid(c->g, onnx_real(c, 0), onnx_attr_float(c, "alpha", 0.2),
-                                         onnx_attr_float(c, "beta", 0.5)));
+    return onnx_out_like(
+        c, hard_sigmoid(c->g, onnx_real(c, 0), onnx_attr_float(c, "alpha", 0.2), onnx_attr_float(c, "beta", 0.5)));
 }
 
 static bool build_hard_swish(onnx_call *c)
@@ -199,7 +199,8 @@ static bool operands(onnx_call *c, cr_ref *a, cr_ref *b)
     if (c->version < 7 && onnx_attr_int(c, "broadcast", 0)) {
         unsigned axis = 0, rank = cr_rank(g, *a), of = cr_rank(g, *b);
         int64_t dim[CR_MAX_RANK] = {0};
-        if (of > rank || !onnx_axis(c, onnx_attr_int(c, "axis", (int64_t)rank - of), rank ? rank : 1, &axis)) return false;
+        if (of > rank || !onnx_axis(c, onnx_attr_int(c, "axis", (int64_t)rank - of), rank ? rank : 1, &axis))
+            return false;
         if (axis + of > rank) return onnx_fail(c, "axis %u is too far back for an operand of rank %u", axis, of);
         for (unsigned i = 0; i < of; i++) dim[i] = onnx_size(g, *b, i);
         for (unsigned i = of; i < rank - axis; i++) dim[i] = 1;
@@ -239,7 +240,8 @@ static bool build_div(onnx_call *c)
 static cr_ref power(cr_graph *g, cr_ref a, cr_ref b)
 {
     cr_ref zero = onnx_like(g, 0, a), one = onnx_like(g, 1, a), at = cr_map2(g, CR_OP_EQ, a, zero);
-    cr_ref below = cr_select(g, cr_map2(g, CR_OP_LT, b, zero), onnx_like(g, INFINITY, a), root(g, cr_select(g, at, a, zero)));
+    cr_ref below =
+        cr_select(g, cr_map2(g, CR_OP_LT, b, zero), onnx_like(g, INFINITY, a), root(g, cr_select(g, at, a, zero)));
     cr_ref first = cr_select(g, cr_map2(g, CR_OP_EQ, b, zero), one, below);
     first = cr_select(g, cr_map2(g, CR_OP_LT, one, b), zero, first);
     first = cr_select(g, cr_map2(g, CR_OP_EQ, b, one), a, first);
@@ -283,10 +285,7 @@ static bool build_logic(onnx_call *c)
     return onnx_align(c, &a, &b) && onnx_out(c, 0, cr_map2(c->g, (cr_op)c->arg, a, b), CR_TYPE_BOOL);
 }
 
-static bool build_not(onnx_call *c)
-{
-    return onnx_out(c, 0, cr_map(c->g, CR_OP_NOT, onnx_truth(c, 0)), CR_TYPE_BOOL);
-}
+static bool build_not(onnx_call *c) { return onnx_out(c, 0, cr_map(c->g, CR_OP_NOT, onnx_truth(c, 0)), CR_TYPE_BOOL); }
 
 static bool build_where(onnx_call *c)
 {
@@ -339,7 +338,10 @@ static bool build_clip(onnx_call *c)
     cr_graph *g = c->g;
     cr_ref x = onnx_real(c, 0);
     if (!valid(g, x)) return false;
-    static const struct { const char *name; cr_op op; } side[2] = {{"min", CR_OP_MAX2}, {"max", CR_OP_MIN2}};
+    static const struct {
+        const char *name;
+        cr_op op;
+    } side[2] = {{"min", CR_OP_MAX2}, {"max", CR_OP_MIN2}};
     for (unsigned i = 0; i < 2; i++) {
         cr_ref bound = CR_NONE;
         if (c->version < 11 && onnx_has_attr(c, side[i].name)) {
@@ -364,7 +366,8 @@ static bool build_cast_to(onnx_call *c, cr_type type)
 static bool build_cast(onnx_call *c)
 {
     cr_type type;
-    if (!onnx_type_of((int)onnx_attr_int(c, "to", 0), &type)) return onnx_unsupported(c, "a cast to a type without numbers");
+    if (!onnx_type_of((int)onnx_attr_int(c, "to", 0), &type))
+        return onnx_unsupported(c, "a cast to a type without numbers");
     return build_cast_to(c, type);
 }
 

@@ -127,9 +127,15 @@ static const Onnx__NodeProto *maker(const Onnx__GraphProto *g, const char *value
  * input that is the network's. */
 static bool is_tail(const Onnx__NodeProto *n, size_t *input)
 {
-    static const struct { const char *op; size_t input; } tails[] = {
-        {"ZipMap", 0}, {"ArrayFeatureExtractor", 1}, {"LabelEncoder", 0}, {"ArgMax", 0}, {"ArgMin", 0}, {"TopK", 0},
-        {"Cast", 0},   {"Identity", 0},              {"Reshape", 0},      {"Squeeze", 0},
+    static const struct {
+        const char *op;
+        size_t input;
+    } tails[] = {
+        {"ZipMap", 0},       {"ArrayFeatureExtractor", 1},
+        {"LabelEncoder", 0}, {"ArgMax", 0},
+        {"ArgMin", 0},       {"TopK", 0},
+        {"Cast", 0},         {"Identity", 0},
+        {"Reshape", 0},      {"Squeeze", 0},
     };
     for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
         *input = tails[i].input;
@@ -163,8 +169,8 @@ bool onnx_choose_outputs(onnx_importer *im, const char **wanted, size_t *n)
         bool twice = false;
         for (size_t k = 0; k < *n; k++) twice |= strcmp(wanted[k], value) == 0;
         if (!twice) wanted[(*n)++] = value;
-        if (value != name && !onnx_say(im, "output `%s` is cut at `%s`: what is behind is not numbers to differentiate",
-                                       name, value)) {
+        if (value != name &&
+            !onnx_say(im, "output `%s` is cut at `%s`: what is behind is not numbers to differentiate", name, value)) {
             return false;
         }
     }
