@@ -181,7 +181,7 @@ static const struct option_row {
     {O_PRECISION, "--precision", "f32|f64", CMD_ALL, "eval in this precision at the speed of the machine"},
     {O_DETERMINISTIC, "--deterministic", NULL, CMD_ALL, "the same bits for every number of threads"},
     {O_PLAN, "--plan", NULL, CMD_EVAL, "how it would be run, instead of the numbers; needs sizes only"},
-    {O_DATA, "--data", "FILE", CMD_MODEL, 
+    {O_DATA, "--data", "FILE", CMD_MODEL,
      "inputs and labels: .npz, .npy, .csv, .idx, .safetensors, also .gz; or `random`"},
     {O_OUTPUT, "-o", "FILE", CMD_MODEL, "where the results go: .npz or .safetensors"},
     {O_LOSS, "--loss", "LOSS", CMD_GRAD, "auto, ce, mse, bce, l1 or none (the output itself); default auto"},
@@ -190,7 +190,7 @@ static const struct option_row {
     {O_LABEL, "--label", "COLUMN", CMD_MODEL, "CSV: the column of labels: its name, its number from 1, or last"},
     {O_BATCH, "--batch", "N", CMD_MODEL, "samples at a time (default: as the model has it, else all)"},
     {O_IGNORE, "--ignore-index", "I", CMD_GRAD, "labels I do not count"},
-    {O_STANDARDIZE, "--standardize", NULL, CMD_MODEL, 
+    {O_STANDARDIZE, "--standardize", NULL, CMD_MODEL,
      "every entry of a sample to mean 0, deviation 1 over the samples"},
     {O_SCALE, "--scale", "S", CMD_MODEL, "inputs times S"},
     {O_LINKS, "--allow-links", NULL, CMD_MODEL, "external data may be links that lead out of the model's folder"},
@@ -458,8 +458,8 @@ void options_help(FILE *f, unsigned command)
             "chainrule grad MODEL.onnx --data DATA [--loss LOSS] -o grads.npz\n"
             "chainrule grad MODEL.onnx --data DATA --cotangent FILE -o grads.npz\n\n"
             "The gradient of the mean loss over the data, or the vector-Jacobian product of given cotangents, for\n"
-            "every parameter and input of floats, by the names of the file. Labels are `label` or `y` in DATA, targets\n"
-            "`target`, weights of classes `class_weight`.\n",
+            "every parameter and input of floats, by the names of the file. Labels are `label` or `y` in\n"
+            "DATA, targets `target`, weights of classes `class_weight`.\n",
     };
     if (!command) {
         fputs(general, f);

@@ -514,8 +514,8 @@ typedef struct cr_model_options {
 CR_API cr_status cr_model_read(cr_model *m, const char *path, const cr_model_options *options);
 
 CR_API size_t cr_model_count(const cr_model *m, cr_model_part part);
-/* Input, output or parameter i: its name in the file, its type; its shape as text, with symbols: "N x 1 x 28 x 28". They
- * live as long as the model. */
+/* Input, output or parameter i: its name in the file, its type; its shape as text, with symbols: "N x 1 x 28 x 28".
+ * They live as long as the model. */
 CR_API const char *cr_model_name(const cr_model *m, cr_model_part part, size_t i);
 CR_API cr_type cr_model_type(const cr_model *m, cr_model_part part, size_t i);
 CR_API const char *cr_model_shape(const cr_model *m, cr_model_part part, size_t i);
