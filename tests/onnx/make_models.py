@@ -1,11 +1,12 @@
 """Makes tests/data/onnx-more: models with float64 gradients. By hand, never by `./run test`:
 
-    PYTHON tests/onnx/make_models.py [--old /usr/bin/python3] [NAME...]
+    PYTHON tests/onnx/make_models.py [--old /usr/bin/python3] [--middle PYTHON] [NAME...]
 
 PYTHON has torch, onnx, onnxruntime, onnxscript, skl2onnx and scikit-learn from PyPI (tests/data/onnx-more was made with
 2.15.0, 1.23.2, 1.32.0, 0.7.2, 1.20.0 and 1.9.1), --old is a Python with PyTorch 1.13 and onnx 1.12 (Debian 12:
-python3-torch, python3-onnx). Each meta.json says in made_with which versions wrote it. reference.py says what has to
-agree; the exit status is 1 if something does not.
+python3-torch, python3-onnx), --middle one with torch 2.5.1, onnx 1.17.0, onnxscript 0.1.0.dev20241211, protobuf before
+6 and NumPy before 2 (for functions_2_5 only). Each meta.json says in made_with which versions wrote it. reference.py
+says what has to agree; the exit status is 1 if something does not.
 
 A folder: model.onnx (and model.onnx.data), meta.json, ref.npz with in/NAME, label or target (none if the graph has the
 loss), loss, and for each output out/NAME, gout/NAME = d loss / d output, f32out/NAME (of onnxruntime), then grad/NAME
@@ -35,6 +36,7 @@ ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "o
 
 # Grouped ConvTranspose fails in onnx.reference 1.23.
 NOT_IN_DOUBLE = {"decoder_convtranspose"}
+WRONG_SHAPES = {"functions_2_5"}
 # The exporter's names for the biases that fusing made.
 FUSED_NAMES = {"c1.bias": "c1.weight_bias", "c2.bias": "c2.weight_bias"}
 # Where a tensor is not what its name says: the exporter gave the embedding the name of the output layer that was tied
@@ -89,11 +91,11 @@ def without_traces(path):
             f.write(model.SerializeToString())
 
 
-def of_torch(name, old, scratch):
+def of_torch(name, pythons, scratch):
     e = torch_models.MODELS[name]
     folder = os.path.join(scratch, name)
     os.makedirs(folder)
-    python = old if e["exporter"] == "1.13" else sys.executable
+    python = pythons.get(e["exporter"], sys.executable)
     done = subprocess.run([python, torch_models.__file__, name, folder], check=False, text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout
@@ -131,11 +133,12 @@ def of_torch(name, old, scratch):
     target, label = rng.standard_normal(shape).astype(np.float32), rng.integers(0, shape[1], shape[0])
     answer = target if e["loss"] == "mse" else label
     how = {"1.13": "torch.onnx.export", "script": "torch.onnx.export(dynamo=False)",
-           "dynamo": "torch.onnx.export(dynamo=True)"}
+           "2.5": "torch.onnx.export(dynamo=True)", "dynamo": "torch.onnx.export(dynamo=True)"}
     return reference.Case(
         name, e["note"], e["wave"], how[e["exporter"]] + (" TRAINING" if e["train"] else " EVAL"), model, inputs,
         e["loss"], answer, forward, list(roles), lost=lost, from_module=True, folder=folder,
-        transposed=sum(flip for f in roles.values() for _, flip in f), file_in_double=name not in NOT_IN_DOUBLE)
+        transposed=sum(flip for f in roles.values() for _, flip in f), file_in_double=name not in NOT_IN_DOUBLE,
+        shapes_true=name not in WRONG_SHAPES)
 
 
 def sklearn_mlp():
@@ -164,30 +167,36 @@ def sklearn_mlp():
         [n for n in floats if n.startswith(("coefficient", "intercepts"))], outputs=(last,))
 
 
+def versions_of(python):
+    code = "import torch, onnx; print(f'torch {torch.__version__}, onnx {onnx.__version__}')"
+    return subprocess.run([python, "-c", code], check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*")
     parser.add_argument("--old", default="/usr/bin/python3")
+    parser.add_argument("--middle")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    old = subprocess.run([args.old, "-c", "import torch, onnx; print(torch.__version__, onnx.__version__)"], check=True,
-                         text=True, stdout=subprocess.PIPE).stdout.split()
+    pythons = {"1.13": args.old, "2.5": args.middle}
     here = {"python": platform.python_version(), "torch": torch.__version__, "onnx": onnx.__version__,
             "onnxruntime": onnxruntime.__version__, "numpy": np.__version__}
     failed = 0
     with tempfile.TemporaryDirectory() as scratch:
         makers = {f.__name__: f for f in [*graph_models.CASES, *graph_flow.CASES, sklearn_mlp]}
         for name in torch_models.MODELS:
-            makers[name] = lambda name=name: of_torch(name, args.old, scratch)
+            makers[name] = lambda name=name: of_torch(name, pythons, scratch)
         for name in args.names or makers:
             versions = dict(here)
             if name == "sklearn_mlp":
                 import skl2onnx
                 import sklearn
                 versions.update(skl2onnx=skl2onnx.__version__, sklearn=sklearn.__version__)
-            elif torch_models.MODELS.get(name, {}).get("exporter") == "1.13":
-                versions["exporter"] = f"torch {old[0]}, onnx {old[1]}"
+            exporter = torch_models.MODELS.get(name, {}).get("exporter")
+            if exporter in pythons:
+                versions["exporter"] = versions_of(pythons[exporter])
             meta = reference.finish(makers[name](), ROOT, versions)
             failed += bool(meta["crosscheck_failed"])
             print(f"{name:24} opset {meta['opset']:2} {meta['nodes']:4} nodes {meta['params']:3} gradients  ",

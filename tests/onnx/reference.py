@@ -45,6 +45,7 @@ class Case:
     transposed: int = 0      # of these, found in the file with their axes swapped
     from_module: bool = False
     file_in_double: bool = True
+    shapes_true: bool = True  # False: the exporter wrote a wrong shape for a tensor
     folder: str = ""         # where model.onnx lies already (exporters), else it is written
     outputs: tuple = ()      # tensors to compare, if not the graph's outputs
 
@@ -231,7 +232,7 @@ def finish(case, root, versions):
     else:
         onnx.save(m, os.path.join(folder, "model.onnx"))
     path = os.path.join(folder, "model.onnx")
-    onnx.checker.check_model(path, full_check=True)
+    onnx.checker.check_model(path, full_check=case.shapes_true)
 
     onnxruntime.set_default_logger_severity(3)
     onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, case.inputs)

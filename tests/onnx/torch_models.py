@@ -2,7 +2,7 @@
 
     python3 torch_models.py NAME FOLDER     writes FOLDER/model.onnx, state.npz and inputs.npz with this Python's torch
 
-make_models.py runs this with Debian's PyTorch 1.13 for the entries that say "1.13", and computes the references itself.
+make_models.py runs this with PyTorch 1.13 and 2.5 for the entries that say so, and computes the references itself.
 """
 import os
 import sys
@@ -223,7 +223,8 @@ class UNet(nn.Module):
 
 
 def entry(module, make, loss, wave, exporter, note, train=False, jitter=True, **call):
-    """exporter: "1.13" or "script" (TorchScript, of Debian's and of the new PyTorch), "dynamo" (the new one).
+    """exporter: "1.13" or "script" (TorchScript, of Debian's and of the new PyTorch), "2.5" or "dynamo" (the new
+    exporter, as it was first and as it is).
     jitter: make what is all ones or zeros random, so that a mistake shows."""
     return {"note": note, "module": module, "inputs": make, "loss": loss, "wave": wave, "exporter": exporter,
             "train": train, "jitter": jitter, "call": call}
@@ -278,6 +279,10 @@ MODELS = {
         TrainedConv, image(3, 2, 7, 7), ce, 1, "dynamo",
         "new exporter, default call: Conv and BN fused, the fused weight goes by the convolution's name",
         external_data=False),
+    "functions_2_5": entry(
+        TrainedConv, image(3, 2, 7, 7), ce, 1, "2.5",
+        "new exporter as it was in 2.5: batch norms as functions of the model, which call BatchNormalization; external"
+        " data; wrong shapes in value_info for outputs of those calls that nothing reads"),
     "training_script_2": entry(
         TrainedConv, image(4, 2, 7, 7), ce, 1, "script",
         "TorchScript exporter of the new PyTorch, the call of docs/from-pytorch.md: training_mode=1",
@@ -327,7 +332,7 @@ def export(name, folder):
     module, inputs = build(name)
     call = dict(e["call"])
     if e["exporter"] != "1.13":
-        call["dynamo"] = e["exporter"] == "dynamo"
+        call["dynamo"] = e["exporter"] in ("2.5", "dynamo")
         call["verbose"] = False
     state = {k: v.detach().numpy().copy() for k, v in module.state_dict().items()}
     with warnings.catch_warnings():
