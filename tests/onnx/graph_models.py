@@ -263,4 +263,23 @@ def nll_weighted():
                 {"x": g.values(7, 6), "labels": np.array([0, 3, -1, 2, 1, -1, 2])}, "output_is_loss", None, forward)
 
 
-CASES = [keras_nhwc, opset9_ir3, opset11_resize, opset18_forms, opset21_forms, index_forms, nll_weighted]
+def tied_files():
+    g = Graph(8)
+    w, b = g.param("encoder.weight", 4, 6), g.param("encoder.bias", 4)
+    tied, same = g.node("Identity", w, outputs="decoder.weight"), g.node("Identity", b, outputs="second.bias")
+    x = g.node("Tanh", g.node("Gemm", "x", w, b, transB=1))
+    x = g.node("Add", g.node("MatMul", x, g.tensor("eye", np.eye(4, dtype=F32))), g.node("Identity", same))
+    g.node("Identity", g.node("Gemm", x, tied), outputs="y")
+    model = g.model(13, 7, [("x", F32, [3, 6])], [("y", F32, [3, 6])])
+
+    def forward(p, x):
+        h = torch.tanh(x["x"] @ p[w].T + p[b])
+        return {"y": (h @ p["eye"] + p[b]) @ p[w]}
+
+    return case("tied_files",
+                "an autoencoder whose decoder is the encoder's weight through Identity, a bias through two;"
+                " the output an Identity; each initialiser in a file of its own, with neither offset nor length",
+                1, model, {"x": g.values(3, 6)}, "mse", g.values(3, 6), forward, file_each=True)
+
+
+CASES = [tied_files, keras_nhwc, opset9_ir3, opset11_resize, opset18_forms, opset21_forms, index_forms, nll_weighted]

@@ -48,6 +48,7 @@ class Case:
     shapes_true: bool = True  # False: the exporter wrote a wrong shape for a tensor
     folder: str = ""         # where model.onnx lies already (exporters), else it is written
     outputs: tuple = ()      # tensors to compare, if not the graph's outputs
+    file_each: bool = False  # each initialiser in a file of its own
 
 
 def loss_of(kind, y, answer):
@@ -229,6 +230,15 @@ def finish(case, root, versions):
         for f in sorted(os.listdir(case.folder)):
             if f.startswith("model.onnx"):
                 shutil.copy(os.path.join(case.folder, f), folder)
+    elif case.file_each:
+        apart = onnx.ModelProto()
+        apart.CopyFrom(m)
+        onnx.save(apart, os.path.join(folder, "model.onnx"), save_as_external_data=True, all_tensors_to_one_file=False,
+                  size_threshold=0)
+        apart = onnx.load(os.path.join(folder, "model.onnx"), load_external_data=False)
+        for t in apart.graph.initializer:
+            del t.external_data[1:]  # only the location: the whole file
+        onnx.save(apart, os.path.join(folder, "model.onnx"))
     else:
         onnx.save(m, os.path.join(folder, "model.onnx"))
     path = os.path.join(folder, "model.onnx")
