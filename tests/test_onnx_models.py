@@ -35,7 +35,9 @@ def compare(what, got, want, tolerance, scale=None):
 def check(folder, precision):
     meta = json.loads((folder / "meta.json").read_text())
     ref = dict(np.load(folder / "ref.npz"))
-    tolerance = TOLERANCE[precision]
+    # A module computes with the double 1/6, its file says a float: the file's own error against the module, as measured
+    # when the reference was made, comes on top.
+    tolerance = TOLERANCE[precision] + 3 * max(meta["crosscheck_max_rel_err"].values(), default=0)
     part = lambda kind: {k[len(kind) + 1:]: v for k, v in ref.items() if k.startswith(kind + "/")}
     inputs, outputs = part("in"), part("out")
     labels = {k: ref[k] for k in ("label", "target") if k in ref}
