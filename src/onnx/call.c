@@ -177,6 +177,11 @@ bool onnx_axes(onnx_call *c, unsigned i, unsigned rank, uint32_t *set, size_t *n
     return true;
 }
 
+bool onnx_tensor_of(onnx_call *c, const Onnx__TensorProto *t, cr_tensor *out)
+{
+    return onnx_model_tensor(c->im->m, t, out, &c->g->err) == CR_OK;
+}
+
 /* ---- outputs ------------------------------------------------------------------------------------ */
 
 static void shape_of_ref(cr_graph *g, onnx_value *v)

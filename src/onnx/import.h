@@ -81,6 +81,9 @@ bool onnx_axis(onnx_call *c, int64_t axis, unsigned rank, unsigned *out);
 /* Axes as bits, from the attribute "axes" or input i: set empty if there are none. */
 bool onnx_axes(onnx_call *c, unsigned i, unsigned rank, uint32_t *set, size_t *n);
 
+/* A tensor of an attribute. */
+bool onnx_tensor_of(onnx_call *c, const Onnx__TensorProto *t, cr_tensor *out);
+
 /* Output i. Its shape is that of the expression, which is made boolean or real as the type asks. Nothing if nobody
  * asks for it. */
 bool onnx_out(onnx_call *c, unsigned i, cr_ref ref, cr_type type);

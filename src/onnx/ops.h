@@ -17,6 +17,10 @@
         .name = op, .build = function, .domain = set                                                                   \
     } /* another operator set than ONNX's */
 
+extern const onnx_op onnx_ops_constant[];
 extern const onnx_op onnx_ops_elementwise[];
+extern const onnx_op onnx_ops_layout[];
+extern const onnx_op onnx_ops_product[];
+extern const onnx_op onnx_ops_reduce[];
 
 #endif

@@ -285,6 +285,15 @@ static bool build_logic(onnx_call *c)
     return onnx_align(c, &a, &b) && onnx_out(c, 0, cr_map2(c->g, (cr_op)c->arg, a, b), CR_TYPE_BOOL);
 }
 
+static bool build_xor(onnx_call *c)
+{
+    cr_graph *g = c->g;
+    cr_ref a = onnx_truth(c, 0), b = onnx_truth(c, 1);
+    if (!onnx_align(c, &a, &b)) return false;
+    cr_ref one = cr_map2(g, CR_OP_OR, a, b), both = cr_map2(g, CR_OP_AND, a, b);
+    return onnx_out(c, 0, cr_map2(g, CR_OP_AND, one, cr_map(g, CR_OP_NOT, both)), CR_TYPE_BOOL);
+}
+
 static bool build_not(onnx_call *c) { return onnx_out(c, 0, cr_map(c->g, CR_OP_NOT, onnx_truth(c, 0)), CR_TYPE_BOOL); }
 
 static bool build_where(onnx_call *c)
@@ -439,6 +448,6 @@ const onnx_op onnx_ops_elementwise[] = {
     OP_ARG("Tanh", build_map, CR_OP_TANH),
     OP("ThresholdedRelu", build_thresholded_relu),
     OP("Where", build_where),
-    OP_ARG("Xor", build_logic, CR_OP_NE),
+    OP("Xor", build_xor),
     OP(NULL, NULL),
 };
