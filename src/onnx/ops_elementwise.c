@@ -196,7 +196,7 @@ static bool operands(onnx_call *c, cr_ref *a, cr_ref *b)
     *a = onnx_real(c, 0);
     *b = onnx_real(c, 1);
     if (!valid(g, *a) || !valid(g, *b)) return false;
-    if (c->version < 7 && onnx_attr_int(c, "broadcast", 0)) {
+    if (c->version < 7 && onnx_attr_int(c, "broadcast", 0) && cr_rank(g, *b) > 0) {
         unsigned axis = 0, rank = cr_rank(g, *a), of = cr_rank(g, *b);
         int64_t dim[CR_MAX_RANK] = {0};
         if (of > rank || !onnx_axis(c, onnx_attr_int(c, "axis", (int64_t)rank - of), rank ? rank : 1, &axis))
