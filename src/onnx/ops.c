@@ -4,7 +4,7 @@
 #include <string.h>
 
 static const onnx_op *const tables[] = {
-    onnx_ops_constant, onnx_ops_elementwise, onnx_ops_layout, onnx_ops_norm, onnx_ops_product, onnx_ops_reduce,
+    onnx_ops_constant, onnx_ops_elementwise, onnx_ops_index, onnx_ops_layout, onnx_ops_loss, onnx_ops_norm, onnx_ops_product, onnx_ops_reduce,
     onnx_ops_window,
 };
 

@@ -19,7 +19,9 @@
 
 extern const onnx_op onnx_ops_constant[];
 extern const onnx_op onnx_ops_elementwise[];
+extern const onnx_op onnx_ops_index[];
 extern const onnx_op onnx_ops_layout[];
+extern const onnx_op onnx_ops_loss[];
 extern const onnx_op onnx_ops_norm[];
 extern const onnx_op onnx_ops_product[];
 extern const onnx_op onnx_ops_reduce[];

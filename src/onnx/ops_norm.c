@@ -62,7 +62,7 @@ static bool build_batch_norm(onnx_call *c)
 {
     cr_graph *g = c->g;
     cr_ref x = onnx_real(c, 0);
-    double epsilon = onnx_attr_float(c, "epsilon", 1e-5f), momentum = onnx_attr_float(c, "momentum", 0.9f);
+    double epsilon = onnx_attr_float(c, "epsilon", 1e-5), momentum = onnx_attr_float(c, "momentum", 0.9);
     if (!valid(g, x)) return false;
     unsigned rank = cr_rank(g, x);
     cr_ref scale = by_channel(c, 1, x), bias = by_channel(c, 2, x);
@@ -103,7 +103,7 @@ static bool build_instance_norm(onnx_call *c)
     if (cr_rank(g, x) < 3) return onnx_fail(c, "an input of %s: at least 3 axes are needed", shape_text(g, x, 0));
     cr_ref scale = by_channel(c, 1, x), bias = by_channel(c, 2, x);
     if (scale == CR_NONE || bias == CR_NONE) return false;
-    normal n = normalise(g, x, ((1u << cr_rank(g, x)) - 1) & ~3u, onnx_attr_float(c, "epsilon", 1e-5f));
+    normal n = normalise(g, x, ((1u << cr_rank(g, x)) - 1) & ~3u, onnx_attr_float(c, "epsilon", 1e-5));
     return onnx_out_like(c, cr_add(g, cr_mul(g, n.y, scale), bias));
 }
 
@@ -137,7 +137,7 @@ static bool build_layer_norm(onnx_call *c)
     unsigned axis;
     if (!valid(g, x) || !onnx_axis(c, onnx_attr_int(c, "axis", -1), cr_rank(g, x), &axis)) return false;
     uint32_t axes = ((1u << cr_rank(g, x)) - 1) & ~((1u << axis) - 1);
-    normal n = normalise(g, x, axes, onnx_attr_float(c, "epsilon", 1e-5f));
+    normal n = normalise(g, x, axes, onnx_attr_float(c, "epsilon", 1e-5));
     if (!affine(c, n.y, &y)) return false;
     return onnx_out_like(c, y) && onnx_out(c, 1, n.mean, c->in[0]->type) && onnx_out(c, 2, n.inverse, c->in[0]->type);
 }
@@ -150,7 +150,7 @@ static bool build_rms_norm(onnx_call *c)
     if (!valid(g, x) || !onnx_axis(c, onnx_attr_int(c, "axis", -1), cr_rank(g, x), &axis)) return false;
     uint32_t axes = ((1u << cr_rank(g, x)) - 1) & ~((1u << axis) - 1);
     cr_ref square = onnx_mean(g, cr_mul(g, x, x), axes, true);
-    cr_ref inverse = one_over_root(g, square, onnx_attr_float(c, "epsilon", 1e-5f));
+    cr_ref inverse = one_over_root(g, square, onnx_attr_float(c, "epsilon", 1e-5));
     return affine(c, cr_mul(g, x, wide(g, inverse, x)), &y) && onnx_out_like(c, y);
 }
 
@@ -170,7 +170,7 @@ static bool build_group_norm(onnx_call *c)
     split[2] = dim[1] / groups;
     for (unsigned i = 2; i < rank; i++) split[i + 1] = dim[i];
     uint32_t axes = ((1u << (rank + 1)) - 1) & ~3u;
-    cr_ref y = normalise(g, onnx_reshape(g, x, rank + 1, split), axes, onnx_attr_float(c, "epsilon", 1e-5f)).y;
+    cr_ref y = normalise(g, onnx_reshape(g, x, rank + 1, split), axes, onnx_attr_float(c, "epsilon", 1e-5)).y;
     for (unsigned i = 1; i < 3; i++) {
         cr_ref v = onnx_real(c, i);
         if (!valid(g, v) || !valid(g, y)) return false;

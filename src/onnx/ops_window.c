@@ -155,8 +155,8 @@ static bool build_conv_transpose(onnx_call *c)
         bool same = w.same_upper || w.same_lower;
         if (onnx_has_attr(c, "output_shape") || same) {
             out = onnx_has_attr(c, "output_shape") ? shape[i] : size[i] * w.stride[i];
-            int64_t pads = full - out;
-            w.low[i] = w.same_upper ? pads / 2 : pads - pads / 2;
+            int64_t pads = full - out, half = pads < 0 ? -((1 - pads) / 2) : pads / 2; /* rounded down */
+            w.low[i] = w.same_upper ? half : pads - half;
         }
         if (out < 1) return onnx_fail(c, "pads that leave nothing");
         v.result[i] = cr_dim_const(g, out);
@@ -207,15 +207,14 @@ static cr_ref along_axis(cr_graph *g, cr_ref v, cr_ref like, unsigned axis)
     return cr_einsum(g, 1, &v, &label, cr_rank(g, like), dim);
 }
 
-/* Of every maximum, the flat index of the first entry that attains it: the least index among those, picked like an
- * average of one entry each. */
+/* Of every maximum, the flat index of the first entry that attains it. Windows overlap, and an entry may be the maximum
+ * of one and not of another, hence one tap of the window at a time, from the last to the first. */
 static cr_ref indices(onnx_call *c, cr_ref x, cr_ref y, const window *w, const cr_window *v)
 {
     cr_graph *g = c->g;
     int64_t dim[CR_MAX_RANK], stride = 1;
     unsigned rank = cr_rank(g, x);
     bool columns = onnx_attr_int(c, "storage_order", 0) != 0;
-    (void)y, (void)w;
     onnx_shape(g, x, dim);
     cr_ref flat = onnx_like(g, 0, x);
     for (unsigned k = 0; k < rank; k++) {
@@ -225,9 +224,6 @@ static cr_ref indices(onnx_call *c, cr_ref x, cr_ref y, const window *w, const c
         flat = cr_add(g, flat, along_axis(g, at, x, axis));
         stride *= dim[axis];
     }
-    /* A tie is broken towards the front: of equal entries the one with the least index counts. Entries are compared by
-     * their window's maximum, so the index is a maximum itself, of -index where x is the maximum of the window: windows
-     * overlap, and an entry may be the maximum of one and not of another, hence one tap of the window at a time. */
     int64_t taps = 1;
     for (unsigned i = 0; i < w->axes; i++) taps *= w->kernel[i];
     cr_ref best = CR_NONE;

@@ -1,0 +1,327 @@
+/* Operators that pick entries by indices, which may be data. ONNX counts from 0, and from behind if negative; the graph
+ * counts from 1. */
+#include "onnx/ops.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* Indices 1 .. n from indices of ONNX. */
+static cr_ref from_one(cr_graph *g, cr_ref index, int64_t n)
+{
+    if (!valid(g, index)) return CR_NONE;
+    cr_ref below = cr_map2(g, CR_OP_LT, index, onnx_like(g, 0, index));
+    return cr_select(g, below, onnx_add_number(g, index, (double)(n + 1)), onnx_add_number(g, index, 1));
+}
+
+/* Known indices that are a, a+s, a+2s, ... make a slice. */
+static bool as_slice(const onnx_call *c, unsigned i, int64_t n, int64_t *first, int64_t *step)
+{
+    const onnx_value *v = c->in[i];
+    if (!v->known || v->rank != 1 || v->count == 0) return false;
+    for (size_t k = 0; k < v->count; k++) {
+        int64_t at;
+        if (data_to_i64(v->type, (const char *)v->data + k * cr_type_size(v->type), 1, &at) != 1) return false;
+        if (at < -n || at >= n) return false;
+        if (at < 0) at += n;
+        if (k == 0) *first = at;
+        if (k == 1) *step = at - *first;
+        if (v->count == 1) *step = 1;
+        if (k > 0 && at != *first + (int64_t)k * *step) return false;
+    }
+    return *step > 0;
+}
+
+/* Known indices are checked now: an error of the model, not of the run. */
+static bool check_known(onnx_call *c, unsigned i, int64_t n)
+{
+    const onnx_value *v = c->in[i];
+    for (size_t k = 0; v->known && k < v->count; k++) {
+        double at;
+        data_to_f64(v->type, (const char *)v->data + k * cr_type_size(v->type), 1, &at);
+        if (at < -(double)n || at >= (double)n) return onnx_fail(c, "index %g of an axis of size %" PRId64, at, n);
+    }
+    return true;
+}
+
+static bool build_gather(onnx_call *c)
+{
+    cr_graph *g = c->g;
+    cr_ref x = onnx_in(c, 0), index = onnx_real(c, 1);
+    unsigned axis;
+    int64_t first, step;
+    if (!valid(g, x) || !valid(g, index)) return false;
+    if (!onnx_axis(c, onnx_attr_int(c, "axis", 0), cr_rank(g, x), &axis)) return false;
+    int64_t n = onnx_size(g, x, axis);
+    if (!check_known(c, 1, n)) return false;
+    if (as_slice(c, 1, n, &first, &step)) {
+        return onnx_out_like(c, onnx_cut(g, x, axis, first, step, onnx_size(g, index, 0)));
+    }
+    if (c->in[1]->known && cr_rank(g, index) == 0) {
+        double at;
+        int64_t dim[CR_MAX_RANK];
+        data_to_f64(c->in[1]->type, c->in[1]->data, 1, &at);
+        cr_ref part = onnx_cut(g, x, axis, (int64_t)at + (at < 0 ? n : 0), 1, 1);
+        if (!valid(g, part)) return false;
+        onnx_shape(g, part, dim);
+        memmove(dim + axis, dim + axis + 1, (cr_rank(g, x) - axis - 1) * sizeof *dim);
+        return onnx_out_like(c, onnx_reshape(g, part, cr_rank(g, x) - 1, dim));
+    }
+    cr_ref y = cr_gather(g, onnx_number(g, x), from_one(g, index, n), axis);
+    return onnx_out_like(c, y);
+}
+
+/* ---- one index for each entry -------------------------------------------------------------------- */
+
+enum { EXACT_F32 = 1 << 24 };
+
+/* 0, 1, 2, ... along an axis of a shape */
+static cr_ref counted(cr_graph *g, unsigned rank, const int64_t *size, unsigned axis)
+{
+    cr_dim dim[CR_MAX_RANK];
+    uint8_t label = (uint8_t)axis;
+    for (unsigned i = 0; i < rank; i++) dim[i] = cr_dim_const(g, size[i]);
+    cr_ref k = onnx_add_number(g, cr_iota(g, dim[axis]), -1);
+    return cr_einsum(g, 1, &k, &label, rank, dim);
+}
+
+/* The flat place (from 1) in a tensor of sizes `dim` of every entry of `index`: its own place, but for one axis. */
+static bool flat_places(onnx_call *c, cr_ref index, unsigned rank, const int64_t *dim, unsigned axis, cr_ref *flat)
+{
+    cr_graph *g = c->g;
+    int64_t own[CR_MAX_RANK], stride = 1;
+    if (!valid(g, index)) return false;
+    if (cr_rank(g, index) != rank) return onnx_fail(c, "indices of %s for a tensor of rank %u", shape_text(g, index, 0), rank);
+    onnx_shape(g, index, own);
+    cr_ref at = onnx_add_number(g, from_one(g, index, dim[axis]), -1), sum = onnx_like(g, 1, index);
+    for (unsigned i = rank; i-- > 0;) {
+        if (i != axis && own[i] > dim[i]) return onnx_fail(c, "indices of %s reach beyond the tensor", shape_text(g, index, 0));
+        cr_ref k = i == axis ? at : counted(g, rank, own, i);
+        sum = cr_add(g, sum, onnx_times(g, k, (double)stride));
+        stride *= dim[i];
+    }
+    if (stride > EXACT_F32) return onnx_unsupported(c, "indices into %" PRId64 " entries are beyond the exact floats", stride);
+    *flat = sum;
+    return sum != CR_NONE;
+}
+
+static bool build_gather_elements(onnx_call *c)
+{
+    cr_graph *g = c->g;
+    cr_ref x = onnx_real(c, 0), index = onnx_real(c, 1), flat;
+    unsigned axis;
+    int64_t dim[CR_MAX_RANK];
+    if (!valid(g, x) || !valid(g, index)) return false;
+    unsigned rank = cr_rank(g, x);
+    if (!onnx_axis(c, onnx_attr_int(c, "axis", 0), rank, &axis)) return false;
+    onnx_shape(g, x, dim);
+    if (!check_known(c, 1, dim[axis]) || !flat_places(c, index, rank, dim, axis, &flat)) return false;
+    int64_t all = (int64_t)onnx_count(g, x);
+    return onnx_out_like(c, cr_gather(g, onnx_reshape(g, x, 1, &all), flat, 0));
+}
+
+/* x with updates at flat places (from 1): put there, or combined with what is there. */
+static cr_ref scattered(onnx_call *c, cr_ref x, cr_ref flat, cr_ref updates)
+{
+    cr_graph *g = c->g;
+    int64_t dim[CR_MAX_RANK], all = (int64_t)onnx_count(g, x), n = (int64_t)onnx_count(g, updates);
+    const char *how = onnx_attr_string(c, "reduction", "none");
+    unsigned rank = cr_rank(g, x);
+    onnx_shape(g, x, dim);
+    x = onnx_reshape(g, x, 1, &all);
+    flat = onnx_reshape(g, flat, 1, &n);
+    updates = onnx_reshape(g, updates, 1, &n);
+    cr_ref sum = cr_scatter(g, updates, flat, 0, cr_dim_const(g, all)), y = CR_NONE;
+    if (strcmp(how, "none") == 0) {
+        cr_ref hits = cr_scatter(g, onnx_like(g, 1, updates), flat, 0, cr_dim_const(g, all));
+        y = cr_select(g, cr_map2(g, CR_OP_NE, hits, onnx_like(g, 0, hits)), sum, x);
+    } else if (strcmp(how, "add") == 0) {
+        y = cr_add(g, x, sum);
+    } else {
+        onnx_unsupported(c, "reduction %s", how);
+        return CR_NONE;
+    }
+    return onnx_reshape(g, y, rank, dim);
+}
+
+static bool build_scatter_elements(onnx_call *c)
+{
+    cr_graph *g = c->g;
+    cr_ref x = onnx_real(c, 0), index = onnx_real(c, 1), updates = onnx_real(c, 2), flat;
+    unsigned axis;
+    int64_t dim[CR_MAX_RANK];
+    if (!valid(g, x) || !valid(g, index) || !valid(g, updates)) return false;
+    unsigned rank = cr_rank(g, x);
+    if (!onnx_axis(c, onnx_attr_int(c, "axis", 0), rank, &axis)) return false;
+    onnx_shape(g, x, dim);
+    if (!same_shape(g, index, updates)) return onnx_fail(c, "updates of %s at indices of %s", shape_text(g, updates, 0), shape_text(g, index, 1));
+    if (!check_known(c, 1, dim[axis]) || !flat_places(c, index, rank, dim, axis, &flat)) return false;
+    return onnx_out_like(c, scattered(c, x, flat, updates));
+}
+
+/* Rows of the last axis of `index` are places on the first axes of a tensor (behind batch_dims of them), whose other
+ * axes are parts of `part` entries: the flat place (from 1) of each part among the parts. */
+static bool part_places(onnx_call *c, cr_ref index, unsigned batch, unsigned rank, const int64_t *dim, unsigned *depth, cr_ref *flat)
+{
+    cr_graph *g = c->g;
+    unsigned of = cr_rank(g, index);
+    if (of < 1 || of <= batch) return onnx_fail(c, "indices of %s", shape_text(g, index, 0));
+    *depth = (unsigned)onnx_size(g, index, of - 1);
+    if (*depth < 1 || batch + *depth > rank) return onnx_fail(c, "indices of %s into a tensor of rank %u", shape_text(g, index, 0), rank);
+    int64_t own[CR_MAX_RANK], stride = 1;
+    onnx_shape(g, index, own);
+    cr_ref sum = CR_NONE;
+    for (unsigned i = batch + *depth; i-- > 0;) {
+        cr_ref k;
+        if (i >= batch) {
+            cr_ref one = onnx_sum(g, onnx_cut(g, index, of - 1, (int64_t)(i - batch), 1, 1), 1u << (of - 1), false);
+            k = onnx_add_number(g, from_one(g, one, dim[i]), -1);
+        } else {
+            k = counted(g, of - 1, own, i);
+        }
+        k = onnx_times(g, k, (double)stride);
+        sum = sum == CR_NONE ? k : cr_add(g, sum, k);
+        stride *= dim[i];
+    }
+    if (stride > EXACT_F32) return onnx_unsupported(c, "indices into %" PRId64 " entries are beyond the exact floats", stride);
+    *flat = onnx_add_number(g, sum, 1);
+    return *flat != CR_NONE;
+}
+
+static bool build_gather_nd(onnx_call *c)
+{
+    cr_graph *g = c->g;
+    cr_ref x = onnx_real(c, 0), index = onnx_real(c, 1), flat;
+    int64_t dim[CR_MAX_RANK], parts[CR_MAX_RANK] = {1};
+    unsigned depth, batch = (unsigned)onnx_attr_int(c, "batch_dims", 0);
+    if (!valid(g, x) || !valid(g, index)) return false;
+    unsigned rank = cr_rank(g, x);
+    onnx_shape(g, x, dim);
+    if (!part_places(c, index, batch, rank, dim, &depth, &flat)) return false;
+    for (unsigned i = 0; i < batch + depth; i++) parts[0] *= dim[i];
+    unsigned rest = rank - batch - depth;
+    memcpy(parts + 1, dim + batch + depth, rest * sizeof *dim);
+    return onnx_out_like(c, cr_gather(g, onnx_reshape(g, x, 1 + rest, parts), flat, 0));
+}
+
+static bool build_scatter_nd(onnx_call *c)
+{
+    cr_graph *g = c->g;
+    cr_ref x = onnx_real(c, 0), index = onnx_real(c, 1), updates = onnx_real(c, 2), flat;
+    int64_t dim[CR_MAX_RANK], parts[CR_MAX_RANK] = {1}, rows[CR_MAX_RANK] = {1};
+    unsigned depth;
+    if (!valid(g, x) || !valid(g, index) || !valid(g, updates)) return false;
+    unsigned rank = cr_rank(g, x);
+    onnx_shape(g, x, dim);
+    if (!part_places(c, index, 0, rank, dim, &depth, &flat)) return false;
+    for (unsigned i = 0; i < depth; i++) parts[0] *= dim[i];
+    unsigned rest = rank - depth, of = cr_rank(g, flat);
+    memcpy(parts + 1, dim + depth, rest * sizeof *dim);
+    memcpy(rows + 1, dim + depth, rest * sizeof *dim);
+    for (unsigned i = 0; i < of; i++) rows[0] *= onnx_size(g, flat, i);
+    size_t want = 1;
+    for (unsigned i = 0; i <= rest; i++) want *= (size_t)rows[i];
+    if (onnx_count(g, updates) != want) return onnx_fail(c, "updates of %s", shape_text(g, updates, 0));
+    flat = onnx_reshape(g, flat, 1, rows);
+    updates = onnx_reshape(g, updates, 1 + rest, rows);
+    x = onnx_reshape(g, x, 1 + rest, parts);
+    cr_dim n = cr_dim_const(g, parts[0]);
+    cr_ref sum = cr_scatter(g, updates, flat, 0, n), y;
+    const char *how = onnx_attr_string(c, "reduction", "none");
+    if (strcmp(how, "add") == 0) {
+        y = cr_add(g, x, sum);
+    } else if (strcmp(how, "none") == 0) {
+        cr_ref hits = cr_scatter(g, onnx_like(g, 1, updates), flat, 0, n);
+        y = cr_select(g, cr_map2(g, CR_OP_NE, hits, onnx_like(g, 0, hits)), sum, x);
+    } else {
+        return onnx_unsupported(c, "reduction %s", how);
+    }
+    return onnx_out_like(c, onnx_reshape(g, y, rank, dim));
+}
+
+/* The entries of an axis at which the condition holds: its numbers have to be known. */
+static bool build_compress(onnx_call *c)
+{
+    cr_graph *g = c->g;
+    size_t n, kept = 0;
+    const int64_t *condition = onnx_ints(c, 1, &n);
+    cr_ref x = onnx_in(c, 0);
+    unsigned axis = 0;
+    if (!condition || !valid(g, x)) return false;
+    if (onnx_has_attr(c, "axis")) {
+        if (!onnx_axis(c, onnx_attr_int(c, "axis", 0), cr_rank(g, x), &axis)) return false;
+    } else {
+        int64_t all = (int64_t)onnx_count(g, x);
+        x = onnx_reshape(g, x, 1, &all);
+    }
+    cr_ref *index = onnx_alloc(c, (n + 1) * sizeof *index);
+    if (!index) return false;
+    for (size_t i = 0; i < n && (int64_t)i < onnx_size(g, x, axis); i++) {
+        if (condition[i]) index[kept++] = cr_const(g, (double)i + 1);
+    }
+    if (kept == 0) return onnx_out_like(c, onnx_cut(g, x, axis, 0, 1, 0));
+    cr_dim count = cr_dim_const(g, (int64_t)kept);
+    cr_ref y = cr_gather(g, onnx_number(g, x), cr_stack(g, (unsigned)kept, index, 1, &count), axis);
+    return onnx_out_like(c, y);
+}
+
+/* Places that are not 0, of known numbers. */
+static bool build_non_zero(onnx_call *c)
+{
+    size_t n, found = 0;
+    const double *x = onnx_reals(c, 0, &n);
+    if (!x) return false;
+    const onnx_value *v = c->in[0];
+    unsigned rank = v->rank ? v->rank : 1;
+    for (size_t i = 0; i < n; i++) found += x[i] != 0;
+    int64_t dim[2] = {rank, (int64_t)found}, *at = onnx_alloc(c, (rank * found + 1) * sizeof *at);
+    if (!at) return false;
+    for (size_t i = 0, k = 0; i < n; i++) {
+        if (x[i] == 0) continue;
+        size_t left = i;
+        for (unsigned a = rank; a-- > 0;) {
+            size_t size = v->rank ? (size_t)v->dim[a] : 1;
+            at[a * found + k] = (int64_t)(left % size);
+            left /= size;
+        }
+        k++;
+    }
+    return onnx_out_ints(c, 0, 2, dim, at);
+}
+
+/* The first sequence_lens[b] steps of sequence b in reverse order. */
+static bool build_reverse_sequence(onnx_call *c)
+{
+    cr_graph *g = c->g;
+    cr_ref x = onnx_real(c, 0), length = onnx_real(c, 1);
+    int64_t batch = onnx_attr_int(c, "batch_axis", 1), time = onnx_attr_int(c, "time_axis", 0);
+    if (!valid(g, x) || !valid(g, length)) return false;
+    if (cr_rank(g, x) < 2 || batch + time != 1) return onnx_fail(c, "batch_axis and time_axis are 0 and 1");
+    if (time == 1) x = onnx_swap(g, x, 0, 1);
+    int64_t dim[CR_MAX_RANK], flat[CR_MAX_RANK], two[2];
+    onnx_shape(g, x, dim);
+    unsigned rank = cr_rank(g, x);
+    memcpy(two, dim, sizeof two);
+    if (onnx_count(g, length) != (size_t)two[1]) return onnx_fail(c, "%s lengths", shape_text(g, length, 0));
+    uint8_t label = 1;
+    cr_dim size[2] = {cr_dim_const(g, two[0]), cr_dim_const(g, two[1])};
+    cr_ref t = counted(g, 2, two, 0), b = counted(g, 2, two, 1), n = cr_einsum(g, 1, &length, &label, 2, size);
+    cr_ref from = cr_select(g, cr_map2(g, CR_OP_LT, t, n), cr_sub(g, onnx_add_number(g, n, -1), t), t);
+    cr_ref place = onnx_add_number(g, cr_add(g, onnx_times(g, from, (double)two[1]), b), 1);
+    flat[0] = two[0] * two[1];
+    memcpy(flat + 1, dim + 2, (rank - 2) * sizeof *dim);
+    cr_ref y = onnx_reshape(g, cr_gather(g, onnx_reshape(g, x, rank - 1, flat), place, 0), rank, dim);
+    return onnx_out_like(c, time == 1 ? onnx_swap(g, y, 0, 1) : y);
+}
+
+const onnx_op onnx_ops_index[] = {
+    OP("Compress", build_compress),
+    OP("Gather", build_gather),
+    OP("GatherElements", build_gather_elements),
+    OP("GatherND", build_gather_nd),
+    OP("NonZero", build_non_zero),
+    OP("ReverseSequence", build_reverse_sequence),
+    OP("Scatter", build_scatter_elements),
+    OP("ScatterElements", build_scatter_elements),
+    OP("ScatterND", build_scatter_nd),
+    OP(NULL, NULL),
+};
