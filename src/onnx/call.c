@@ -233,3 +233,15 @@ onnx_value *onnx_temporary(onnx_call *c, const char *name, cr_ref ref, cr_type t
     shape_of_ref(c->g, v);
     return v;
 }
+
+onnx_value *onnx_known_int(onnx_call *c, const char *name, int64_t number)
+{
+    onnx_value *v = onnx_alloc(c, sizeof *v);
+    int64_t *data = onnx_alloc(c, sizeof *data);
+    if (!v || !data) return NULL;
+    *data = number;
+    *v = (onnx_value){.name = name, .type = CR_TYPE_I64, .count = 1, .known = true, .data = data};
+    return v;
+}
+
+cr_ref onnx_constant(onnx_call *c, const cr_tensor *t) { return net_add_leaf(c->im->net, NET_CONSTANT, t); }

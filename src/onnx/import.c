@@ -442,6 +442,17 @@ bool onnx_say(onnx_importer *im, const char *fmt, ...)
     return b->status == CR_OK || onnx_no_memory(im);
 }
 
+bool onnx_note(onnx_call *c, const char *fmt, ...)
+{
+    strbuf *b = &c->im->net->said;
+    va_list ap;
+    va_start(ap, fmt);
+    if (b->n) sb_putc(b, '\n');
+    sb_vprintf(b, fmt, ap);
+    va_end(ap);
+    return b->status == CR_OK || onnx_no_memory(c->im);
+}
+
 static bool define_outputs(onnx_importer *im, size_t n_wanted, const char *const *wanted)
 {
     network *n = im->net;

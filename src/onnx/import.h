@@ -53,6 +53,9 @@ bool onnx_fail(onnx_call *c, const char *fmt, ...) CR_PRINTF(2, 3);
 /* The same, for what is right and cannot be done here. */
 bool onnx_unsupported(onnx_call *c, const char *fmt, ...) CR_PRINTF(2, 3);
 
+/* Adds a sentence to what is said of the network. */
+bool onnx_note(onnx_call *c, const char *fmt, ...) CR_PRINTF(2, 3);
+
 bool onnx_has(const onnx_call *c, unsigned i);
 /* Input i as an expression; one that is left out is an error (CR_NONE, and builders pass it on). */
 cr_ref onnx_in(onnx_call *c, unsigned i);
@@ -90,6 +93,11 @@ bool onnx_out(onnx_call *c, unsigned i, cr_ref ref, cr_type type);
 bool onnx_out_like(onnx_call *c, cr_ref ref); /* output 0, of the type of input 0 */
 /* An output with known integers (int64). */
 bool onnx_out_ints(onnx_call *c, unsigned i, unsigned rank, const int64_t *dim, const int64_t *v);
+
+/* A value made on the way: a number, for bodies of loops. NULL: failed. */
+onnx_value *onnx_known_int(onnx_call *c, const char *name, int64_t v);
+/* A leaf with numbers of the importer's memory. */
+cr_ref onnx_constant(onnx_call *c, const cr_tensor *t);
 
 void *onnx_alloc(onnx_call *c, size_t n); /* as long as the importer; NULL: out of memory, with the error set */
 

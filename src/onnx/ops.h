@@ -18,13 +18,16 @@
     } /* another operator set than ONNX's */
 
 extern const onnx_op onnx_ops_constant[];
+extern const onnx_op onnx_ops_control[];
 extern const onnx_op onnx_ops_elementwise[];
 extern const onnx_op onnx_ops_index[];
 extern const onnx_op onnx_ops_layout[];
 extern const onnx_op onnx_ops_loss[];
 extern const onnx_op onnx_ops_norm[];
 extern const onnx_op onnx_ops_product[];
+extern const onnx_op onnx_ops_recurrent[];
 extern const onnx_op onnx_ops_reduce[];
+extern const onnx_op onnx_ops_resize[];
 extern const onnx_op onnx_ops_window[];
 
 #endif

@@ -48,7 +48,7 @@ static bool build_gather(onnx_call *c)
     cr_graph *g = c->g;
     cr_ref x = onnx_in(c, 0), index = onnx_real(c, 1);
     unsigned axis;
-    int64_t first, step;
+    int64_t first = 0, step = 0;
     if (!valid(g, x) || !valid(g, index)) return false;
     if (!onnx_axis(c, onnx_attr_int(c, "axis", 0), cr_rank(g, x), &axis)) return false;
     int64_t n = onnx_size(g, x, axis);

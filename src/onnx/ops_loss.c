@@ -74,11 +74,26 @@ static bool build_cross_entropy(onnx_call *c)
 
 /* ---- dropout ------------------------------------------------------------------------------------- */
 
-/* The identity: in inference by definition, and in training because a diagnosis wants no noise (docs/models.md). */
+/* Does it drop, as the model has it? From version 12 on, an input says whether it trains. */
+static bool drops(onnx_call *c, bool *yes)
+{
+    size_t n;
+    *yes = false;
+    if (c->version < 12 || !onnx_has(c, 2)) return true;
+    const double *trains = onnx_reals(c, 2, &n);
+    if (!trains || n != 1 || *trains == 0) return trains != NULL;
+    const double half = 0.5, *ratio = onnx_has(c, 1) ? onnx_reals(c, 1, &n) : &half;
+    *yes = ratio && *ratio != 0;
+    return ratio != NULL;
+}
+
+/* The identity: in inference by definition, and in training because a gradient without noise is wanted; that is said. */
 static bool build_dropout(onnx_call *c)
 {
     cr_ref x = onnx_in(c, 0);
-    if (!valid(c->g, x)) return false;
+    bool yes;
+    if (!valid(c->g, x) || !drops(c, &yes)) return false;
+    if (yes && !onnx_note(c, "dropout \"%s\" is the identity", c->node->name ? c->node->name : "")) return false;
     cr_ref kept = onnx_like(c->g, 1, x);
     cr_type mask = c->version < 10 ? c->in[0]->type : CR_TYPE_BOOL;
     return onnx_out_like(c, x) && onnx_out(c, 1, kept, mask);

@@ -1,0 +1,256 @@
+/* Resize and Upsample: along one axis after the other, by entries picked or by a matrix of weights, both known. */
+#include "onnx/ops.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+typedef struct resize {
+    const char *mode, *coordinates, *nearest;
+    bool exclude_outside, antialias;
+    double cubic_a, outside;
+    bool crops; /* places outside of the input are `outside` */
+} resize;
+
+/* One axis: from n entries to m, by a factor. */
+typedef struct axis_plan { int64_t n, m; double scale, start, end; } axis_plan;
+
+/* ---- where an entry of the result lies in the input ------------------------------------------------ */
+
+static double place(const resize *r, const axis_plan *a, int64_t i)
+{
+    double x = (double)i, n = (double)a->n, m = (double)a->m;
+    const char *how = r->coordinates;
+    if (strcmp(how, "asymmetric") == 0) return x / a->scale;
+    if (strcmp(how, "align_corners") == 0) return m > 1 ? x * (n - 1) / (m - 1) : 0;
+    if (strcmp(how, "pytorch_half_pixel") == 0) return m > 1 ? (x + 0.5) / a->scale - 0.5 : 0;
+    if (strcmp(how, "tf_half_pixel_for_nn") == 0) return (x + 0.5) / a->scale;
+    if (strcmp(how, "half_pixel_symmetric") == 0) {
+        double fit = m / (a->scale * n);
+        return n / 2 * (1 - fit) + (x + 0.5) / a->scale - 0.5;
+    }
+    if (strcmp(how, "tf_crop_and_resize") == 0) {
+        return m > 1 ? (n - 1) * (a->start + x * (a->end - a->start) / (m - 1)) : (n - 1) * (a->start + a->end) / 2;
+    }
+    return (x + 0.5) / a->scale - 0.5;
+}
+
+static int64_t nearest(const resize *r, double x)
+{
+    if (strcmp(r->nearest, "floor") == 0) return (int64_t)floor(x);
+    if (strcmp(r->nearest, "ceil") == 0) return (int64_t)ceil(x);
+    if (strcmp(r->nearest, "round_prefer_ceil") == 0) return (int64_t)floor(x + 0.5);
+    return (int64_t)ceil(x - 0.5);
+}
+
+/* ---- weights ------------------------------------------------------------------------------------- */
+
+static double cubic(double x, double a)
+{
+    x = fabs(x);
+    if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+    return x < 2 ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a : 0;
+}
+
+/* Row of weights for the result's entry i: of the entries around its place; those beyond an edge count as the edge, or
+ * not at all. With antialias the kernel widens as the picture shrinks. */
+static void fill_row(const resize *r, const axis_plan *a, int64_t i, double *row)
+{
+    bool is_cubic = strcmp(r->mode, "cubic") == 0;
+    double x = place(r, a, i), sum = 0, shrink = r->antialias && a->scale < 1 ? a->scale : 1;
+    double reach = (is_cubic ? 2 : 1) / shrink;
+    int64_t from = (int64_t)floor(x - reach) + 1, to = (int64_t)ceil(x + reach) - 1;
+    if (!r->antialias) {
+        from = (int64_t)floor(x) - (is_cubic ? 1 : 0);
+        to = (int64_t)floor(x) + (is_cubic ? 2 : 1);
+    }
+    for (int64_t k = 0; k < a->n; k++) row[k] = 0;
+    for (int64_t k = from; k <= to; k++) {
+        double d = (x - (double)k) * shrink, w = is_cubic ? cubic(d, r->cubic_a) : fmax(0, 1 - fabs(d));
+        bool inside = k >= 0 && k < a->n;
+        if (r->exclude_outside && !inside) continue;
+        sum += w;
+        row[k < 0 ? 0 : k >= a->n ? a->n - 1 : k] += w;
+    }
+    bool normal = r->exclude_outside || r->antialias;
+    for (int64_t k = 0; k < a->n && normal && sum != 0; k++) row[k] /= sum;
+}
+
+static cr_ref constant(onnx_call *c, const char *name, cr_type type, unsigned rank, const int64_t *dim, void *data)
+{
+    cr_tensor t = {.name = name, .type = type, .rank = rank, .count = 1, .data = data};
+    for (unsigned i = 0; i < rank; i++) {
+        t.dim[i] = dim[i];
+        t.count *= (size_t)dim[i];
+    }
+    return onnx_constant(c, &t);
+}
+
+/* ---- one axis ------------------------------------------------------------------------------------ */
+
+static cr_ref by_index(onnx_call *c, const resize *r, const axis_plan *a, cr_ref x, unsigned axis)
+{
+    double *index = onnx_alloc(c, (size_t)a->m * sizeof *index);
+    if (!index) return CR_NONE;
+    int64_t times = a->n ? a->m / a->n : 0;
+    bool repeats = times * a->n == a->m;
+    for (int64_t i = 0; i < a->m; i++) {
+        int64_t k = nearest(r, place(r, a, i));
+        k = k < 0 ? 0 : k >= a->n ? a->n - 1 : k;
+        index[i] = (double)k + 1;
+        repeats = repeats && k == i / times;
+    }
+    cr_graph *g = c->g;
+    int64_t dim[CR_MAX_RANK], split[CR_MAX_RANK], wide[CR_MAX_RANK];
+    unsigned rank = cr_rank(g, x);
+    onnx_shape(g, x, dim);
+    if (!repeats || rank == CR_MAX_RANK) {
+        return cr_gather(g, x, constant(c, "resize", CR_TYPE_F64, 1, &a->m, index), axis);
+    }
+    for (unsigned i = 0, k = 0; i < rank; i++) { /* every entry so many times: a broadcast */
+        split[k] = wide[k] = dim[i];
+        k++;
+        if (i == axis) {
+            split[k] = 1;
+            wide[k++] = times;
+        }
+    }
+    dim[axis] = a->m;
+    return onnx_reshape(g, onnx_stretch(g, onnx_reshape(g, x, rank + 1, split), rank + 1, wide), rank, dim);
+}
+
+static cr_ref by_weights(onnx_call *c, const resize *r, const axis_plan *a, cr_ref x, unsigned axis)
+{
+    cr_graph *g = c->g;
+    double *w = onnx_alloc(c, (size_t)a->m * (size_t)a->n * sizeof *w);
+    if (!w) return CR_NONE;
+    for (int64_t i = 0; i < a->m; i++) fill_row(r, a, i, w + i * a->n);
+    int64_t shape[2] = {a->m, a->n};
+    uint8_t label[2 + CR_MAX_RANK] = {(uint8_t)axis, CR_MAX_RANK};
+    cr_dim dim[CR_MAX_RANK];
+    for (unsigned i = 0; i < cr_rank(g, x); i++) {
+        label[2 + i] = (uint8_t)(i == axis ? CR_MAX_RANK : i);
+        dim[i] = i == axis ? cr_dim_const(g, a->m) : cr_size(g, x, i);
+    }
+    cr_ref matrix = constant(c, "resize", CR_TYPE_F64, 2, shape, w);
+    return cr_einsum(g, 2, (cr_ref[]){matrix, x}, label, cr_rank(g, x), dim);
+}
+
+/* Entries whose place lies outside of the input. */
+static cr_ref outside(onnx_call *c, const resize *r, const axis_plan *a, cr_ref y, unsigned axis)
+{
+    cr_graph *g = c->g;
+    double *in = onnx_alloc(c, (size_t)a->m * sizeof *in);
+    if (!in) return CR_NONE;
+    for (int64_t i = 0; i < a->m; i++) {
+        double x = place(r, a, i);
+        in[i] = x >= 0 && x <= (double)(a->n - 1);
+    }
+    cr_ref v = constant(c, "inside", CR_TYPE_F64, 1, &a->m, in);
+    uint8_t label = (uint8_t)axis;
+    cr_dim dim[CR_MAX_RANK];
+    for (unsigned i = 0; i < cr_rank(g, y); i++) dim[i] = cr_size(g, y, i);
+    cr_ref all = cr_einsum(g, 1, &v, &label, cr_rank(g, y), dim);
+    return cr_select(g, cr_map2(g, CR_OP_NE, all, onnx_like(g, 0, all)), y, onnx_like(g, r->outside, y));
+}
+
+static bool apply(onnx_call *c, const resize *r, unsigned rank, const axis_plan *a)
+{
+    cr_ref x = onnx_real(c, 0);
+    for (unsigned i = 0; i < rank; i++) {
+        bool same = a[i].m == a[i].n && a[i].scale == 1 && !r->crops;
+        if (same || !valid(c->g, x)) continue;
+        if (a[i].m < 1 || a[i].n < 1) return onnx_fail(c, "a size of 0");
+        x = strcmp(r->mode, "nearest") == 0 ? by_index(c, r, &a[i], x, i) : by_weights(c, r, &a[i], x, i);
+    }
+    for (unsigned i = 0; i < rank && r->crops; i++) x = outside(c, r, &a[i], x, i);
+    return onnx_out_like(c, x);
+}
+
+/* ---- what a node asks for ------------------------------------------------------------------------ */
+
+static bool known_mode(onnx_call *c, resize *r)
+{
+    if (strcmp(r->mode, "bilinear") == 0) r->mode = "linear";
+    if (strcmp(r->mode, "nearest") == 0 || strcmp(r->mode, "linear") == 0 || strcmp(r->mode, "cubic") == 0) return true;
+    return onnx_unsupported(c, "mode %s", r->mode);
+}
+
+/* Sizes that are given, with the ratio of the picture kept within them or around them (18). */
+static void keep_ratio(const char *policy, axis_plan *a, const unsigned *axis, size_t n)
+{
+    bool larger = strcmp(policy, "not_smaller") == 0;
+    if (strcmp(policy, "stretch") == 0 || n == 0) return;
+    double scale = larger ? 0 : INFINITY;
+    for (size_t i = 0; i < n; i++) scale = larger ? fmax(scale, a[axis[i]].scale) : fmin(scale, a[axis[i]].scale);
+    for (size_t i = 0; i < n; i++) {
+        axis_plan *p = &a[axis[i]];
+        p->scale = scale;
+        p->m = (int64_t)floor(scale * (double)p->n + 0.5);
+    }
+}
+
+static bool build_resize(onnx_call *c)
+{
+    resize r = {.mode = onnx_attr_string(c, "mode", "nearest"),
+                .coordinates = onnx_attr_string(c, "coordinate_transformation_mode", c->version < 11 ? "asymmetric" : "half_pixel"),
+                .nearest = onnx_attr_string(c, "nearest_mode", c->version < 11 ? "floor" : "round_prefer_floor"),
+                .exclude_outside = onnx_attr_int(c, "exclude_outside", 0) != 0,
+                .antialias = onnx_attr_int(c, "antialias", 0) != 0,
+                .cubic_a = onnx_attr_float(c, "cubic_coeff_a", -0.75),
+                .outside = onnx_attr_float(c, "extrapolation_value", 0)};
+    r.crops = strcmp(r.coordinates, "tf_crop_and_resize") == 0;
+    axis_plan a[CR_MAX_RANK];
+    unsigned axis[CR_MAX_RANK];
+    if (!onnx_has(c, 0)) return onnx_fail(c, "input 1 is missing");
+    if (!known_mode(c, &r)) return false;
+    const onnx_value *x = c->in[0];
+    for (unsigned i = 0; i < x->rank; i++) a[i] = (axis_plan){x->dim[i], x->dim[i], 1, 0, 1};
+    size_t n_axes, n = 0, n_roi = 0;
+    const int64_t *axes = onnx_attr_ints(c, "axes", &n_axes);
+    for (size_t i = 0; i < (axes ? n_axes : x->rank); i++) {
+        if (!onnx_axis(c, axes ? axes[i] : (int64_t)i, x->rank, &axis[i])) return false;
+    }
+    size_t of = axes ? n_axes : x->rank;
+    unsigned scales_at = c->version < 11 ? 1 : 2;
+    bool has_scales = onnx_has(c, scales_at) && c->in[scales_at]->count > 0;
+    if (c->arg && c->version < 9) { /* Upsample 7: an attribute */
+        const Onnx__AttributeProto *s = onnx_attr(c, "scales");
+        if (!s || s->n_floats != x->rank) return onnx_fail(c, "a scale for each axis is needed");
+        for (unsigned i = 0; i < x->rank; i++) a[i].scale = (double)s->floats[i];
+        of = n = x->rank;
+    } else if (has_scales) {
+        const double *s = onnx_reals(c, scales_at, &n);
+        if (!s) return false;
+        for (size_t i = 0; i < n && n == of; i++) a[axis[i]].scale = s[i];
+    } else {
+        const int64_t *s = onnx_ints(c, 3, &n);
+        if (!s) return false;
+        for (size_t i = 0; i < n && n == of; i++) {
+            a[axis[i]].m = s[i];
+            a[axis[i]].scale = (double)s[i] / (double)a[axis[i]].n;
+        }
+    }
+    if (n != of) return onnx_fail(c, "%zu scales or sizes for %zu axes", n, of);
+    for (size_t i = 0; i < of; i++) {
+        axis_plan *p = &a[axis[i]];
+        if (!(p->scale > 0 && p->scale < 1e9)) return onnx_fail(c, "a factor of %g", p->scale);
+        if (has_scales || c->arg) p->m = (int64_t)floor(p->scale * (double)p->n);
+    }
+    if (!has_scales && !c->arg) keep_ratio(onnx_attr_string(c, "keep_aspect_ratio_policy", "stretch"), a, axis, of);
+    if (r.crops) {
+        const double *roi = onnx_reals(c, 1, &n_roi);
+        if (!roi || n_roi != 2 * of) return roi ? onnx_fail(c, "%zu numbers for the region", n_roi) : false;
+        for (size_t i = 0; i < of; i++) {
+            a[axis[i]].start = roi[i];
+            a[axis[i]].end = roi[of + i];
+        }
+    }
+    return apply(c, &r, x->rank, a);
+}
+
+const onnx_op onnx_ops_resize[] = {
+    OP_ARG("Resize", build_resize, false),
+    OP_ARG("Upsample", build_resize, true),
+    OP(NULL, NULL),
+};
