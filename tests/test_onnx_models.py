@@ -49,9 +49,9 @@ def check(folder, precision):
         got = np.load(t / "out.npz")
         for name, want in outputs.items():
             compare(f"output {name}", got[name], want, tolerance)
-        losses = [["--loss", "auto"]]
-        losses += [["--loss", meta["grad_loss"]]] if "grad_loss" in meta else []
-        for loss in losses:
+        # What --loss auto makes of a model is the loss that its reference has, except where targets of a regression meet
+        # an end that looks like a classifier's.
+        for loss in [["--loss", "mse"]] if meta["loss"] == "mse" else [["--loss", "auto"]]:
             report = json.loads(chainrule("grad", folder / "model.onnx", *common, *loss, "-o", t / "grad.npz",
                                           "--json", "-"))
             compare("the loss", report["loss"]["value"], ref["loss"], tolerance)

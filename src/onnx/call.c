@@ -53,8 +53,14 @@ void *onnx_alloc(onnx_call *c, size_t n)
 
 bool onnx_has(const onnx_call *c, unsigned i) { return i < c->n_in && c->in[i]; }
 
+cr_ref onnx_item(onnx_call *c, onnx_value *v) { return onnx_value_ref(c->im, v); }
+
 cr_ref onnx_in(onnx_call *c, unsigned i)
 {
+    if (onnx_has(c, i) && c->in[i]->sequence) {
+        onnx_fail(c, "input %u is a sequence, not a tensor", i + 1);
+        return CR_NONE;
+    }
     if (onnx_has(c, i)) return onnx_value_ref(c->im, c->in[i]);
     onnx_fail(c, "input %u is missing", i + 1);
     return CR_NONE;
@@ -74,6 +80,7 @@ static bool numbers(onnx_call *c, unsigned i, bool parameters, const onnx_value 
 {
     if (!onnx_has(c, i)) return onnx_fail(c, "input %u is missing", i + 1);
     *v = c->in[i];
+    if ((*v)->sequence) return onnx_fail(c, "input %u is a sequence, not a tensor", i + 1);
     if (onnx_value_evaluate(c->im, c->in[i], parameters)) return true;
     if (cr_graph_status(c->g) != CR_OK) return false;
     return onnx_fail(c, "input %u, `%s`, has to be known before the data are: shapes come from shapes and constants",

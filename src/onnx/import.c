@@ -255,11 +255,11 @@ static bool collect(onnx_call *c)
 static bool fold(onnx_call *c)
 {
     for (unsigned i = 0; i < c->n_in; i++) {
-        if (c->in[i] && !c->in[i]->known) return true;
+        if (c->in[i] && (!c->in[i]->known || c->in[i]->sequence)) return true;
     }
     for (unsigned i = 0; i < c->n_out; i++) {
         onnx_value *v = c->out[i];
-        if (!v || v->known || v->count > FOLD_MAX) continue;
+        if (!v || v->known || v->sequence || v->count > FOLD_MAX) continue;
         if (!onnx_value_evaluate(c->im, v, false)) {
             if (cr_graph_status(c->g) != CR_OK) return false;
             continue; /* it rests on something else besides: the body of a loop, an input of the outer graph */
@@ -285,7 +285,7 @@ static bool record(onnx_call *c)
                        .first_operand = n->n_operands};
     for (unsigned i = 0; i < c->n_out; i++) {
         const onnx_value *v = c->out[i];
-        if (!v || v->known) continue;
+        if (!v || v->known || v->sequence) continue;
         n->value[n->n_values++] = (net_value){.name = v->name, .ref = v->ref, .type = v->type, .node = n->n_nodes};
         node->n_values++;
     }
@@ -312,7 +312,7 @@ static bool import_node(onnx_importer *im, const Onnx__NodeProto *node)
         return name_node(im, node);
     }
     for (unsigned i = 0; i < c.n_out; i++) {
-        if (c.out[i] && c.out[i]->ref == CR_NONE && !c.out[i]->known) {
+        if (c.out[i] && c.out[i]->ref == CR_NONE && !c.out[i]->known && !c.out[i]->sequence) {
             onnx_fail(&c, "its output `%s` is not supported", c.out[i]->name);
             return false;
         }
@@ -460,6 +460,9 @@ static bool define_outputs(onnx_importer *im, size_t n_wanted, const char *const
     for (size_t i = 0; i < n_wanted; i++) {
         onnx_value *v = look(im, wanted[i]);
         if (!v) return onnx_import_fail(im, CR_EVALUE, "nothing makes the output `%s` of the model", wanted[i]);
+        if (v->sequence) {
+            return onnx_import_fail(im, CR_EUNSUPPORTED, "output `%s` is a sequence of tensors", wanted[i]);
+        }
         cr_ref ref = onnx_value_ref(im, v);
         if (ref == CR_NONE) return false;
         n->output[n->n_outputs++] = (net_output){wanted[i], ref, v->type};

@@ -20,6 +20,9 @@ typedef struct onnx_value {
     cr_ref ref;       /* CR_NONE: known, and not needed as an expression yet */
     bool known;       /* its numbers follow from shapes and constants alone */
     const void *data; /* its numbers in the type, if they are at hand; else NULL */
+    bool sequence;    /* no tensor, but several: */
+    size_t n_items;
+    struct onnx_value **item;
 } onnx_value;
 
 typedef struct onnx_importer onnx_importer;
@@ -59,6 +62,7 @@ bool onnx_note(onnx_call *c, const char *fmt, ...) CR_PRINTF(2, 3);
 bool onnx_has(const onnx_call *c, unsigned i);
 /* Input i as an expression; one that is left out is an error (CR_NONE, and builders pass it on). */
 cr_ref onnx_in(onnx_call *c, unsigned i);
+cr_ref onnx_item(onnx_call *c, onnx_value *v); /* an item of a sequence as an expression */
 cr_ref onnx_real(onnx_call *c, unsigned i);  /* a boolean as 0 and 1 */
 cr_ref onnx_truth(onnx_call *c, unsigned i); /* a number as != 0 */
 bool onnx_is_int(cr_type type);              /* an integer, not a boolean */

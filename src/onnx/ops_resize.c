@@ -19,7 +19,7 @@ typedef struct axis_plan { int64_t n, m; double scale, start, end; } axis_plan;
 
 static double place(const resize *r, const axis_plan *a, int64_t i)
 {
-    double x = (double)i, n = (double)a->n, m = (double)a->m;
+    double x = (double)i, n = (double)a->n, m = a->scale * n; /* m is not rounded here */
     const char *how = r->coordinates;
     if (strcmp(how, "asymmetric") == 0) return x / a->scale;
     if (strcmp(how, "align_corners") == 0) return m > 1 ? x * (n - 1) / (m - 1) : 0;
