@@ -63,9 +63,9 @@ bool onnx_has(const onnx_call *c, unsigned i);
 /* Input i as an expression; one that is left out is an error (CR_NONE, and builders pass it on). */
 cr_ref onnx_in(onnx_call *c, unsigned i);
 cr_ref onnx_item(onnx_call *c, onnx_value *v); /* an item of a sequence as an expression */
-cr_ref onnx_real(onnx_call *c, unsigned i);  /* a boolean as 0 and 1 */
-cr_ref onnx_truth(onnx_call *c, unsigned i); /* a number as != 0 */
-bool onnx_is_int(cr_type type);              /* an integer, not a boolean */
+cr_ref onnx_real(onnx_call *c, unsigned i);    /* a boolean as 0 and 1 */
+cr_ref onnx_truth(onnx_call *c, unsigned i);   /* a number as != 0 */
+bool onnx_is_int(cr_type type);                /* an integer, not a boolean */
 bool onnx_is_float(cr_type type);
 /* The numbers of input i as integers, in memory of the importer; NULL with a message if they are not known while
  * importing, or the input is left out. */

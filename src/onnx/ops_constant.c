@@ -86,7 +86,8 @@ static bool build_range(onnx_call *c)
     size_t n1, n2, n3;
     const double *from = onnx_reals(c, 0, &n1), *to = onnx_reals(c, 1, &n2), *by = onnx_reals(c, 2, &n3);
     if (!from || !to || !by) return false;
-    if (n1 != 1 || n2 != 1 || n3 != 1 || *by == 0) return onnx_fail(c, "start, limit and a step other than 0 are numbers");
+    if (n1 != 1 || n2 != 1 || n3 != 1 || *by == 0)
+        return onnx_fail(c, "start, limit and a step other than 0 are numbers");
     double n = ceil((*to - *from) / *by);
     if (!(n < 0x1p31)) return onnx_fail(c, "a range of %g numbers", n);
     int64_t size = n > 0 ? (int64_t)n : 0;
@@ -165,8 +166,8 @@ static bool build_one_hot(onnx_call *c)
     cr_ref at = cr_add(g, cr_iota(g, size[axis]), cr_const(g, -1));
     cr_ref below = cr_map2(g, CR_OP_LT, index, onnx_like(g, 0, index));
     cr_ref from_end = cr_select(g, below, onnx_add_number(g, index, (double)d), index);
-    cr_ref hit = cr_map2(g, CR_OP_EQ, cr_einsum(g, 1, &at, &own, rank, size),
-                         cr_einsum(g, 1, &from_end, label, rank, size));
+    cr_ref hit =
+        cr_map2(g, CR_OP_EQ, cr_einsum(g, 1, &at, &own, rank, size), cr_einsum(g, 1, &from_end, label, rank, size));
     cr_ref off = cr_index(g, values, 1, (cr_dim[]){cr_dim_const(g, 1)});
     cr_ref on = cr_index(g, values, 1, (cr_dim[]){cr_dim_const(g, 2)});
     return onnx_out(c, 0, cr_select(g, hit, cr_full(g, on, rank, size), cr_full(g, off, rank, size)), c->in[2]->type);

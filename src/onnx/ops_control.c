@@ -54,7 +54,8 @@ static bool stack_up(onnx_call *c, unsigned i, cr_ref *part, size_t n, unsigned 
     }
     for (size_t k = 0; k < n; k++) {
         unsigned rank = cr_rank(g, part[k]);
-        if (!valid(g, part[k]) || rank + 1 > CR_MAX_RANK || axis > rank) return onnx_fail(c, "a part that does not stack");
+        if (!valid(g, part[k]) || rank + 1 > CR_MAX_RANK || axis > rank)
+            return onnx_fail(c, "a part that does not stack");
         onnx_shape(g, part[k], dim);
         memmove(dim + axis + 1, dim + axis, (rank - axis) * sizeof *dim);
         dim[axis] = 1;
@@ -159,7 +160,8 @@ static bool scan_once(onnx_call *c, const Onnx__GraphProto *body, unsigned state
         const onnx_value *v = from[states + i];
         if (!onnx_axis(c, list_at(axes, n_axes, i, 0), v->rank, &axis[i])) return false;
         if (i == 0) steps = v->dim[axis[i]];
-        if (v->dim[axis[i]] != steps) return onnx_fail(c, "its sequences are %" PRId64 " and %" PRId64 " long", steps, v->dim[axis[i]]);
+        if (v->dim[axis[i]] != steps)
+            return onnx_fail(c, "its sequences are %" PRId64 " and %" PRId64 " long", steps, v->dim[axis[i]]);
     }
     if (steps > MAX_STEPS || body->n_output < n_out) return onnx_fail(c, "%" PRId64 " steps", steps);
     unsigned scanned = n_out - states;
@@ -211,7 +213,8 @@ static bool build_scan(onnx_call *c)
     onnx_value **all = c->in + (batched ? 1 : 0);
     unsigned n = c->n_in - (batched ? 1 : 0);
     if (!body) return false;
-    if (scans < 1 || scans > (int64_t)n || c->n_out < n - (unsigned)scans) return onnx_fail(c, "num_scan_inputs is %" PRId64, scans);
+    if (scans < 1 || scans > (int64_t)n || c->n_out < n - (unsigned)scans)
+        return onnx_fail(c, "num_scan_inputs is %" PRId64, scans);
     if (batched && onnx_has(c, 0)) return onnx_unsupported(c, "sequence_lens");
     for (unsigned i = 0; i < n; i++) {
         if (!all[i]) return onnx_fail(c, "input %u is missing", i + 1);
@@ -227,7 +230,8 @@ static bool build_scan(onnx_call *c)
             from[i] = all[i];
             if (!batched) continue;
             cr_ref one = onnx_cut(g, onnx_value_ref(c->im, all[i]), 0, b, 1, 1);
-            from[i] = onnx_temporary(c, all[i]->name, onnx_reshape(g, one, all[i]->rank - 1, all[i]->dim + 1), all[i]->type);
+            from[i] =
+                onnx_temporary(c, all[i]->name, onnx_reshape(g, one, all[i]->rank - 1, all[i]->dim + 1), all[i]->type);
             if (!from[i]) return false;
         }
         if (!scan_once(c, body, states, (unsigned)scans, from, ref + b * c->n_out, type)) return false;

@@ -90,16 +90,19 @@ static bool flat_places(onnx_call *c, cr_ref index, unsigned rank, const int64_t
     cr_graph *g = c->g;
     int64_t own[CR_MAX_RANK], stride = 1;
     if (!valid(g, index)) return false;
-    if (cr_rank(g, index) != rank) return onnx_fail(c, "indices of %s for a tensor of rank %u", shape_text(g, index, 0), rank);
+    if (cr_rank(g, index) != rank)
+        return onnx_fail(c, "indices of %s for a tensor of rank %u", shape_text(g, index, 0), rank);
     onnx_shape(g, index, own);
     cr_ref at = onnx_add_number(g, from_one(g, index, dim[axis]), -1), sum = onnx_like(g, 1, index);
     for (unsigned i = rank; i-- > 0;) {
-        if (i != axis && own[i] > dim[i]) return onnx_fail(c, "indices of %s reach beyond the tensor", shape_text(g, index, 0));
+        if (i != axis && own[i] > dim[i])
+            return onnx_fail(c, "indices of %s reach beyond the tensor", shape_text(g, index, 0));
         cr_ref k = i == axis ? at : counted(g, rank, own, i);
         sum = cr_add(g, sum, onnx_times(g, k, (double)stride));
         stride *= dim[i];
     }
-    if (stride > EXACT_F32) return onnx_unsupported(c, "indices into %" PRId64 " entries are beyond the exact floats", stride);
+    if (stride > EXACT_F32)
+        return onnx_unsupported(c, "indices into %" PRId64 " entries are beyond the exact floats", stride);
     *flat = sum;
     return sum != CR_NONE;
 }
@@ -153,20 +156,23 @@ static bool build_scatter_elements(onnx_call *c)
     unsigned rank = cr_rank(g, x);
     if (!onnx_axis(c, onnx_attr_int(c, "axis", 0), rank, &axis)) return false;
     onnx_shape(g, x, dim);
-    if (!same_shape(g, index, updates)) return onnx_fail(c, "updates of %s at indices of %s", shape_text(g, updates, 0), shape_text(g, index, 1));
+    if (!same_shape(g, index, updates))
+        return onnx_fail(c, "updates of %s at indices of %s", shape_text(g, updates, 0), shape_text(g, index, 1));
     if (!check_known(c, 1, dim[axis]) || !flat_places(c, index, rank, dim, axis, &flat)) return false;
     return onnx_out_like(c, scattered(c, x, flat, updates));
 }
 
 /* Rows of the last axis of `index` are places on the first axes of a tensor (behind batch_dims of them), whose other
  * axes are parts of `part` entries: the flat place (from 1) of each part among the parts. */
-static bool part_places(onnx_call *c, cr_ref index, unsigned batch, unsigned rank, const int64_t *dim, unsigned *depth, cr_ref *flat)
+static bool part_places(onnx_call *c, cr_ref index, unsigned batch, unsigned rank, const int64_t *dim, unsigned *depth,
+                        cr_ref *flat)
 {
     cr_graph *g = c->g;
     unsigned of = cr_rank(g, index);
     if (of < 1 || of <= batch) return onnx_fail(c, "indices of %s", shape_text(g, index, 0));
     *depth = (unsigned)onnx_size(g, index, of - 1);
-    if (*depth < 1 || batch + *depth > rank) return onnx_fail(c, "indices of %s into a tensor of rank %u", shape_text(g, index, 0), rank);
+    if (*depth < 1 || batch + *depth > rank)
+        return onnx_fail(c, "indices of %s into a tensor of rank %u", shape_text(g, index, 0), rank);
     int64_t own[CR_MAX_RANK], stride = 1;
     onnx_shape(g, index, own);
     cr_ref sum = CR_NONE;
@@ -182,7 +188,8 @@ static bool part_places(onnx_call *c, cr_ref index, unsigned batch, unsigned ran
         sum = sum == CR_NONE ? k : cr_add(g, sum, k);
         stride *= dim[i];
     }
-    if (stride > EXACT_F32) return onnx_unsupported(c, "indices into %" PRId64 " entries are beyond the exact floats", stride);
+    if (stride > EXACT_F32)
+        return onnx_unsupported(c, "indices into %" PRId64 " entries are beyond the exact floats", stride);
     *flat = onnx_add_number(g, sum, 1);
     return *flat != CR_NONE;
 }

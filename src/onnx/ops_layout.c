@@ -55,7 +55,8 @@ static bool build_flatten(onnx_call *c)
     const onnx_value *x = c->in[0];
     int64_t axis = onnx_attr_int(c, "axis", 1), dim[2] = {1, 1};
     if (axis < 0) axis += x->rank;
-    if (axis < 0 || axis > (int64_t)x->rank) return onnx_fail(c, "axis %" PRId64 " of a tensor of rank %u", axis, x->rank);
+    if (axis < 0 || axis > (int64_t)x->rank)
+        return onnx_fail(c, "axis %" PRId64 " of a tensor of rank %u", axis, x->rank);
     for (unsigned i = 0; i < x->rank; i++) dim[i >= (unsigned)axis] *= x->dim[i];
     return reshaped(c, 2, dim);
 }
@@ -172,7 +173,8 @@ static bool build_concat(onnx_call *c)
     for (unsigned i = 0; i < c->n_in; i++) {
         cr_ref x = onnx_real(c, i);
         if (!valid(g, x)) return false;
-        if (cr_rank(g, x) != rank) return onnx_fail(c, "input %u has %u axes, input 1 has %u", i + 1, cr_rank(g, x), rank);
+        if (cr_rank(g, x) != rank)
+            return onnx_fail(c, "input %u has %u axes, input 1 has %u", i + 1, cr_rank(g, x), rank);
         if (onnx_size(g, x, axis) > 0 || (i + 1 == c->n_in && n == 0)) part[n++] = x;
     }
     return onnx_out_like(c, n == 1 ? part[0] : cr_concat(g, n, part, axis));
@@ -188,11 +190,13 @@ static bool build_split(onnx_call *c)
     if (!onnx_ints_of(c, "split", 1, &size, &n)) return false;
     int64_t all = onnx_size(c->g, x, axis), parts = onnx_attr_int(c, "num_outputs", c->n_out), first = 0;
     if (n && n < c->n_out) return onnx_fail(c, "%zu sizes for %u outputs", n, c->n_out);
-    if (!n && (parts < (int64_t)c->n_out || parts == 0)) return onnx_fail(c, "%" PRId64 " parts for %u outputs", parts, c->n_out);
+    if (!n && (parts < (int64_t)c->n_out || parts == 0))
+        return onnx_fail(c, "%" PRId64 " parts for %u outputs", parts, c->n_out);
     int64_t each = n ? 0 : (all + parts - 1) / parts;
     for (unsigned i = 0; i < c->n_out; i++) {
         int64_t part = n ? size[i] : all - first < each ? all - first : each;
-        if (part < 0 || first + part > all) return onnx_fail(c, "its parts are longer than axis %u, %" PRId64, axis, all);
+        if (part < 0 || first + part > all)
+            return onnx_fail(c, "its parts are longer than axis %u, %" PRId64, axis, all);
         if (!onnx_out(c, i, onnx_cut(c->g, x, axis, first, 1, part), c->in[0]->type)) return false;
         first += part;
     }
@@ -296,7 +300,8 @@ static bool build_pad(onnx_call *c)
         if (!onnx_axis(c, axes ? axes[i] : (int64_t)i, rank, &axis)) return false;
         low[axis] = pads[i];
         high[axis] = pads[of + i];
-        if (onnx_size(g, x, axis) + low[axis] + high[axis] < 0) return onnx_fail(c, "pads that leave less than nothing");
+        if (onnx_size(g, x, axis) + low[axis] + high[axis] < 0)
+            return onnx_fail(c, "pads that leave less than nothing");
     }
     const char *mode = onnx_attr_string(c, "mode", "constant");
     if (strcmp(mode, "constant") == 0) {

@@ -49,11 +49,13 @@ static bool nll(onnx_call *c, cr_ref logp, unsigned weight_at)
     if (onnx_has(c, weight_at)) {
         cr_ref w = onnx_real(c, weight_at);
         if (!valid(g, w)) return false;
-        if (onnx_count(g, w) != (size_t)onnx_size(g, logp, 1)) return onnx_fail(c, "weights of %s", shape_text(g, w, 0));
+        if (onnx_count(g, w) != (size_t)onnx_size(g, logp, 1))
+            return onnx_fail(c, "weights of %s", shape_text(g, w, 0));
         hit = cr_mul(g, hit, by_class(g, w, logp));
     }
     /* An entry that is not taken may be infinite: it is left out, not multiplied. */
-    cr_ref zero = onnx_like(g, 0, logp), taken = cr_select(g, cr_map2(g, CR_OP_NE, hit, zero), cr_mul(g, hit, logp), zero);
+    cr_ref zero = onnx_like(g, 0, logp),
+           taken = cr_select(g, cr_map2(g, CR_OP_NE, hit, zero), cr_mul(g, hit, logp), zero);
     cr_ref each = cr_neg(g, onnx_sum(g, taken, 2, false));
     const char *reduction = onnx_attr_string(c, "reduction", "mean");
     if (strcmp(reduction, "none") == 0) return onnx_out_like(c, each);
@@ -87,7 +89,8 @@ static bool drops(onnx_call *c, bool *yes)
     return ratio != NULL;
 }
 
-/* The identity: in inference by definition, and in training because a gradient without noise is wanted; that is said. */
+/* The identity: in inference by definition, and in training because a gradient without noise is wanted; that is said.
+ */
 static bool build_dropout(onnx_call *c)
 {
     cr_ref x = onnx_in(c, 0);
@@ -162,8 +165,10 @@ static bool build_attention(onnx_call *c)
     }
     cr_ref k = repeat_heads(g, in[1], d[1]), v = repeat_heads(g, in[2], d[1]);
     double scale = onnx_attr_float(c, "scale", 1 / sqrt((double)d[3])), cap = onnx_attr_float(c, "softcap", 0);
-    cr_dim batch = cr_dim_const(g, d[0]), head = cr_dim_const(g, d[1]), from = cr_dim_const(g, d[2]), to = cr_dim_const(g, dk[2]);
-    cr_ref s = cr_einsum(g, 2, (cr_ref[]){in[0], k}, (uint8_t[]){0, 1, 2, 4, 0, 1, 3, 4}, 4, (cr_dim[]){batch, head, from, to});
+    cr_dim batch = cr_dim_const(g, d[0]), head = cr_dim_const(g, d[1]), from = cr_dim_const(g, d[2]),
+           to = cr_dim_const(g, dk[2]);
+    cr_ref s = cr_einsum(g, 2, (cr_ref[]){in[0], k}, (uint8_t[]){0, 1, 2, 4, 0, 1, 3, 4}, 4,
+                         (cr_dim[]){batch, head, from, to});
     s = onnx_times(g, s, scale);
     int64_t shape[4] = {d[0], d[1], d[2], dk[2]}, mode = onnx_attr_int(c, "qk_matmul_output_mode", 0);
     cr_ref raw = s, masked, capped;
@@ -173,15 +178,18 @@ static bool build_attention(onnx_call *c)
         unsigned rank;
         if (!valid(g, mask)) return false;
         onnx_shape(g, mask, own);
-        if (!onnx_common(cr_rank(g, mask), own, 4, shape, &rank, both) || rank != 4) return onnx_fail(c, "a mask of %s", shape_text(g, mask, 0));
+        if (!onnx_common(cr_rank(g, mask), own, 4, shape, &rank, both) || rank != 4)
+            return onnx_fail(c, "a mask of %s", shape_text(g, mask, 0));
         mask = onnx_stretch(g, mask, 4, shape);
         s = cr_dtype_of(g, mask) == CR_BOOL ? cr_select(g, mask, s, onnx_like(g, -INFINITY, s)) : cr_add(g, s, mask);
     }
     if (onnx_attr_int(c, "is_causal", 0)) {
-        cr_ref row = onnx_add_number(g, cr_iota(g, from), (double)(onnx_has(c, 4) ? dk[2] - d[2] : 0)), column = cr_iota(g, to);
+        cr_ref row = onnx_add_number(g, cr_iota(g, from), (double)(onnx_has(c, 4) ? dk[2] - d[2] : 0)),
+               column = cr_iota(g, to);
         uint8_t at_row = 2, at_column = 3;
         cr_dim dim[4] = {batch, head, from, to};
-        cr_ref sees = cr_map2(g, CR_OP_LE, cr_einsum(g, 1, &column, &at_column, 4, dim), cr_einsum(g, 1, &row, &at_row, 4, dim));
+        cr_ref sees =
+            cr_map2(g, CR_OP_LE, cr_einsum(g, 1, &column, &at_column, 4, dim), cr_einsum(g, 1, &row, &at_row, 4, dim));
         s = cr_select(g, sees, s, onnx_like(g, -INFINITY, s));
     }
     masked = s;

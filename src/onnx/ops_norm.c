@@ -4,7 +4,9 @@
 #include <string.h>
 
 /* (x - mean)/sqrt(variance + epsilon) over axes, with what it was computed from, of size 1 there. */
-typedef struct normal { cr_ref y, mean, variance, inverse; } normal;
+typedef struct normal {
+    cr_ref y, mean, variance, inverse;
+} normal;
 
 static cr_ref wide(cr_graph *g, cr_ref a, cr_ref like)
 {
@@ -73,7 +75,8 @@ static bool build_batch_norm(onnx_call *c)
         inverse = one_over_root(g, variance, epsilon);
         int64_t column[CR_MAX_RANK] = {rank > 1 ? onnx_size(g, x, 1) : 1};
         for (unsigned k = 1; k + 1 < rank; k++) column[k] = 1;
-        if (onnx_count(g, variance) != (size_t)column[0]) return onnx_fail(c, "a variance of %s", shape_text(g, variance, 0));
+        if (onnx_count(g, variance) != (size_t)column[0])
+            return onnx_fail(c, "a variance of %s", shape_text(g, variance, 0));
         inverse = wide(g, onnx_reshape(g, inverse, rank > 1 ? rank - 1 : 1, column), x);
         return onnx_out_like(c, cr_add(g, cr_mul(g, cr_mul(g, cr_sub(g, x, mean), inverse), scale), bias));
     }
@@ -164,7 +167,8 @@ static bool build_group_norm(onnx_call *c)
     unsigned rank = cr_rank(g, x);
     if (rank < 2 || rank + 1 > CR_MAX_RANK) return onnx_fail(c, "an input of %s", shape_text(g, x, 0));
     onnx_shape(g, x, dim);
-    if (groups < 1 || dim[1] % groups) return onnx_fail(c, "%lld channels in %lld groups", (long long)dim[1], (long long)groups);
+    if (groups < 1 || dim[1] % groups)
+        return onnx_fail(c, "%lld channels in %lld groups", (long long)dim[1], (long long)groups);
     split[0] = dim[0];
     split[1] = groups;
     split[2] = dim[1] / groups;
@@ -177,7 +181,8 @@ static bool build_group_norm(onnx_call *c)
         bool grouped = onnx_count(g, v) == (size_t)groups && c->version < 21;
         int64_t shape[CR_MAX_RANK] = {groups, grouped ? 1 : split[2]};
         for (unsigned k = 2; k < rank; k++) shape[k] = 1;
-        if (onnx_count(g, v) != (size_t)(shape[0] * shape[1])) return onnx_fail(c, "input %u is %s", i + 1, shape_text(g, v, 0));
+        if (onnx_count(g, v) != (size_t)(shape[0] * shape[1]))
+            return onnx_fail(c, "input %u is %s", i + 1, shape_text(g, v, 0));
         v = wide(g, onnx_reshape(g, v, rank, shape), y);
         y = i == 1 ? cr_mul(g, y, v) : cr_add(g, y, v);
     }

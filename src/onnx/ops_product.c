@@ -150,7 +150,8 @@ static bool build_einsum(onnx_call *c)
         unsigned extra = rank - in[i].n, before = in[i].dots < 0 ? in[i].n : (unsigned)in[i].dots;
         int64_t own[CR_MAX_RANK], both[CR_MAX_RANK];
         for (unsigned k = 0; k < extra; k++) own[k] = onnx_size(g, x[i], before + k);
-        if (!onnx_common(n_dots, dots, extra, own, &n_dots, both)) return onnx_fail(c, "axes under the ellipsis differ");
+        if (!onnx_common(n_dots, dots, extra, own, &n_dots, both))
+            return onnx_fail(c, "axes under the ellipsis differ");
         memcpy(dots, both, sizeof dots);
         for (unsigned k = 0; k < in[i].n; k++) {
             int64_t d = onnx_size(g, x[i], k < before ? k : k + extra), *known = &size[in[i].letter[k]];
@@ -193,7 +194,8 @@ static bool build_einsum(onnx_call *c)
     }
     if (summed > 64) return onnx_unsupported(c, "so many letters");
     for (unsigned i = 0; i < c->n_in; i++) {
-        unsigned has = cr_rank(g, x[i]), extra = has - in[i].n, before = in[i].dots < 0 ? in[i].n : (unsigned)in[i].dots, kept = 0;
+        unsigned has = cr_rank(g, x[i]), extra = has - in[i].n,
+                 before = in[i].dots < 0 ? in[i].n : (unsigned)in[i].dots, kept = 0;
         int64_t left[CR_MAX_RANK];
         for (unsigned k = 0; k < has; k++) {
             bool under = k >= before && k < before + extra;
@@ -216,7 +218,8 @@ static bool build_det(onnx_call *c)
     cr_ref x = onnx_real(c, 0);
     if (!valid(g, x)) return false;
     unsigned rank = cr_rank(g, x);
-    if (rank < 2 || onnx_size(g, x, rank - 1) != onnx_size(g, x, rank - 2)) return onnx_fail(c, "its input has to be square matrices");
+    if (rank < 2 || onnx_size(g, x, rank - 1) != onnx_size(g, x, rank - 2))
+        return onnx_fail(c, "its input has to be square matrices");
     if (rank == 2) return onnx_out_like(c, cr_linalg(g, CR_OP_DET, x));
     int64_t dim[CR_MAX_RANK], flat[3] = {1, onnx_size(g, x, rank - 1), onnx_size(g, x, rank - 1)};
     onnx_shape(g, x, dim);
@@ -232,5 +235,6 @@ static bool build_det(onnx_call *c)
 }
 
 const onnx_op onnx_ops_product[] = {
-    OP("Det", build_det), OP("Einsum", build_einsum), OP("Gemm", build_gemm), OP("MatMul", build_matmul), OP(NULL, NULL),
+    OP("Det", build_det), OP("Einsum", build_einsum), OP("Gemm", build_gemm), OP("MatMul", build_matmul),
+    OP(NULL, NULL),
 };

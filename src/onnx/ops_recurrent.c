@@ -1,24 +1,27 @@
-/* RNN, LSTM and GRU. The sequence is as long as the data: steps are written out, over one product of all inputs with the
- * input weights. */
+/* RNN, LSTM and GRU. The sequence is as long as the data: steps are written out, over one product of all inputs with
+ * the input weights. */
 #include "onnx/ops.h"
 
 #include <math.h>
 #include <string.h>
 
-typedef struct activation { const char *name; double alpha, beta; } activation;
+typedef struct activation {
+    const char *name;
+    double alpha, beta;
+} activation;
 
 /* One direction of a layer. */
 typedef struct layer {
     onnx_call *c;
     cr_graph *g;
     int64_t steps, batch, inputs, hidden, gates; /* T, N, I, H; rows of W and R are gates*H */
-    cr_ref x;        /* T x N x I */
-    cr_ref w, r, wb, rb, p; /* gates*H x I and x H; biases; peepholes. CR_NONE: none */
-    cr_ref h, c0;    /* N x H: initial states; c0 of LSTM only */
-    cr_ref lengths;  /* N; CR_NONE: all T */
+    cr_ref x;                                    /* T x N x I */
+    cr_ref w, r, wb, rb, p;                      /* gates*H x I and x H; biases; peepholes. CR_NONE: none */
+    cr_ref h, c0;                                /* N x H: initial states; c0 of LSTM only */
+    cr_ref lengths;                              /* N; CR_NONE: all T */
     activation act[3];
-    double clip;     /* 0: none */
-    bool couple;     /* LSTM: input_forget; GRU: linear_before_reset */
+    double clip; /* 0: none */
+    bool couple; /* LSTM: input_forget; GRU: linear_before_reset */
 } layer;
 
 static cr_ref constant_like(cr_graph *g, double v, cr_ref a) { return onnx_like(g, v, a); }
@@ -39,8 +42,10 @@ static bool same_name(const char *a, const char *b)
 static cr_ref activate(layer *l, const activation *f, cr_ref z)
 {
     cr_graph *g = l->g;
-    static const struct { const char *name; cr_op op; } plain[] = {
-        {"Sigmoid", CR_OP_SIGMOID}, {"Tanh", CR_OP_TANH}, {"Relu", CR_OP_RELU}, {"Softplus", CR_OP_SOFTPLUS}};
+    static const struct {
+        const char *name;
+        cr_op op;
+    } plain[] = {{"Sigmoid", CR_OP_SIGMOID}, {"Tanh", CR_OP_TANH}, {"Relu", CR_OP_RELU}, {"Softplus", CR_OP_SOFTPLUS}};
     if (!valid(g, z)) return CR_NONE;
     if (l->clip > 0) z = between(g, z, -l->clip, l->clip);
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
@@ -54,7 +59,8 @@ static cr_ref activate(layer *l, const activation *f, cr_ref z)
     if (same_name(f->name, "ScaledTanh")) {
         return onnx_times(g, cr_map(g, CR_OP_TANH, onnx_times(g, z, f->beta)), f->alpha);
     }
-    if (same_name(f->name, "HardSigmoid")) return between(g, onnx_add_number(g, onnx_times(g, z, f->alpha), f->beta), 0, 1);
+    if (same_name(f->name, "HardSigmoid"))
+        return between(g, onnx_add_number(g, onnx_times(g, z, f->alpha), f->beta), 0, 1);
     if (same_name(f->name, "Softsign")) return cr_div(g, z, onnx_add_number(g, cr_map(g, CR_OP_ABS, z), 1));
     if (same_name(f->name, "Elu")) {
         cr_ref low = cr_map2(g, CR_OP_MIN2, z, constant_like(g, 0, z));
@@ -71,7 +77,8 @@ static cr_ref times_rows(layer *l, cr_ref a, cr_ref w, int64_t first, int64_t n)
     cr_graph *g = l->g;
     cr_ref rows = onnx_cut(g, w, 0, first, 1, n);
     if (!valid(g, a) || !valid(g, rows)) return CR_NONE;
-    return cr_einsum(g, 2, (cr_ref[]){a, rows}, (uint8_t[]){0, 2, 1, 2}, 2, (cr_dim[]){cr_size(g, a, 0), cr_dim_const(g, n)});
+    return cr_einsum(g, 2, (cr_ref[]){a, rows}, (uint8_t[]){0, 2, 1, 2}, 2,
+                     (cr_dim[]){cr_size(g, a, 0), cr_dim_const(g, n)});
 }
 
 /* A vector of H for each row of N x H: entries first*H .. of v. */
@@ -83,10 +90,7 @@ static cr_ref part_of(layer *l, cr_ref v, int64_t first)
 
 static cr_ref gate(layer *l, cr_ref z, int64_t i) { return onnx_cut(l->g, z, 1, i * l->hidden, 1, l->hidden); }
 
-static cr_ref plus(cr_graph *g, cr_ref a, cr_ref b)
-{
-    return a == CR_NONE ? b : b == CR_NONE ? a : cr_add(g, a, b);
-}
+static cr_ref plus(cr_graph *g, cr_ref a, cr_ref b) { return a == CR_NONE ? b : b == CR_NONE ? a : cr_add(g, a, b); }
 
 static cr_ref peep(layer *l, cr_ref z, cr_ref cell, int64_t i)
 {
@@ -177,7 +181,8 @@ static bool run_layer(layer *l, const kind *k, bool reverse, cr_ref *y, cr_ref *
     cr_graph *g = l->g;
     int64_t rows = l->gates * l->hidden;
     cr_dim t_dim = cr_dim_const(g, l->steps), n_dim = cr_dim_const(g, l->batch), r_dim = cr_dim_const(g, rows);
-    cr_ref all = cr_einsum(g, 2, (cr_ref[]){l->x, l->w}, (uint8_t[]){0, 1, 3, 2, 3}, 3, (cr_dim[]){t_dim, n_dim, r_dim});
+    cr_ref all =
+        cr_einsum(g, 2, (cr_ref[]){l->x, l->w}, (uint8_t[]){0, 1, 3, 2, 3}, 3, (cr_dim[]){t_dim, n_dim, r_dim});
     cr_ref bias = l->wb;
     if (l->rb != CR_NONE) {
         int64_t with = k->biased * l->hidden;
@@ -235,9 +240,12 @@ static bool read_activations(layer *l, const kind *k, int64_t d)
             s[names->strings[i].len] = '\0';
             f.name = s;
         }
-        static const struct { const char *name; double alpha, beta; bool has_beta; } defaults[] = {
-            {"LeakyRelu", 0.01, 0, false}, {"ThresholdedRelu", 1, 0, false}, {"Elu", 1, 0, false},
-            {"HardSigmoid", 0.2, 0.5, true}, {"Affine", 1, 0, true}, {"ScaledTanh", 1, 1, true}};
+        static const struct {
+            const char *name;
+            double alpha, beta;
+            bool has_beta;
+        } defaults[] = {{"LeakyRelu", 0.01, 0, false},   {"ThresholdedRelu", 1, 0, false}, {"Elu", 1, 0, false},
+                        {"HardSigmoid", 0.2, 0.5, true}, {"Affine", 1, 0, true},           {"ScaledTanh", 1, 1, true}};
         for (size_t j = 0; j < sizeof defaults / sizeof *defaults; j++) {
             if (!same_name(f.name, defaults[j].name)) continue;
             f.alpha = alpha && a < alpha->n_floats ? (double)alpha->floats[a++] : defaults[j].alpha;
@@ -291,7 +299,8 @@ static bool swap_inputs(onnx_call *c)
     static const unsigned at[] = {0, 5, 6};
     for (size_t i = 0; i < 3; i++) {
         if (!onnx_has(c, at[i])) continue;
-        onnx_value *v = onnx_temporary(c, c->in[at[i]]->name, onnx_swap(c->g, onnx_real(c, at[i]), 0, 1), c->in[at[i]]->type);
+        onnx_value *v =
+            onnx_temporary(c, c->in[at[i]]->name, onnx_swap(c->g, onnx_real(c, at[i]), 0, 1), c->in[at[i]]->type);
         if (!v) return false;
         c->in[at[i]] = v;
     }
@@ -306,8 +315,14 @@ static bool build_recurrent(onnx_call *c)
     const char *direction = onnx_attr_string(c, "direction", "forward");
     int64_t directions = strcmp(direction, "bidirectional") == 0 ? 2 : 1;
     if (batch_first && !swap_inputs(c)) return false;
-    layer l = {.c = c, .g = g, .gates = k->gates, .x = onnx_real(c, 0), .lengths = CR_NONE, .clip = onnx_attr_float(c, "clip", 0)};
-    l.couple = c->arg == LSTM ? onnx_attr_int(c, "input_forget", 0) != 0 : onnx_attr_int(c, "linear_before_reset", 0) != 0;
+    layer l = {.c = c,
+               .g = g,
+               .gates = k->gates,
+               .x = onnx_real(c, 0),
+               .lengths = CR_NONE,
+               .clip = onnx_attr_float(c, "clip", 0)};
+    l.couple =
+        c->arg == LSTM ? onnx_attr_int(c, "input_forget", 0) != 0 : onnx_attr_int(c, "linear_before_reset", 0) != 0;
     if (!valid(g, l.x) || !onnx_has(c, 2)) return onnx_has(c, 2) ? false : onnx_fail(c, "input 3 is missing");
     if (cr_rank(g, l.x) != 3 || c->in[2]->rank != 3) return onnx_fail(c, "an input of %s", shape_text(g, l.x, 0));
     l.steps = onnx_size(g, l.x, 0);

@@ -6,9 +6,7 @@
 
 /* ---- over axes ----------------------------------------------------------------------------------- */
 
-typedef enum reduction {
-    SUM, MEAN, MAX, MIN, PROD, L1, L2, LOG_SUM, LOG_SUM_EXP, SUM_SQUARE
-} reduction;
+typedef enum reduction { SUM, MEAN, MAX, MIN, PROD, L1, L2, LOG_SUM, LOG_SUM_EXP, SUM_SQUARE } reduction;
 
 /* log(sum(exp(x))), by what is largest; where that is infinite, it is the result. */
 static cr_ref log_sum_exp(cr_graph *g, cr_ref x, uint32_t axes, bool keep)
@@ -48,16 +46,26 @@ static cr_ref log_sum_exp(cr_graph *g, cr_ref x, uint32_t axes, bool keep)
 static cr_ref reduced(cr_graph *g, reduction how, cr_ref x, uint32_t axes, bool keep)
 {
     switch (how) {
-    case SUM: return onnx_sum(g, x, axes, keep);
-    case MEAN: return onnx_mean(g, x, axes, keep);
-    case MAX: return onnx_reduce(g, CR_OP_MAXR, x, axes, keep);
-    case MIN: return onnx_reduce(g, CR_OP_MINR, x, axes, keep);
-    case PROD: return onnx_reduce(g, CR_OP_PRODR, x, axes, keep);
-    case L1: return onnx_sum(g, cr_map(g, CR_OP_ABS, x), axes, keep);
-    case L2: return axes ? onnx_reduce(g, CR_OP_NORM2, x, axes, keep) : cr_map(g, CR_OP_ABS, x);
-    case LOG_SUM: return cr_map(g, CR_OP_LOG, onnx_sum(g, x, axes, keep));
-    case LOG_SUM_EXP: return axes ? log_sum_exp(g, x, axes, keep) : x;
-    case SUM_SQUARE: return onnx_sum(g, cr_mul(g, x, x), axes, keep);
+    case SUM:
+        return onnx_sum(g, x, axes, keep);
+    case MEAN:
+        return onnx_mean(g, x, axes, keep);
+    case MAX:
+        return onnx_reduce(g, CR_OP_MAXR, x, axes, keep);
+    case MIN:
+        return onnx_reduce(g, CR_OP_MINR, x, axes, keep);
+    case PROD:
+        return onnx_reduce(g, CR_OP_PRODR, x, axes, keep);
+    case L1:
+        return onnx_sum(g, cr_map(g, CR_OP_ABS, x), axes, keep);
+    case L2:
+        return axes ? onnx_reduce(g, CR_OP_NORM2, x, axes, keep) : cr_map(g, CR_OP_ABS, x);
+    case LOG_SUM:
+        return cr_map(g, CR_OP_LOG, onnx_sum(g, x, axes, keep));
+    case LOG_SUM_EXP:
+        return axes ? log_sum_exp(g, x, axes, keep) : x;
+    case SUM_SQUARE:
+        return onnx_sum(g, cr_mul(g, x, x), axes, keep);
     }
     return CR_NONE;
 }
@@ -139,15 +147,18 @@ static bool build_hardmax(onnx_call *c)
     cr_ref x = onnx_real(c, 0), place;
     unsigned axis;
     int64_t dim[CR_MAX_RANK];
-    if (!valid(g, x) || !onnx_axis(c, onnx_attr_int(c, "axis", c->version < 13 ? 1 : -1), cr_rank(g, x), &axis)) return false;
-    if (c->version < 13 && axis + 1 != cr_rank(g, x)) return onnx_unsupported(c, "an axis that is not the last, before version 13");
+    if (!valid(g, x) || !onnx_axis(c, onnx_attr_int(c, "axis", c->version < 13 ? 1 : -1), cr_rank(g, x), &axis))
+        return false;
+    if (c->version < 13 && axis + 1 != cr_rank(g, x))
+        return onnx_unsupported(c, "an axis that is not the last, before version 13");
     if (!place_of_extreme(c, x, false, axis, false, &place)) return false;
     onnx_shape(g, x, dim);
     cr_ref hit = cr_map2(g, CR_OP_EQ, counted(g, x, axis), onnx_stretch(g, place, cr_rank(g, x), dim));
     return onnx_out_like(c, onnx_number(g, hit));
 }
 
-/* Sums of all entries up to each one: a bound sum that shares its start with the others, which plans run as one scan. */
+/* Sums of all entries up to each one: a bound sum that shares its start with the others, which plans run as one scan.
+ */
 static bool build_cumsum(onnx_call *c)
 {
     cr_graph *g = c->g;
@@ -168,8 +179,10 @@ static bool build_cumsum(onnx_call *c)
         hi = length;
     }
     if (without) {
-        if (back) lo = cr_dim_add(g, i, one);
-        else hi = cr_dim_sub(g, i, one);
+        if (back)
+            lo = cr_dim_add(g, i, one);
+        else
+            hi = cr_dim_sub(g, i, one);
     }
     /* Row k of x: contracted with a one-hot vector, which selects. */
     uint8_t label[CR_MAX_RANK + 1] = {CR_MAX_RANK};

@@ -13,7 +13,10 @@ typedef struct resize {
 } resize;
 
 /* One axis: from n entries to m, by a factor. */
-typedef struct axis_plan { int64_t n, m; double scale, start, end; } axis_plan;
+typedef struct axis_plan {
+    int64_t n, m;
+    double scale, start, end;
+} axis_plan;
 
 /* ---- where an entry of the result lies in the input ------------------------------------------------ */
 
@@ -193,7 +196,8 @@ static void keep_ratio(const char *policy, axis_plan *a, const unsigned *axis, s
 static bool build_resize(onnx_call *c)
 {
     resize r = {.mode = onnx_attr_string(c, "mode", "nearest"),
-                .coordinates = onnx_attr_string(c, "coordinate_transformation_mode", c->version < 11 ? "asymmetric" : "half_pixel"),
+                .coordinates = onnx_attr_string(c, "coordinate_transformation_mode",
+                                                c->version < 11 ? "asymmetric" : "half_pixel"),
                 .nearest = onnx_attr_string(c, "nearest_mode", c->version < 11 ? "floor" : "round_prefer_floor"),
                 .exclude_outside = onnx_attr_int(c, "exclude_outside", 0) != 0,
                 .antialias = onnx_attr_int(c, "antialias", 0) != 0,

@@ -109,10 +109,7 @@ static bool build_concat(onnx_call *c)
 }
 
 const onnx_op onnx_ops_sequence[] = {
-    OP("ConcatFromSequence", build_concat),
-    OP("SequenceAt", build_at),
-    OP("SequenceConstruct", build_construct),
-    OP("SequenceLength", build_length),
-    OP("SplitToSequence", build_split),
-    OP(NULL, NULL),
+    OP("ConcatFromSequence", build_concat),   OP("SequenceAt", build_at),
+    OP("SequenceConstruct", build_construct), OP("SequenceLength", build_length),
+    OP("SplitToSequence", build_split),       OP(NULL, NULL),
 };

@@ -134,7 +134,8 @@ static bool build_conv(onnx_call *c)
     return add_bias(c, cr_conv(g, x, weight, &v));
 }
 
-/* The transpose of a convolution: its input is what that puts out, D = stride (P-1) + span - low - high + output_padding. */
+/* The transpose of a convolution: its input is what that puts out, D = stride (P-1) + span - low - high +
+ * output_padding. */
 static bool build_conv_transpose(onnx_call *c)
 {
     cr_graph *g = c->g;
@@ -144,7 +145,8 @@ static bool build_conv_transpose(onnx_call *c)
     int64_t size[CR_MAX_RANK], kernel[CR_MAX_RANK], more[CR_MAX_RANK], shape[CR_MAX_RANK];
     int64_t groups = onnx_attr_int(c, "group", 1);
     if (!operands(c, &x, &weight, size, kernel, &axes) || !read_window(c, axes, kernel, &w)) return false;
-    if (!read_list(c, "output_padding", axes, 0, 0, more) || !read_list(c, "output_shape", axes, 0, 0, shape)) return false;
+    if (!read_list(c, "output_padding", axes, 0, 0, more) || !read_list(c, "output_shape", axes, 0, 0, shape))
+        return false;
     if (groups < 1 || onnx_size(g, x, 1) != onnx_size(g, weight, 0) || onnx_size(g, x, 1) % groups) {
         return onnx_fail(c, "an input of %s and weights of %s in %" PRId64 " groups", shape_text(g, x, 0),
                          shape_text(g, weight, 1), groups);
@@ -170,7 +172,8 @@ static bool build_conv_transpose(onnx_call *c)
 
 /* ---- pooling ------------------------------------------------------------------------------------- */
 
-/* Positions of a window along an axis; with ceil_mode, one more that is not whole, if it begins before the pad behind. */
+/* Positions of a window along an axis; with ceil_mode, one more that is not whole, if it begins before the pad behind.
+ */
 static int64_t positions(const window *w, unsigned i, int64_t size, bool up)
 {
     int64_t room = size + w->low[i] + w->high[i] - span(w, i);
@@ -286,7 +289,9 @@ static cr_ref p_root(cr_graph *g, cr_ref sum, double p)
 
 static cr_ref p_power(cr_graph *g, cr_ref x, double p)
 {
-    return p == 2 ? cr_mul(g, x, x) : p == 1 ? cr_map(g, CR_OP_ABS, x) : cr_pow(g, cr_map(g, CR_OP_ABS, x), cr_const(g, p));
+    return p == 2   ? cr_mul(g, x, x)
+           : p == 1 ? cr_map(g, CR_OP_ABS, x)
+                    : cr_pow(g, cr_map(g, CR_OP_ABS, x), cr_const(g, p));
 }
 
 static bool build_lp_pool(onnx_call *c)

@@ -133,9 +133,9 @@ static bool is_tail(const Onnx__NodeProto *n, size_t *input)
     } tails[] = {
         {"ZipMap", 0},       {"ArrayFeatureExtractor", 1},
         {"LabelEncoder", 0}, {"ArgMax", 0},
-        {"ArgMin", 0},       
-        {"Cast", 0},         {"Identity", 0},
-        {"Reshape", 0},      {"Squeeze", 0},
+        {"ArgMin", 0},       {"Cast", 0},
+        {"Identity", 0},     {"Reshape", 0},
+        {"Squeeze", 0},
     };
     for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
         *input = tails[i].input;
