@@ -1,6 +1,7 @@
 """ONNX's own tests (Debian's libonnx-testdata) through onnx_backend, in float64 with the gradients of
 tests/data/node-gradients.npz, and in float32: nothing fails, every test of an operator that this project lists is run,
 and at least 720 pass. What is skipped has a reason."""
+
 import os
 import pathlib
 import re

@@ -1,5 +1,6 @@
 """`run` and `grad` on whole models against numbers that PyTorch made in float64 (tests/data/onnx-*/NAME: model.onnx,
 ref.npz, meta.json): outputs, loss, gradients of parameters and inputs, and vector-Jacobian products."""
+
 import json
 import os
 import pathlib
@@ -35,10 +36,10 @@ def compare(what, got, want, tolerance, scale=None):
 def check(folder, precision):
     meta = json.loads((folder / "meta.json").read_text())
     ref = dict(np.load(folder / "ref.npz"))
-    # A module computes with the double 1/6, its file says a float: the file's own error against the module, as measured
-    # when the reference was made, comes on top.
+    # A module computes with the double 1/6, its file says a float: the file's own error against the module, as
+    # measured when the reference was made, comes on top.
     tolerance = TOLERANCE[precision] + 3 * max(meta["crosscheck_max_rel_err"].values(), default=0)
-    part = lambda kind: {k[len(kind) + 1:]: v for k, v in ref.items() if k.startswith(kind + "/")}
+    part = lambda kind: {k[len(kind) + 1 :]: v for k, v in ref.items() if k.startswith(kind + "/")}
     inputs, outputs = part("in"), part("out")
     labels = {k: ref[k] for k in ("label", "target") if k in ref}
     with tempfile.TemporaryDirectory() as t:
@@ -49,11 +50,12 @@ def check(folder, precision):
         got = np.load(t / "out.npz")
         for name, want in outputs.items():
             compare(f"output {name}", got[name], want, tolerance)
-        # What --loss auto makes of a model is the loss that its reference has, except where targets of a regression meet
-        # an end that looks like a classifier's.
+        # What --loss auto makes of a model is the loss that its reference has, except where targets of a regression
+        # meet an end that looks like a classifier's.
         for loss in [["--loss", "mse"]] if meta["loss"] == "mse" else [["--loss", "auto"]]:
-            report = json.loads(chainrule("grad", folder / "model.onnx", *common, *loss, "-o", t / "grad.npz",
-                                          "--json", "-"))
+            report = json.loads(
+                chainrule("grad", folder / "model.onnx", *common, *loss, "-o", t / "grad.npz", "--json", "-")
+            )
             compare("the loss", report["loss"]["value"], ref["loss"], tolerance)
             check_gradients(np.load(t / "grad.npz"), part("grad"), part("gin"), tolerance, precision)
         cotangents = part("gout")

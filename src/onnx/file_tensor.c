@@ -1,3 +1,4 @@
+#define _DEFAULT_SOURCE /* realpath */
 /* A TensorProto as type, sizes and numbers; numbers in files of their own. */
 #include "onnx/file_map.h"
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 enum {
+    EVALUATED_MAX = 1 << 24, /* entries of anything that is computed while importing */
     FOLD_MAX = 1 << 16, /* entries of a result that is computed while importing; larger ones are left to the plan */
     DEPTH_MAX = 100     /* graphs in graphs, functions in functions */
 };
@@ -119,7 +120,8 @@ static bool bind_leaves(onnx_importer *im, cr_ref root, bool parameters)
     cr_ref *cone = graph_cone(im->g, 1, &root, &n);
     bool ok = cone != NULL;
     for (size_t i = 0; i < n && ok; i++) {
-        if (op_of(im->g, cone[i]) != CR_OP_PARAM) continue;
+        ok = onnx_count(im->g, cone[i]) <= EVALUATED_MAX;
+        if (!ok || op_of(im->g, cone[i]) != CR_OP_PARAM) continue;
         net_leaf *l = net_find_leaf(im->net, cone[i]);
         ok = l && l->tensor.data && (parameters || l->role != NET_PARAMETER);
         if (!ok) break;
@@ -255,7 +257,7 @@ static bool collect(onnx_call *c)
 static bool fold(onnx_call *c)
 {
     for (unsigned i = 0; i < c->n_in; i++) {
-        if (c->in[i] && (!c->in[i]->known || c->in[i]->sequence)) return true;
+        if (c->in[i] && (!c->in[i]->known || c->in[i]->sequence || c->in[i]->count > FOLD_MAX)) return true;
     }
     for (unsigned i = 0; i < c->n_out; i++) {
         onnx_value *v = c->out[i];
@@ -487,6 +489,7 @@ cr_status onnx_import(onnx_model *m, const onnx_import_options *o, network *n, e
     cr_status status = CR_ENOMEM;
     if (net_init(n)) {
         im.g = n->g;
+        if (o->max_nodes) cr_graph_limit(n->g, o->max_nodes);
         im.env = exec_env_new(n->g);
         if (im.env && import_model(&im, o)) {
             status = CR_OK;

@@ -141,6 +141,7 @@ typedef struct onnx_import_options {
     /* Inputs that are fed, by name: their shapes, and their numbers where those may shape the network (integers); data
      * NULL: unknown. Inputs that are not among them have the sizes of the file, with 1 for a symbol. */
     const cr_tensor *input;
+    uint32_t max_nodes; /* of the graph; 0: as many as there can be */
 } onnx_import_options;
 
 /* n is initialised by the call; free it with net_free before the model. */

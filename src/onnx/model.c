@@ -3,26 +3,37 @@
 #include <inttypes.h>
 #include <string.h>
 
-cr_status onnx_model_open(const char *path, const onnx_file_options *o, onnx_model **out, error *e)
+static cr_status finish(onnx_model *m, cr_status status, onnx_model **out)
 {
     *out = NULL;
-    onnx_model *m = mem_zalloc(1, sizeof *m);
-    if (!m) {
-        err_set(e, CR_ENOMEM, "out of memory");
-        return CR_ENOMEM;
-    }
-    cr_status status = onnx_file_open(path, o, &m->file, e);
-    if (status == CR_OK) m->proto = onnx_file_model(m->file);
-    if (status == CR_OK && !m->proto->graph) {
-        err_set(e, CR_EVALUE, "%s has no graph: it is no model of ONNX", path);
-        status = CR_EVALUE;
-    }
     if (status == CR_OK) {
+        m->proto = onnx_file_model(m->file);
         *out = m;
     } else {
         onnx_model_free(m);
     }
     return status;
+}
+
+static onnx_model *make(error *e)
+{
+    onnx_model *m = mem_zalloc(1, sizeof *m);
+    if (!m) err_set(e, CR_ENOMEM, "out of memory");
+    return m;
+}
+
+cr_status onnx_model_open(const char *path, const onnx_file_options *o, onnx_model **out, error *e)
+{
+    *out = NULL;
+    onnx_model *m = make(e);
+    return m ? finish(m, onnx_file_open(path, o, &m->file, e), out) : CR_ENOMEM;
+}
+
+cr_status onnx_model_of_bytes(const char *path, const void *bytes, size_t n, onnx_model **out, error *e)
+{
+    *out = NULL;
+    onnx_model *m = make(e);
+    return m ? finish(m, onnx_file_of_bytes(path, bytes, n, NULL, &m->file, e), out) : CR_ENOMEM;
 }
 
 void onnx_model_free(onnx_model *m)

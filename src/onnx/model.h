@@ -17,6 +17,8 @@ typedef struct onnx_model {
 
 /* *m is the caller's. */
 cr_status onnx_model_open(const char *path, const onnx_file_options *o, onnx_model **m, error *e);
+/* The same of bytes in memory, which outlive the model. */
+cr_status onnx_model_of_bytes(const char *path, const void *bytes, size_t n, onnx_model **m, error *e);
 void onnx_model_free(onnx_model *m);
 
 /* The numbers of a tensor of this model, read on first asking, owned by the model; its name is the file's. */
