@@ -513,6 +513,9 @@ typedef struct cr_model_options {
 /* Reads a file, once; its external data stay open. options NULL: all defaults. */
 CR_API cr_status cr_model_read(cr_model *m, const char *path, const cr_model_options *options);
 
+/* Writes the file that was read, byte by byte as it is; external data beside it, if path is in another folder. */
+CR_API cr_status cr_model_write(cr_model *m, const char *path);
+
 CR_API size_t cr_model_count(const cr_model *m, cr_model_part part);
 /* Input, output or parameter i: its name in the file, its type; its shape as text, with symbols: "N x 1 x 28 x 28".
  * They live as long as the model. */

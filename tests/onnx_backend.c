@@ -49,6 +49,15 @@ static void mend_bfloat16(const Onnx__ValueInfoProto *v, cr_tensor *t)
 
 /* ---- one test ----------------------------------------------------------------------------------- */
 
+/* The tensors of a test's files, which the model keeps the numbers of by their address: until the test ends. */
+static Onnx__TensorProto *protos[2 * MAX];
+static size_t n_protos;
+
+static void free_protos(void)
+{
+    while (n_protos > 0) onnx__tensor_proto__free_unpacked(protos[--n_protos], NULL);
+}
+
 /* A tensor in a file of its own; false: there is none, or it is none (a sequence, an optional). */
 static bool read_pb(onnx_model *m, const char *folder, const char *kind, size_t i, Onnx__TensorProto **proto,
                     cr_tensor *t, char *why)
@@ -64,7 +73,8 @@ static bool read_pb(onnx_model *m, const char *folder, const char *kind, size_t 
     }
     *proto = onnx__tensor_proto__unpack(NULL, n, (const uint8_t *)bytes);
     mem_free(bytes);
-    if (!*proto) return say(SKIP, why, "%s_%zu.pb is no tensor", kind, i), false;
+    if (!*proto || n_protos == 2 * MAX) return say(SKIP, why, "%s_%zu.pb is no tensor", kind, i), false;
+    protos[n_protos++] = *proto;
     if (onnx_model_tensor(m, *proto, t, &e) == CR_OK) return true;
     say(SKIP, why, "%s_%zu.pb: %s", kind, i, err_message(&e));
     err_clear(&e);
@@ -250,7 +260,7 @@ static verdict test(const char *folder, const char *set, const char *name, char 
         const Onnx__ValueInfoProto *output = m->proto->graph->output[i];
         if (!is_tensor(output)) v = say(SKIP, why, "output `%s` is no tensor", output->name);
     }
-    onnx_import_options o = {n_in, in};
+    onnx_import_options o = {.n_inputs = n_in, .input = in};
     if (v == PASS && onnx_import(m, &o, &net, &e) != CR_OK) {
         bool lies = e.status == CR_ESHAPE && strstr(err_message(&e), "in the data"); /* a test at odds with itself */
         v = say(lies || e.status == CR_EUNSUPPORTED ? SKIP : FAIL, why, "%s", err_message(&e));
@@ -264,6 +274,7 @@ static verdict test(const char *folder, const char *set, const char *name, char 
     err_clear(&e);
     net_free(&net);
     onnx_model_free(m);
+    free_protos();
     return v;
 }
 

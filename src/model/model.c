@@ -46,6 +46,16 @@ cr_status cr_model_read(cr_model *m, const char *path, const cr_model_options *o
     return model_keep(m, &e);
 }
 
+cr_status cr_model_write(cr_model *m, const char *path)
+{
+    error e = {CR_OK, NULL};
+    if (!m->onnx) return model_fail(m, CR_EARG, "no model was read");
+    onnx_edit *d = onnx_edit_new(m->onnx->file, &e);
+    if (d) onnx_edit_write(d, path, &e);
+    onnx_edit_free(d);
+    return model_keep(m, &e);
+}
+
 size_t cr_model_notices(const cr_model *m) { return m->notices.n; }
 
 const char *cr_model_notice_kind(const cr_model *m, size_t i)

@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#define ALLOC_MAX ((size_t)1 << 30) /* bytes that one operator may want while importing */
+
 static bool say(onnx_call *c, cr_status status, const char *fmt, va_list ap)
 {
     strbuf b;
@@ -44,6 +46,10 @@ bool onnx_is_int(cr_type t) { return t > CR_TYPE_BF16 && t < CR_TYPE_BOOL; }
 
 void *onnx_alloc(onnx_call *c, size_t n)
 {
+    if (n > ALLOC_MAX) {
+        onnx_fail(c, "its tensors are too large to import: %zu bytes", n);
+        return NULL;
+    }
     void *p = arena_alloc(&c->im->mem, n ? n : 1);
     if (!p) graph_fail(c->g, CR_ENOMEM, "out of memory");
     return p;

@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+enum { SIZE_LIMIT = 1 << 24 };
+
 typedef struct resize {
     const char *mode, *coordinates, *nearest;
     bool exclude_outside, antialias;
@@ -164,6 +166,8 @@ static bool apply(onnx_call *c, const resize *r, unsigned rank, const axis_plan 
         bool same = a[i].m == a[i].n && a[i].scale == 1 && !r->crops;
         if (same || !valid(c->g, x)) continue;
         if (a[i].m < 1 || a[i].n < 1) return onnx_fail(c, "a size of 0");
+        if (a[i].m > SIZE_LIMIT || a[i].n > SIZE_LIMIT)
+            return onnx_unsupported(c, "an axis of more than %d", SIZE_LIMIT);
         x = strcmp(r->mode, "nearest") == 0 ? by_index(c, r, &a[i], x, i) : by_weights(c, r, &a[i], x, i);
     }
     for (unsigned i = 0; i < rank && r->crops; i++) x = outside(c, r, &a[i], x, i);
