@@ -175,20 +175,13 @@ plan_op *lower_op(lower *l, const lower_frame *f) { return plan_op_new(l->plan, 
 
 /* ---- the same once more ------------------------------------------------------------------------- */
 
-static uint32_t hash_number(uint32_t h, double v)
-{
-    uint64_t bits;
-    memcpy(&bits, &v, sizeof bits);
-    return hash_word(hash_word(h, (uint32_t)bits), (uint32_t)(bits >> 32));
-}
-
 static uint32_t hash_op(const plan_op *x)
 {
     uint32_t h = hash_word(x->kind, x->kind == PLAN_MAP ? (uint32_t)x->u.map.op : (uint32_t)x->u.fold);
-    if (x->kind == PLAN_MAP) h = hash_number(h, x->u.map.attr);
+    if (x->kind == PLAN_MAP) h = hash_double(h, x->u.map.attr);
     for (unsigned k = 0; k < x->rank; k++) h = hash_word(h, (uint32_t)x->dim[k]);
     for (unsigned i = 0; i < x->n_in; i++) {
-        h = hash_number(hash_word(hash_word(h, x->in[i].value), (uint32_t)x->in[i].offset), x->in[i].number);
+        h = hash_double(hash_word(hash_word(h, x->in[i].value), (uint32_t)x->in[i].offset), x->in[i].number);
         for (unsigned k = 0; k < x->rank; k++) h = hash_word(h, (uint32_t)x->in[i].stride[k]);
     }
     return h;
