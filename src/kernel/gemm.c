@@ -40,16 +40,6 @@ static void transpose(gemm_shape *s)
     s->c_m = t.c_n, s->c_n = t.c_m;
 }
 
-static const gemm_kernels *kernels_of(kern_dtype t, kern_level level)
-{
-#ifdef CR_GEMM_X86
-    if (level == KERN_AVX512) return gemm_avx512[t];
-    if (level == KERN_AVX2) return gemm_avx2[t];
-#endif
-    (void)level;
-    return gemm_plain[t];
-}
-
 enum {
     DOTS_MOST_ROWS = 8,
     PANEL_BYTES = 64 << 10,  /* of B: in L2, beside */
@@ -137,7 +127,7 @@ static void choose_threads(gemm_plan *p, const gemm_options *o)
 void gemm_plan_init(gemm_plan *p, const gemm_shape *shape, const gemm_options *options)
 {
     gemm_shape *s = &p->shape;
-    *p = (gemm_plan){.shape = *shape, .kernels = kernels_of(shape->dtype, options->level)};
+    *p = (gemm_plan){.shape = *shape, .kernels = gemm_kernels_of(shape->dtype, options->level)};
     p->transposed = (s->n == 1 && s->m != 1) || (s->n != 1 && s->c_n != 1 && s->c_m == 1);
     if (p->transposed) transpose(s);
     if (s->n == 1) s->b_n = s->c_n = 1;
