@@ -6,39 +6,20 @@ machine is slow: a missed target is printed as such and the exit status stays 0.
 import json
 import os
 import pathlib
-import platform
-import shutil
 import statistics
 import subprocess
 import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "bench" / "common"))
 sys.path.insert(0, str(ROOT / "bench" / "derive"))
-BUILD = ROOT / "build-bench"
+import measured  # noqa: E402
+from measured import BUILD, figure, figures  # noqa: E402
+
 LAYERS = (1_000, 10_000, 100_000)
 ROUNDS = 5
 STARTS = 50
-
-figures = []
-
-
-def figure(name, value, shown, target, met):
-    figures.append({"name": name, "value": value, "target": target, "met": bool(met)})
-    print(f"  {name:<58} {shown:>12}   target {target:<12} {'met' if met else 'MISSED'}")
-
-
-def build():
-    """A release build of its own: what is measured is what is installed, with -O2."""
-    info = BUILD / "meson-info" / "meson-info.json"
-    if not info.exists() or f'"source": "{ROOT}"' not in info.read_text():
-        shutil.rmtree(BUILD, ignore_errors=True)
-        subprocess.run(["meson", "setup", str(BUILD), str(ROOT), "-Dbuildtype=release", "-Doptimization=2"],
-                       check=True, stdout=subprocess.DEVNULL)
-    done = subprocess.run(["ninja", "-C", str(BUILD), "chainrule", "bench/derive_mlp", "bench/derive_rows"],
-                          capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(done.stdout + done.stderr)
 
 
 # ---- growth -------------------------------------------------------------------------------------
@@ -146,18 +127,13 @@ def start_up():
 
 
 def main():
-    build()
-    result = {"schema": "chainrule.bench.derive/1", "machine": platform.machine(), "cpus": os.cpu_count(),
-              "load": os.getloadavg()[0]}
+    measured.build("chainrule", "bench/derive_mlp", "bench/derive_rows")
+    result = {"schema": "chainrule.bench.derive/1", **measured.machine()}
     result["growth"] = growth()
     result["cookbook"] = cookbook()
     result["start_up"] = start_up()
     result["figures"] = figures
-    out = ROOT / "build" / "bench" / "derive.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    missed = sum(1 for f in figures if not f["met"])
-    print(f"\n{len(figures) - missed} of {len(figures)} targets met; numbers in {out.relative_to(ROOT)}")
+    measured.write("derive", result, sum(f["met"] for f in figures), len(figures))
 
 
 if __name__ == "__main__":

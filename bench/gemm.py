@@ -6,30 +6,20 @@ and the exit status stays 0.
 import json
 import os
 import pathlib
-import platform
-import shutil
 import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-BUILD = ROOT / "build-bench"
+sys.path.insert(0, str(ROOT / "bench" / "common"))
+import measured  # noqa: E402
+from measured import BUILD  # noqa: E402
+
 ROUNDS = 31
 # least share of the peak, by (dtype, m, n, k)
 TARGETS = {("f32", 128, 1024, 784): 0.85, ("f32", 128, 1024, 1024): 0.85, ("f32", 1024, 1024, 128): 0.85,
            ("f32", 128, 256, 256): 0.75, ("f32", 256, 256, 128): 0.75,
            ("f32", 512, 512, 512): 0.88, ("f32", 1024, 1024, 1024): 0.88,
            ("f64", 512, 512, 512): 0.85, ("f64", 1024, 1024, 1024): 0.85}
-
-
-def build():
-    info = BUILD / "meson-info" / "meson-info.json"
-    if not info.exists() or f'"source": "{ROOT}"' not in info.read_text():
-        shutil.rmtree(BUILD, ignore_errors=True)
-        subprocess.run(["meson", "setup", str(BUILD), str(ROOT), "-Dbuildtype=release", "-Doptimization=2"],
-                       check=True, stdout=subprocess.DEVNULL)
-    done = subprocess.run(["ninja", "-C", str(BUILD), "bench/gemm"], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(done.stdout + done.stderr)
 
 
 def measure(threads):
@@ -58,7 +48,7 @@ def show(rows):
 
 
 def main():
-    build()
+    measured.build("bench/gemm")
     rows, missed, count = [], 0, 0
     for threads in sorted({1, min(2, os.cpu_count() or 1)}):
         print(f"{threads} thread{'s' if threads > 1 else ''}, GFLOP/s, medians of {ROUNDS}")
@@ -66,12 +56,8 @@ def main():
         missed += show(some)
         rows += some
         count += sum(1 for row in some if row["target"] is not None)
-    result = {"schema": "chainrule.bench.gemm/1", "machine": platform.machine(), "cpus": os.cpu_count(),
-              "load": os.getloadavg()[0], "rows": rows}
-    out = ROOT / "build" / "bench" / "gemm.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(f"\n{count - missed} of {count} targets met; numbers in {out.relative_to(ROOT)}")
+    result = {"schema": "chainrule.bench.gemm/1", **measured.machine(), "rows": rows}
+    measured.write("gemm", result, count - missed, count)
 
 
 if __name__ == "__main__":

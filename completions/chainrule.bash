@@ -3,10 +3,12 @@ _chainrule()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}
     local common="-e --let --wrt --set --seed --json --quiet --threads --precision --deterministic --help --version"
+    local model="-o --data --label --batch --standardize --scale --allow-links --seed --json --quiet --threads --precision \
+        --deterministic --help --version"
     local options
     COMPREPLY=()
     if [[ $COMP_CWORD -eq 1 ]]; then
-        COMPREPLY=($(compgen -W "derive eval check explain --help --version" -- "$cur"))
+        COMPREPLY=($(compgen -W "derive eval check explain run grad --help --version" -- "$cur"))
         return
     fi
     case $prev in
@@ -17,19 +19,26 @@ _chainrule()
             return ;;
         --form) COMPREPLY=($(compgen -W "auto component matrix gradient" -- "$cur")); return ;;
         --precision) COMPREPLY=($(compgen -W "f32 f64" -- "$cur")); return ;;
+        --loss) COMPREPLY=($(compgen -W "auto ce mse bce l1 none" -- "$cur")); return ;;
+        --data | --cotangent | -o) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --json) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --at) COMPREPLY=($(compgen -f -X '!*.@(npz|safetensors)' -- "$cur")); return ;;
-        -e | --let | --wrt | --set | --seed | --threads | --points | --depth) return ;;
+        -e | --let | --wrt | --set | --seed | --threads | --points | --depth | --label | --batch | --scale | \
+            --output | --ignore-index) return ;;
     esac
     case $command in
         derive) options="$common --format --form --steps --depth" ;;
         eval) options="$common --at --depth --plan" ;;
         check) options="$common --at --depth --form --points" ;;
         explain) options="$common --format" ;;
+        run) options="$model" ;;
+        grad) options="$model --loss --cotangent --output --ignore-index" ;;
         *) return ;;
     esac
     if [[ $cur == -* ]]; then
         COMPREPLY=($(compgen -W "$options" -- "$cur"))
+    elif [[ $command == run || $command == grad ]]; then
+        COMPREPLY=($(compgen -f -X '!*.onnx' -- "$cur") $(compgen -d -- "$cur"))
     else
         COMPREPLY=($(compgen -f -X '!*.cr' -- "$cur") $(compgen -d -- "$cur"))
     fi

@@ -12,7 +12,7 @@ import tempfile
 import numpy as np
 
 from test_identities import rows
-from test_numpy import CASES, NO_FAMILY, RECURRENCES, SIGMA, as_text, member_values, values
+from test_numpy import CASES, NO_FAMILY, RECURRENCES, SIGMA, as_text, member_values, run, values
 
 PROGRAM = os.environ.get("CHAINRULE", "build/chainrule")
 SOURCE = pathlib.Path(os.environ.get("CHAINRULE_SOURCE", pathlib.Path(__file__).resolve().parent.parent))
@@ -408,17 +408,5 @@ def check_one_scan():
         assert len(depth) >= 3 and max(depth) <= 8, source
 
 
-def main():
-    failed = 0
-    for check in (check_out_of_range, check_moving_window, check_one_file, check_one_scan, check_cases):
-        try:
-            check()
-        except AssertionError as e:
-            failed += 1
-            print(f"FAIL {check.__name__}: {e}")
-    print("failed" if failed else "ok")
-    return failed != 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run((check_out_of_range, check_moving_window, check_one_file, check_one_scan, check_cases)))

@@ -23,7 +23,8 @@ import textwrap
 
 PROGRAM = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("CHAINRULE", "build/chainrule")).resolve()
 SOURCE = pathlib.Path(os.environ.get("CHAINRULE_SOURCE", pathlib.Path(__file__).resolve().parent.parent))
-DOCUMENTS = ["README.md", "docs/language.md", "docs/depth.md", "docs/c.md", "docs/data.md", "docs/plan.md"]
+DOCUMENTS = ["README.md", "docs/language.md", "docs/depth.md", "docs/c.md", "docs/data.md", "docs/models.md",
+             "docs/plan.md"]
 QUOTE = re.compile(r"<!-- (\S+\.c) (\w+)(\(\))? -->")
 SANITIZE = os.environ.get("CHAINRULE_SANITIZE", "none")
 
@@ -70,8 +71,9 @@ def compiled(text, *args):
     with tempfile.TemporaryDirectory() as d:
         flags = [] if SANITIZE == "none" else [f"-fsanitize={SANITIZE}"]
         (pathlib.Path(d) / "example.c").write_text(text, encoding="utf-8")
+        (pathlib.Path(d) / "tests").symlink_to(SOURCE / "tests")  # for models to read
         command = ["cc", "-std=c17", "-Wall", "-Wextra", "-Werror", *flags, f"-I{SOURCE}/include", "example.c",
-                   str(PROGRAM.parent / "libchainrule.a"), "-ljansson", "-lz", "-fopenmp", "-ldl", "-lm",
+                   str(PROGRAM.parent / "libchainrule.a"), "-ljansson", "-lz", "-lprotobuf-c", "-fopenmp", "-ldl", "-lm",
                    "-o", "example"]
         printed, status = shell(f"{shlex.join(command)} && ./example {shlex.join(args)}", directory=d)
     if status:

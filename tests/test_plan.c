@@ -150,6 +150,7 @@ static const char *const recurrences[] = {
     "let x : R, w[1..N] : R\ndef o[0] = x\ndef b[i] = w[i]*o[i-1] for i in 2..N\n"
     "def o[i] = 0.5*o[i-1] + if(1 < i, b[i], 0) for i in 1..N\neval o[N]",
     "let w[1..N] : R\neval [k=1..N : sum(i=1..N, prod(j=k..i, w[j]))]",
+    "let A : R^{m x m}, v : R^m\neval A*[k=1..m : prod(j=k..m, (A'*v)[j])*(A'*v)[k]]",
 };
 
 static bool give_values(cr_program *p, exec_env *env, int64_t n)

@@ -1,71 +1,30 @@
 /* Gather, scatter and linear algebra through plans: random shapes against the reference interpreter, indices that are
  * none, singular matrices. */
-#include "unit.h"
-
-#include "exec/exec.h"
+#include "fixture.h"
 #include "plan_check.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-typedef struct fixture {
-    cr_graph *g;
-    exec_env *env;
-    uint32_t random;
-    unsigned n_params;
-    char what[200]; /* for messages */
-} fixture;
-
-static fixture begin(uint32_t seed)
-{
-    fixture f = {.g = cr_graph_new(), .random = seed * 2654435761u + 1};
-    f.env = exec_env_new(f.g);
-    assert_non_null(f.env);
-    return f;
-}
-
-static void end(fixture *f)
-{
-    exec_env_free(f->env);
-    cr_graph_free(f->g);
-}
-
-static uint32_t roll(fixture *f, uint32_t n)
-{
-    f->random = f->random * 1664525u + 1013904223u;
-    return (f->random >> 8) % n;
-}
 
 static double between(fixture *f, double lo, double hi) { return lo + (hi - lo) * roll(f, 1 << 20) / (1 << 20); }
 
 /* Values in (-1, 1), or integers 1..most. */
 static cr_ref param(fixture *f, unsigned rank, const int64_t *size, int64_t most)
 {
-    char name[20];
-    cr_dim shape[CR_MAX_RANK];
     exec_array a;
-    error e = {CR_OK, NULL};
-    snprintf(name, sizeof name, "p%u", f->n_params++);
-    for (unsigned i = 0; i < rank; i++) shape[i] = cr_dim_const(f->g, size[i]);
-    cr_ref r = cr_param(f->g, name, rank, shape, 0);
-    assert_true(exec_array_init(&a, rank, size, &e));
+    cr_ref r = new_param(f, NULL, rank, size, &a);
     for (size_t i = 0; i < a.n; i++) a.value[i] = most ? 1 + roll(f, (uint32_t)most) : between(f, -1, 1);
-    assert_int_equal(exec_bind(f->env, r, &a), CR_OK);
-    exec_array_free(&a);
+    bind_values(f, r, &a);
     return r;
 }
 
 static cr_ref give(fixture *f, unsigned rank, const int64_t *size, const double *v)
 {
-    cr_ref r = param(f, rank, size, 0);
     exec_array a;
-    error e = {CR_OK, NULL};
-    assert_true(exec_array_init(&a, rank, size, &e));
+    cr_ref r = new_param(f, NULL, rank, size, &a);
     memcpy(a.value, v, a.n * sizeof *v);
-    assert_int_equal(exec_bind(f->env, r, &a), CR_OK);
-    exec_array_free(&a);
+    bind_values(f, r, &a);
     return r;
 }
 

@@ -1,63 +1,23 @@
 /* Windows through plans: random geometries of convolutions, pools and slices in all roles against the reference
  * interpreter, under bound indices, the same bits for every number of threads, and a small network whole. */
-#include "unit.h"
-
-#include "exec/exec.h"
+#include "fixture.h"
 #include "plan_check.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct fixture {
-    cr_graph *g;
-    exec_env *env;
-    uint32_t random;
-    cr_ref latest; /* parameter */
-    unsigned n_params;
-    char what[400]; /* for messages */
-} fixture;
-
-static fixture begin(uint32_t seed)
-{
-    fixture f = {.g = cr_graph_new(), .random = seed * 2654435761u + 1};
-    f.env = exec_env_new(f.g);
-    assert_non_null(f.env);
-    return f;
-}
-
-static void end(fixture *f)
-{
-    exec_env_free(f->env);
-    cr_graph_free(f->g);
-}
-
-static uint32_t roll(fixture *f, uint32_t n)
-{
-    f->random = f->random * 1664525u + 1013904223u;
-    return (f->random >> 8) % n;
-}
-
 static int64_t between(fixture *f, int64_t lo, int64_t hi) { return lo + roll(f, (uint32_t)(hi - lo + 1)); }
-static cr_dim num(fixture *f, int64_t v) { return cr_dim_const(f->g, v); }
 
 /* Values in (-1, 1); of `steps` different ones, so that some are equal, 0: no matter. */
 static cr_ref param(fixture *f, unsigned rank, const int64_t *size, unsigned steps)
 {
-    char name[20];
-    cr_dim shape[CR_MAX_RANK];
     exec_array a;
-    error e = {CR_OK, NULL};
-    snprintf(name, sizeof name, "p%u", f->n_params++);
-    for (unsigned i = 0; i < rank; i++) shape[i] = num(f, size[i]);
-    cr_ref r = cr_param(f->g, name, rank, shape, 0);
-    assert_true(exec_array_init(&a, rank, size, &e));
+    cr_ref r = new_param(f, NULL, rank, size, &a);
     for (size_t i = 0; i < a.n; i++) {
         a.value[i] = steps ? (roll(f, steps) + 0.5) / steps * 2 - 1 : roll(f, 1 << 20) / 524288.0 - 1;
     }
-    assert_int_equal(exec_bind(f->env, r, &a), CR_OK);
-    exec_array_free(&a);
-    return f->latest = r;
+    bind_values(f, r, &a);
+    return r;
 }
 #define PARAM(f, ...) param(f, sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t), (int64_t[]){__VA_ARGS__}, 0)
 
@@ -138,7 +98,7 @@ static cr_ref turned_param(fixture *f, unsigned rank, const int64_t *size)
     unsigned how = roll(f, 3);
     if (how == 0) return param(f, rank, size, 0);
     for (unsigned i = 0; i < rank; i++) {
-        unsigned to = how == 1 ? (i == rank - 1 ? 1 : i ? i + 1 : 0) : rank - 1 - i;
+        unsigned to = how == 2 ? rank - 1 - i : i == 0 ? 0 : i == rank - 1 ? 1 : i + 1;
         turned[i] = size[to];
         label[i] = (uint8_t)to;
         shape[i] = num(f, size[i]);

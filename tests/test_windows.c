@@ -1,49 +1,17 @@
 /* Windows through the builders of chainrule.h: values that are known, a small convolutional network against central
  * differences, sizes that are symbols, and what makes no sense. */
-#include "unit.h"
-
-#include "exec/exec.h"
+#include "fixture.h"
 
 #include <math.h>
 #include <string.h>
 
-typedef struct fixture {
-    cr_graph *g;
-    exec_env *env;
-    uint32_t random;
-} fixture;
-
-static fixture begin(void)
-{
-    fixture f = {.g = cr_graph_new(), .random = 1};
-    f.env = exec_env_new(f.g);
-    assert_non_null(f.env);
-    return f;
-}
-
-static void end(fixture *f)
-{
-    exec_env_free(f->env);
-    cr_graph_free(f->g);
-}
-
-static cr_dim num(fixture *f, int64_t v) { return cr_dim_const(f->g, v); }
-
 /* A parameter of the given sizes, with values, or random ones in (-1, 1). */
 static cr_ref param(fixture *f, const char *name, unsigned rank, const int64_t *size, const double *values)
 {
-    cr_dim shape[CR_MAX_RANK];
     exec_array a;
-    error e = {CR_OK, NULL};
-    for (unsigned i = 0; i < rank; i++) shape[i] = num(f, size[i]);
-    cr_ref r = cr_param(f->g, name, rank, shape, 0);
-    assert_true(exec_array_init(&a, rank, size, &e));
-    for (size_t i = 0; i < a.n; i++) {
-        f->random = f->random * 1664525u + 1013904223u;
-        a.value[i] = values ? values[i] : (f->random >> 8) / 8388608.0 - 1;
-    }
-    assert_int_equal(exec_bind(f->env, r, &a), CR_OK);
-    exec_array_free(&a);
+    cr_ref r = new_param(f, name, rank, size, &a);
+    for (size_t i = 0; i < a.n; i++) a.value[i] = values ? values[i] : roll(f, 1 << 24) / 8388608.0 - 1;
+    bind_values(f, r, &a);
     return r;
 }
 #define PARAM(f, name, values, ...) \
@@ -69,7 +37,7 @@ static void expect(fixture *f, cr_ref r, size_t n, const double *want)
 static void known_values(void **state)
 {
     (void)state;
-    fixture f = begin();
+    fixture f = begin(0);
     cr_graph *g = f.g;
     cr_ref x = PARAM(&f, "x", ((double[]){1, 2, 3, 4, 5, 6, 7, 8, 9}), 1, 1, 3, 3);
     cr_ref w = PARAM(&f, "w", ((double[]){1, 2, 3, 5}), 1, 1, 2, 2), y = PARAM(&f, "y", ((double[]){1, 2}), 1, 1, 1, 2);
@@ -139,7 +107,7 @@ static cr_ref network(fixture *f, cr_ref x, const cr_ref *p)
 static void network_against_differences(void **state)
 {
     (void)state;
-    fixture f = begin();
+    fixture f = begin(0);
     cr_ref x = PARAM(&f, "x", NULL, 2, 3, 6, 7);
     cr_ref p[] = {PARAM(&f, "w1", NULL, 4, 3, 3, 3), PARAM(&f, "b1", NULL, 4), PARAM(&f, "w2", NULL, 6, 2, 2, 2),
                   PARAM(&f, "W", NULL, 5, 54), PARAM(&f, "b", NULL, 5), PARAM(&f, "target", NULL, 5), x};
@@ -176,7 +144,7 @@ static void network_against_differences(void **state)
 static void symbols_for_sizes(void **state)
 {
     (void)state;
-    fixture f = begin();
+    fixture f = begin(0);
     cr_graph *g = f.g;
     static const char *const name[] = {"N", "C", "H", "s", "k"};
     static const int64_t number[] = {2, 4, 9, 2, 3};
@@ -234,7 +202,7 @@ static void refused(fixture *f, cr_ref r, cr_status status, const char *what)
 static void what_makes_no_sense(void **state)
 {
     (void)state;
-    fixture f = begin();
+    fixture f = begin(0);
     cr_graph *g = f.g;
     cr_dim n = cr_dim_symbol(g, "n"), zero = num(&f, 0), two = num(&f, 2), huge = num(&f, INT64_C(1) << 40);
     cr_ref x = PARAM(&f, "x", NULL, 2, 4, 5), w = PARAM(&f, "w", NULL, 6, 2, 3), t = PARAM(&f, "t", NULL, 5);

@@ -140,7 +140,7 @@ static void call(int side, const work *w)
     bool ta = s->form[0] == 'T', tb = s->form[1] == 'T';
     size_t lda = ta ? m : k, ldb = tb ? k : n;
     if (side == OURS) {
-        gemm_run(&w->plan, w->a, w->b, w->c, w->scratch, NULL, NULL);
+        gemm_run(&w->plan, w->a, w->b, w->c, w->scratch);
         return;
     }
     /* Neither has a batch of its own: the products are shared out among the threads, each by one. */

@@ -6,6 +6,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #if defined(__GNUC__)
 #define CR_PRINTF(f, a) __attribute__((format(printf, f, a)))
@@ -121,6 +122,13 @@ static inline uint32_t hash_word(uint32_t h, uint32_t w)
     h ^= w;
     h *= 0x9E3779B1u;
     return h ^ (h >> 15);
+}
+
+static inline uint32_t hash_double(uint32_t h, double v) /* of its bits: -0 is not 0 */
+{
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    return hash_word(hash_word(h, (uint32_t)bits), (uint32_t)(bits >> 32));
 }
 
 #endif

@@ -19,6 +19,7 @@ cr_dim dim_symbol(dim_table *t, dim_sym s);
 cr_dim dim_add(dim_table *t, cr_dim a, cr_dim b);
 cr_dim dim_sub(dim_table *t, cr_dim a, cr_dim b);
 cr_dim dim_mul(dim_table *t, cr_dim a, cr_dim b);
+int64_t dim_floor_i64(int64_t a, int64_t b); /* floor(a/b), b > 0 */
 cr_dim dim_floordiv(dim_table *t, cr_dim a, cr_dim b); /* exact division is carried out: floor(2*n/2) = n */
 bool dim_value(const dim_table *t, cr_dim d, int64_t *v);
 bool dim_is_symbol(const dim_table *t, cr_dim d, dim_sym *s); /* d is just one symbol */

@@ -89,6 +89,5 @@ cr_dim dim_floor_atom(dim_table *t, cr_dim num, cr_dim den); /* no reduction: se
 
 /* dim.c: occurrences of an atom outside of floors replaced. */
 cr_dim dim_replace_atom(dim_table *t, cr_dim d, uint32_t atom, cr_dim by);
-int64_t dim_floor_i64(int64_t a, int64_t b); /* b > 0 */
 
 #endif

@@ -8,16 +8,6 @@ enum {
 };
 #define COPY_MAX ((size_t)1 << 46) /* bytes of a copy that no machine has: windows may reach anywhere */
 
-static const gemm_kernels *kernels_of(kern_dtype t, kern_level level)
-{
-#ifdef CR_GEMM_X86
-    if (level == KERN_AVX512) return gemm_avx512[t];
-    if (level == KERN_AVX2) return gemm_avx2[t];
-#endif
-    (void)level;
-    return gemm_plain[t];
-}
-
 /* ---- positions ---------------------------------------------------------------------------------- */
 
 /* Entry i of x meets tap t at position (i + low - dilation*t)/stride of y, where that is whole: i = r + stride*j for
@@ -179,7 +169,7 @@ static bool is_possible(const conv_plan *p)
 
 bool conv_plan_init(conv_plan *p, const conv_shape *shape, kern_level level, unsigned threads)
 {
-    *p = (conv_plan){.shape = *shape, .kernels = kernels_of(shape->dtype, level), .taps = 1, .images = 1};
+    *p = (conv_plan){.shape = *shape, .kernels = gemm_kernels_of(shape->dtype, level), .taps = 1, .images = 1};
     p->vector = kern_table_of(shape->dtype, level);
     p->threads = work(shape) < SMALL_WORK ? 1 : threads;
     p->width = p->kernels->piece_vectors * p->kernels->lanes;

@@ -3,7 +3,7 @@
  * A thread has a rectangle of C, of some of the batch. It takes blocks of mc x nc entries, and sums kc terms at a time:
  * a panel of B, kc x a few vectors, stays in L2 while all rows of the block pass by, tile by tile; the tiles fetch the
  * next panel meanwhile. A is read as it lies, and B too if its rows are contiguous; else its panels are packed one by
- * one. When the last kc terms are in, the entries are finished.
+ * one. A C that is not contiguous is summed beside, and put to its place when the last kc terms are in.
  *
  * kc is a function of the shape, and an entry's sum does not depend on the tile it is in: cuts among threads change
  * no bits. */
@@ -40,22 +40,12 @@ static void transpose(gemm_shape *s)
     s->c_m = t.c_n, s->c_n = t.c_m;
 }
 
-static const gemm_kernels *kernels_of(kern_dtype t, kern_level level)
-{
-#ifdef CR_GEMM_X86
-    if (level == KERN_AVX512) return gemm_avx512[t];
-    if (level == KERN_AVX2) return gemm_avx2[t];
-#endif
-    (void)level;
-    return gemm_plain[t];
-}
-
 enum {
     DOTS_MOST_ROWS = 8,
     PANEL_BYTES = 64 << 10,  /* of B: in L2, beside */
     BLOCK_BYTES = 256 << 10, /* of A */
     COLUMNS_BYTES = 4 << 10, /* of a row of a block of C */
-    FINISH_BYTES = 1 << 10,  /* of a row that is finished: short enough to be in L2, long enough for the calls */
+    PUT_BYTES = 1 << 10,     /* of a row that is put to its place: short enough to be in L2 */
 };
 
 static void choose_way(gemm_plan *p)
@@ -137,7 +127,7 @@ static void choose_threads(gemm_plan *p, const gemm_options *o)
 void gemm_plan_init(gemm_plan *p, const gemm_shape *shape, const gemm_options *options)
 {
     gemm_shape *s = &p->shape;
-    *p = (gemm_plan){.shape = *shape, .kernels = kernels_of(shape->dtype, options->level)};
+    *p = (gemm_plan){.shape = *shape, .kernels = gemm_kernels_of(shape->dtype, options->level)};
     p->transposed = (s->n == 1 && s->m != 1) || (s->n != 1 && s->c_n != 1 && s->c_m == 1);
     if (p->transposed) transpose(s);
     if (s->n == 1) s->b_n = s->c_n = 1;
@@ -155,15 +145,12 @@ typedef struct job {
     const gemm_plan *p;
     const char *a, *b;
     char *c, *scratch;
-    gemm_finish *finish;
-    void *user;
 } job;
 
 /* What a thread is at: one matrix of the batch. */
 typedef struct part {
-    const job *q;
     const gemm_plan *p;
-    size_t size, thread, batch;
+    size_t size, batch;
     const char *a, *b; /* of this matrix */
     char *c;
     char *packed_a, *packed_b, *buffer_c;
@@ -193,18 +180,6 @@ static void put(const part *w, const rectangle *r, size_t n0, size_t n1)
 #undef PUT
 }
 
-/* The sums in columns n0..n1-1 of the block r are complete. */
-static void done(const part *w, const rectangle *r, size_t n0, size_t n1)
-{
-    const job *q = w->q;
-    if (w->p->buffer_c) put(w, r, n0, n1);
-    if (q->finish && w->p->transposed) {
-        q->finish(q->user, (unsigned)w->thread, w->batch, n0, n1, r->m0, r->m1);
-    } else if (q->finish) {
-        q->finish(q->user, (unsigned)w->thread, w->batch, r->m0, r->m1, n0, n1);
-    }
-}
-
 /* Has the panel of B at `next` brought near by the tiles of this one: the i-th takes the i-th cache line of every row,
  * or of every column if these are contiguous. */
 static void look_ahead(const part *w, gemm_tile *t, const char *next, size_t i)
@@ -218,15 +193,15 @@ static void look_ahead(const part *w, gemm_tile *t, const char *next, size_t i)
     }
 }
 
-/* Adds terms p..p+k-1 to the block r of C, which is at t->c, and finishes it a few panels at a time if these are the
- * last. Panels of B are of nearly equal width, tiles of nearly equal height. */
+/* Adds terms p..p+k-1 to the block r of C, which is at t->c, and puts it to its place a few panels at a time if these
+ * are the last. Panels of B are of nearly equal width, tiles of nearly equal height. */
 static void tiles(const part *w, const rectangle *r, size_t p, size_t k, gemm_tile *t)
 {
     const gemm_shape *s = &w->p->shape;
     const gemm_kernels *kern = w->p->kernels;
     size_t m = r->m1 - r->m0, heights = ratio_up(m, kern->rows), height = m / heights, higher = m % heights;
     size_t units = ratio_up(r->n1 - r->n0, kern->lanes), widths = ratio_up(units, kern->vectors);
-    size_t width = units / widths, wider = units % widths, finished = r->n0;
+    size_t width = units / widths, wider = units % widths, put_to = r->n0;
     bool last = p + k >= s->k, near = s->b_n == 1 || s->b_k == 1;
     ptrdiff_t size = (ptrdiff_t)w->size;
     char *c = t->c;
@@ -255,9 +230,9 @@ static void tiles(const part *w, const rectangle *r, size_t p, size_t k, gemm_ti
             t->a = (const char *)t->a + (ptrdiff_t)rows * t->a_m * size;
             t->c = (char *)t->c + (ptrdiff_t)rows * t->c_m * size;
         }
-        if (last && (j + 1 == widths || (n1 - finished) * w->size >= FINISH_BYTES)) {
-            done(w, r, finished, n1);
-            finished = n1;
+        if (last && w->p->buffer_c && (j + 1 == widths || (n1 - put_to) * w->size >= PUT_BYTES)) {
+            put(w, r, put_to, n1);
+            put_to = n1;
         }
     }
     t->c = c;
@@ -270,7 +245,7 @@ static void axpy(const part *w, const rectangle *r, gemm_tile *t)
     t->a = w->a, t->a_k = s->a_k;
     t->b = at(w, w->b, 0, 0, r->n0, s->b_n), t->b_k = s->b_k;
     w->p->kernels->axpy(t);
-    done(w, r, r->n0, r->n1);
+    if (w->p->buffer_c) put(w, r, r->n0, r->n1);
 }
 
 static void dots(const part *w, const rectangle *r, gemm_tile *t)
@@ -287,7 +262,7 @@ static void dots(const part *w, const rectangle *r, gemm_tile *t)
         kern->dots[rows - 1](t);
         t->c = (char *)t->c + (ptrdiff_t)rows * t->c_m * (ptrdiff_t)w->size;
     }
-    done(w, r, r->n0, r->n1);
+    if (w->p->buffer_c) put(w, r, r->n0, r->n1);
 }
 
 static void block(const part *w, const rectangle *r)
@@ -321,7 +296,7 @@ static void run_part(const job *q, size_t index)
     rectangle all = {cut(s->m, 1, i, p->parts_m), cut(s->m, 1, i + 1, p->parts_m), cut(s->n, unit, j, p->parts_n),
                      cut(s->n, unit, j + 1, p->parts_n)};
     ptrdiff_t size = (ptrdiff_t)kern_size(s->dtype);
-    part w = {.q = q, .p = p, .size = (size_t)size, .thread = index, .batch = cut(s->batch, 1, k, p->parts_batch)};
+    part w = {.p = p, .size = (size_t)size, .batch = cut(s->batch, 1, k, p->parts_batch)};
     if (p->scratch > 0) {
         w.packed_a = q->scratch + index * p->scratch_each;
         w.packed_b = w.packed_a + p->scratch_a;
@@ -340,9 +315,9 @@ static void run_part(const job *q, size_t index)
     }
 }
 
-void gemm_run(const gemm_plan *p, const void *a, const void *b, void *c, void *scratch, gemm_finish *finish, void *user)
+void gemm_run(const gemm_plan *p, const void *a, const void *b, void *c, void *scratch)
 {
-    job q = {p, p->transposed ? b : a, p->transposed ? a : b, c, scratch, finish, user};
+    job q = {p, p->transposed ? b : a, p->transposed ? a : b, c, scratch};
     if (p->threads <= 1) {
         if (p->shape.m > 0 && p->shape.n > 0) run_part(&q, 0);
         return;

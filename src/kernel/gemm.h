@@ -17,10 +17,6 @@ typedef struct gemm_shape {
     bool accumulate;
 } gemm_shape;
 
-/* Called by the thread that has just finished entries m0..m1-1 x n0..n1-1 of C[batch], while they are in its cache;
- * every entry is in one such call. thread < plan->threads; calls with the same number do not overlap. */
-typedef void gemm_finish(void *user, unsigned thread, size_t batch, size_t m0, size_t m1, size_t n0, size_t n1);
-
 /* The same plan gives the same bits in every run. */
 typedef struct gemm_options {
     kern_level level;
@@ -46,8 +42,7 @@ typedef struct gemm_plan {
 } gemm_plan;
 
 void gemm_plan_init(gemm_plan *p, const gemm_shape *shape, const gemm_options *options);
-/* Re-entrant: several threads may run one plan, each with its own scratch. finish may be NULL. */
-void gemm_run(const gemm_plan *p, const void *a, const void *b, void *c, void *scratch, gemm_finish *finish,
-              void *user);
+/* Re-entrant: several threads may run one plan, each with its own scratch. */
+void gemm_run(const gemm_plan *p, const void *a, const void *b, void *c, void *scratch);
 
 #endif

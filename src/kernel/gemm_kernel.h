@@ -53,4 +53,14 @@ extern const gemm_kernels *const gemm_plain[KERN_DTYPES];
 extern const gemm_kernels *const gemm_avx2[KERN_DTYPES], *const gemm_avx512[KERN_DTYPES];
 #endif
 
+static inline const gemm_kernels *gemm_kernels_of(kern_dtype t, kern_level level)
+{
+#ifdef CR_GEMM_X86
+    if (level == KERN_AVX512) return gemm_avx512[t];
+    if (level == KERN_AVX2) return gemm_avx2[t];
+#endif
+    (void)level;
+    return gemm_plain[t];
+}
+
 #endif

@@ -53,7 +53,7 @@ typedef void kern_map_fn(size_t n, void *out, const void *a, const void *b, cons
 enum { KERN_A_ONE = 1, KERN_B_ONE = 2, KERN_C_ONE = 4 };
 
 /* Reduces a[0..n-1], together with *acc, into *acc: acc starts as the neutral element. Sums run in several lanes in a
- * fixed order that depends on n only; SUM_SQUARE adds squares as they are (no scaling). */
+ * fixed order that depends on n only. */
 typedef void kern_fold_fn(size_t n, void *acc, const void *a);
 double kern_neutral(kern_fold f); /* 0, 1, -inf (MAX), inf (MIN) */
 

@@ -132,10 +132,10 @@ static void project(run *x, size_t n, const double *q, size_t r, double *w)
     gemm_plan p;
     if (r == 0) return;
     plan_sums(s, r, n, &p);
-    gemm_run(&p, q, w, x->sums, x->work, NULL, NULL);
+    gemm_run(&p, q, w, x->sums, x->work);
     scale(x, r * s->block, -1, x->sums);
     plan_update(s, r, n, &p);
-    gemm_run(&p, x->sums, q, w, x->work, NULL, NULL);
+    gemm_run(&p, x->sums, q, w, x->work);
 }
 
 /* w_i = sum over k <= i of r[i,k] w_k with w orthonormal; what is left of a row below `limit` is dropped, which leaves

@@ -214,13 +214,22 @@ bool onnx_out(onnx_call *c, unsigned i, cr_ref ref, cr_type type)
         if (!valid(c->g, ref)) return false;
     }
     onnx_value *v = c->out[i];
+    int64_t dim[CR_MAX_RANK];
+    size_t count;
+    onnx_shape(c->g, ref, dim);
+    /* So nothing that is computed with sizes of values overflows. */
+    if (!data_product(cr_rank(c->g, ref), dim, 1 << 16, &count)) return onnx_fail(c, "a result that is too large");
     v->type = type;
     v->ref = ref;
     shape_of_ref(c->g, v);
     return true;
 }
 
-bool onnx_out_like(onnx_call *c, cr_ref ref) { return onnx_out(c, 0, ref, c->in[0]->type); }
+bool onnx_out_like(onnx_call *c, cr_ref ref)
+{
+    if (!valid(c->g, ref)) return false;
+    return onnx_has(c, 0) ? onnx_out(c, 0, ref, c->in[0]->type) : onnx_fail(c, "input 1 is missing");
+}
 
 bool onnx_out_ints(onnx_call *c, unsigned i, unsigned rank, const int64_t *dim, const int64_t *from)
 {

@@ -122,16 +122,19 @@ static cr_ref conv_simplify(cr_graph *g, cr_ref y)
 
 /* ---- sums over windows ----------------------------------------------------------------------------- */
 
-/* The other value of y's form, of t. */
-static cr_ref window_apply(cr_graph *g, cr_ref y, window_slot to, cr_ref t)
+/* The value `to` of y's form by `op`, of the operands t. */
+static cr_ref apply(cr_graph *g, cr_op op, cr_ref y, window_slot to, const cr_ref *t)
 {
     cr_ref slot[3];
     cr_window w;
-    if (!valid(g, t)) return CR_NONE;
     window_slots(g, y, slot);
     window_read(g, y, &w);
     for (unsigned i = 0; i < w.axes; i++) w.result[i] = window_extent(g, &w, slot, to, i);
-    return window_pool(g, CR_OP_WINDOW, to, &t, &w);
+    return window_pool(g, op, to, t, &w);
+}
+static cr_ref window_apply(cr_graph *g, cr_ref y, window_slot to, cr_ref t)
+{
+    return valid(g, t) ? apply(g, CR_OP_WINDOW, y, to, &t) : CR_NONE;
 }
 static cr_ref window_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k)
 {
@@ -159,13 +162,7 @@ static unsigned window_sign(const cr_graph *g, cr_ref y, const unsigned *s)
 /* t[K, ...] picked by (value y), or given to (x), the maxima that y = MAXPOOL(x), MAXTIES(x) or MAXPICK(x, .) is of. */
 static cr_ref pick(cr_graph *g, cr_ref y, window_slot to, cr_ref t)
 {
-    cr_ref slot[3];
-    cr_window w;
-    if (!valid(g, t)) return CR_NONE;
-    window_slots(g, y, slot);
-    window_read(g, y, &w);
-    for (unsigned i = 0; i < w.axes; i++) w.result[i] = window_extent(g, &w, slot, to, i);
-    return window_pool(g, CR_OP_MAXPICK, to, (cr_ref[]){arg(g, y), t}, &w);
+    return valid(g, t) ? apply(g, CR_OP_MAXPICK, y, to, (cr_ref[]){arg(g, y), t}) : CR_NONE;
 }
 static cr_ref maxpool_vjp(cr_graph *g, cr_ref y, unsigned i, cr_ref ybar, unsigned k)
 {

@@ -47,18 +47,11 @@ static void widen(extent *e, int64_t size, int64_t stride)
     else e->high += step;
 }
 
-static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
-
-static bool by_places(const plan_op *x)
-{
-    return x->kind == PLAN_MAP || x->kind == PLAN_FOLD || x->kind == PLAN_CALL || x->kind == PLAN_SCAN;
-}
-
 /* Members of t that x looks at through its operand v, along its axes from `axis` on; false: who knows. */
 static bool members_of(const table *t, const plan_op *x, const plan_operand *v, unsigned axis, extent *e)
 {
     *e = (extent){v->offset, v->offset};
-    if (!by_places(x) && x->kind != PLAN_PRODUCT) return false;
+    if (!plan_by_places(x) && x->kind != PLAN_PRODUCT) return false;
     for (unsigned k = axis; k < x->rank; k++) widen(e, x->dim[k], v->stride[k]);
     if (x->kind == PLAN_PRODUCT) {
         const gemm_shape *s = &x->u.product;
@@ -67,7 +60,7 @@ static bool members_of(const table *t, const plan_op *x, const plan_operand *v, 
         widen(e, (int64_t)s->k, a ? s->a_k : s->b_k);
         widen(e, (int64_t)(a ? s->m : s->n), a ? s->a_m : s->b_n);
     }
-    *e = (extent){floor_div(e->low, t->member), floor_div(e->high, t->member)};
+    *e = (extent){dim_floor_i64(e->low, t->member), dim_floor_i64(e->high, t->member)};
     return true;
 }
 
@@ -399,7 +392,7 @@ static bool checkpoint_loop(cr_plan *p, const plan_op *x, uint32_t first, uint32
 bool plan_checkpoints(cr_plan *p, cr_checkpoints which, size_t bytes)
 {
     if (which == CR_STORE_ALL) return true;
-    uint32_t first = p->n_groups - (uint32_t)p->body.n_step; /* groups of the plan itself are the last ones */
+    uint32_t first = plan_first_group(p);
     bool ok = true;
     for (size_t i = 0; ok && i < p->body.n_op; i++) {
         if (p->body.op[i].kind != PLAN_LOOP) continue;

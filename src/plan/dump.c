@@ -88,12 +88,12 @@ static void print_word(strbuf *b, const char *name)
 
 /* %0, %1, %2: the operands; %a: the attribute. What is not here is written name(operands). */
 static const char *const map_form[KERN_OPS] = {
-    [KERN_COPY] = "%0", [KERN_NEG] = "-%0", [KERN_SCALE] = "%a * %0", [KERN_SHIFT] = "%0 + %a", [KERN_ADD] = "%0 + %1",
+    [KERN_COPY] = "%0", [KERN_SCALE] = "%a * %0", [KERN_ADD] = "%0 + %1",
     [KERN_SUB] = "%0 - %1", [KERN_MUL] = "%0 * %1", [KERN_DIV] = "%0 / %1", [KERN_POW] = "%0 ^ %1",
     [KERN_LT] = "%0 < %1", [KERN_LE] = "%0 <= %1", [KERN_EQ] = "%0 == %1", [KERN_NE] = "%0 != %1",
     [KERN_AND] = "%0 and %1", [KERN_OR] = "%0 or %1", [KERN_NOT] = "not %0", [KERN_SELECT] = "if(%0, %1, %2)",
     [KERN_DTANH] = "tanh'(%0)", [KERN_DSIGMOID] = "sigmoid'(%0)",
-    [KERN_MULADD] = "%0 * %1 + %2", [KERN_MUL3] = "%0 * %1 * %2", [KERN_LEAKY_RELU] = "leaky_relu(%0, %a)",
+    [KERN_MULADD] = "%0 * %1 + %2", [KERN_LEAKY_RELU] = "leaky_relu(%0, %a)",
 };
 
 static void print_operands(const printer *s, const plan_op *x)

@@ -34,26 +34,16 @@ typedef struct grouping {
     made *made;
 } grouping;
 
-static bool can_fuse(const plan_op *x)
-{
-    return x->kind == PLAN_MAP || x->kind == PLAN_FOLD || x->kind == PLAN_CALL || x->kind == PLAN_SCAN;
-}
-
 /* Strides of a row-major array over dim[0..n-1], and none after. A scan is seen at this place of axis 0 or the next. */
 static bool is_rows(const plan_operand *v, unsigned n, unsigned rank, const int64_t *dim, bool scan)
 {
-    int64_t stride = 1, next = 1;
+    int64_t next = 1;
     for (unsigned k = 1; k < n; k++) next *= dim[k];
     if ((v->offset && !(scan && v->offset == next)) || v->loop) return false;
-    for (unsigned k = rank; k-- > 0;) {
-        if (k >= n) {
-            if (v->stride[k]) return false;
-            continue;
-        }
-        if (v->stride[k] != stride && dim[k] > 1) return false;
-        stride *= dim[k];
+    for (unsigned k = n; k < rank; k++) {
+        if (v->stride[k]) return false;
     }
-    return true;
+    return plan_is_row_major(n, dim, v->stride);
 }
 
 static size_t columns_of(const group *g, int split)
@@ -138,7 +128,7 @@ static bool join(grouping *s, plan_op *x)
     uint32_t source = x->kind == PLAN_LOOP ? latest_of_body(s, x->u.loop) : latest_source(s, x);
     shape as = SHAPE_NONE;
     int split = -1;
-    if (can_fuse(x)) {
+    if (plan_by_places(x)) {
         if (source != PLAN_NONE && (as = fits(s, source, x, &split)) != SHAPE_NONE) at = source;
         uint32_t least = source == PLAN_NONE ? s->first : source + 1;
         for (uint32_t k = next; at == next && k > least && next - k < LOOK_BACK; k--) {
@@ -148,14 +138,14 @@ static bool join(grouping *s, plan_op *x)
     if (at == next) {
         if (!VEC_RESERVE(s->group, s->cap, s->n + 1)) return plan_no_memory(p);
         group *g = &s->group[s->n++];
-        *g = (group){.kind = can_fuse(x) ? PLAN_MAP : x->kind, .rank = x->rank, .split = -1};
+        *g = (group){.kind = plan_by_places(x) ? PLAN_MAP : x->kind, .rank = x->rank, .split = -1};
         memcpy(g->dim, x->dim, sizeof g->dim);
         as = SHAPE_FULL;
         split = x->kind == PLAN_FOLD && !x->leading ? (int)x->rank - x->axes : x->kind == PLAN_SCAN ? 1 : -1;
     }
     group *g = &s->group[at - s->first];
     x->group = at;
-    g->split = can_fuse(x) ? split : -1;
+    g->split = plan_by_places(x) ? split : -1;
     if (x->kind == PLAN_SCAN) g->order = x->backward ? -1 : 1;
     g->n++;
     if (x->out == PLAN_NONE) return true;
@@ -204,7 +194,7 @@ static void mark_stored(cr_plan *p, const plan_body *b)
             plan_value *v = &p->value[x->in[k].value];
             v->stored |= v->producer != x->group || v->parts;
         }
-        if (x->out != PLAN_NONE && (!can_fuse(x) || x->part)) p->value[x->out].stored = true;
+        if (x->out != PLAN_NONE && (!plan_by_places(x) || x->part)) p->value[x->out].stored = true;
     }
 }
 
@@ -229,7 +219,7 @@ static bool make_step(cr_plan *p, plan_body *b, size_t n, const plan_op *const *
 {
     if (!VEC_RESERVE(b->step, b->step_cap, b->n_step + 1)) return plan_no_memory(p);
     plan_step *s = &b->step[b->n_step];
-    *s = (plan_step){.kind = can_fuse(op[0]) ? PLAN_MAP : op[0]->kind, .op = op[0]};
+    *s = (plan_step){.kind = plan_by_places(op[0]) ? PLAN_MAP : op[0]->kind, .op = op[0]};
     b->n_step++;
     switch (s->kind) {
     case PLAN_MAP:
@@ -269,13 +259,8 @@ static bool make_steps(cr_plan *p, plan_body *b, uint32_t first, uint32_t end)
 /* Does v, of a value that the loop writes, read only what the same place has written at other indices? */
 static bool reads_own_place(const cr_plan *p, const plan_op *x, const plan_operand *v)
 {
-    int64_t stride = 1;
-    if (v->source != SOURCE_VALUE || !p->value[v->value].parts) return true;
-    for (unsigned k = x->rank; k-- > 0;) {
-        if (v->stride[k] != stride && x->dim[k] > 1) return false;
-        stride *= x->dim[k];
-    }
-    return true;
+    bool looks = v->source == SOURCE_VALUE && p->value[v->value].parts;
+    return !looks || plan_is_row_major(x->rank, x->dim, v->stride);
 }
 
 static bool can_split(const cr_plan *p, const plan_body *b)

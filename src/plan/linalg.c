@@ -133,7 +133,7 @@ static bool lapack_pseudo_inverse(const linalg_plan *w, const double *a, double 
     for (size_t i = 0; i < m; i++) {
         for (size_t j = 0; j < k; j++) u[i * k + j] = s[j] <= least ? 0 : u[i * k + j] / s[j];
     }
-    gemm_run(&w->product, v, u, out, mine + w->work, NULL, NULL);
+    gemm_run(&w->product, v, u, out, mine + w->work);
     return true;
 }
 
@@ -161,12 +161,12 @@ static void power(const linalg_plan *w, const double *a, int64_t exponent, doubl
     for (size_t i = 0; i < n; i++) out[i * n + i] = 1;
     for (uint64_t e = exponent < 0 ? -(uint64_t)exponent : (uint64_t)exponent; e; e >>= 1) {
         if (e & 1) {
-            if (!first) gemm_run(&w->product, out, base, t, mine + w->work, NULL, NULL);
+            if (!first) gemm_run(&w->product, out, base, t, mine + w->work);
             memcpy(out, first ? base : t, bytes);
             first = false;
         }
         if (e == 1) break;
-        gemm_run(&w->product, base, base, t, mine + w->work, NULL, NULL);
+        gemm_run(&w->product, base, base, t, mine + w->work);
         memcpy(base, t, bytes);
     }
 }

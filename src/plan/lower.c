@@ -383,35 +383,15 @@ static bool lower_stack(lower *l, cr_ref r, lower_tensor *out)
     lower_frame f;
     unsigned rank = shape_of(l->g, r)->rank;
     ok = ok && lower_frame_init(l, &f, n, t, rank, dim);
-    lower_view whole = {.source = SOURCE_VALUE};
-    int64_t stride = 1;
-    for (unsigned k = f.n; ok && k-- > 0;) {
-        whole.stride[k] = f.size[k] > 1 ? stride : 0;
-        stride *= f.size[k];
-    }
-    whole.value = ok ? plan_value_new(l->plan, (size_t)stride) : 0;
-    ok = ok && whole.value != PLAN_NONE;
+    lower_view whole;
+    ok = ok && lower_new_whole(l, &f, &whole);
     for (uint32_t i = 0; ok && i < n && entries; i++) {
-        lower_view in;
-        plan_op *x = lower_op(l, &f);
-        ok = x != NULL;
-        if (!ok) break;
-        lower_view_of(l, &f, t[i], NULL, &in);
-        *x = (plan_op){.kind = PLAN_MAP, .n_in = 1, .out = whole.value, .part = true, .u.map.op = KERN_COPY};
-        x->in[0] = (plan_operand){.source = in.source, .value = in.value, .number = in.number, .offset = in.offset,
-                                  .loop = in.loop};
-        x->to = (plan_operand){.source = SOURCE_VALUE, .value = whole.value, .offset = i};
-        for (unsigned k = 0; k < f.n_context; k++) {
-            if (f.size[k] == 1) continue;
-            if (x->rank == PLAN_RANK) {
-                plan_fail(l->plan, CR_ELIMIT, "an operation over more than %d axes", PLAN_RANK);
-                ok = false;
-                break;
-            }
-            x->dim[x->rank] = f.size[k];
-            x->in[0].stride[x->rank] = in.stride[k];
-            x->to.stride[x->rank++] = whole.stride[k];
-        }
+        lower_frame one = f; /* the bound indices alone */
+        lower_view in, to = whole;
+        one.n = f.n_context;
+        to.offset = i;
+        lower_view_of(l, &one, t[i], NULL, &in);
+        ok = lower_store(l, &one, &in, &to);
     }
     if (ok) lower_tensor_of(&f, &whole, rank, out);
     mem_free(t);
@@ -494,16 +474,14 @@ static bool lower_call(lower *l, cr_ref r, lower_tensor *out)
     exec_callback call = *c;
     lower_frame f;
     lower_view in, v;
-    lower_forget(l); /* the copy is to be a new one: it becomes the call */
-    if (!elementwise_frame(l, r, 1, &f, &in) || !lower_copy(l, &f, &in, &v)) return false;
-    if (v.source == SOURCE_VALUE) {
+    if (!elementwise_frame(l, r, 1, &f, &in) || !lower_copy_fresh(l, &f, &in, &v)) return false;
+    if (v.source == SOURCE_VALUE) { /* the copy becomes the call */
         plan_body *b = f.loop != PLAN_NONE ? l->loop : &l->plan->body;
         plan_op *x_op = &b->op[b->n_op - 1];
         x_op->kind = PLAN_CALL;
         x_op->u.call.fn = call.fn;
         x_op->u.call.user = call.user;
         x_op->u.call.order = order;
-        lower_forget(l);
     }
     lower_tensor_of(&f, &v, shape_of(l->g, r)->rank, out);
     return true;
@@ -581,8 +559,7 @@ static bool lower_output(lower *l, cr_ref r, uint32_t index)
         lower_view in, out;
         if (!lower_frame_init(l, &f, 0, NULL, t->rank, t->dim)) return false;
         lower_view_of(l, &f, &whole, NULL, &in);
-        lower_forget(l); /* the copy is to be a new one */
-        if (!lower_copy(l, &f, &in, &out)) return false;
+        if (!lower_copy_fresh(l, &f, &in, &out)) return false;
         whole.value = out.value;
     } else if (!port->n) {
         whole.value = plan_value_new(p, 0);

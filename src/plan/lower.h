@@ -91,6 +91,7 @@ typedef struct lower {
     uint32_t loop_axis; /* an axis of it: what reads the tables of its families depends on it */
     lower_known *known; /* open addressing */
     size_t n_known, n_known_slots;
+    size_t n_gathers; /* operations */
     unsigned lenient; /* inside of ranges that are longer than asked for: an index out of range is no error */
     unsigned nesting;
 } lower;
@@ -117,6 +118,9 @@ lower_view lower_number(double v);
 bool lower_is_empty(const lower_frame *f);
 /* A new value over some axes, outermost first, without gaps; along the others it has stride 0. */
 bool lower_new(lower *l, const lower_frame *f, unsigned n, const uint8_t *axis, lower_view *out);
+bool lower_new_whole(lower *l, const lower_frame *f, lower_view *out); /* over all that are longer than 1 */
+/* in to a part of a value: `to` is a view of it. */
+bool lower_store(lower *l, const lower_frame *f, const lower_view *in, const lower_view *to);
 /* A view over the first n_context + rank axes of f as a tensor with `rank` axes of its own. */
 void lower_tensor_of(const lower_frame *f, const lower_view *v, unsigned rank, lower_tensor *t);
 
@@ -134,6 +138,9 @@ bool lower_scan(lower *l, lower_frame *f, kern_fold join, unsigned along, bool b
                 lower_view *out);
 /* A copy that is a value of its own, row-major over the axes of f. */
 bool lower_copy(lower *l, const lower_frame *f, const lower_view *in, lower_view *out);
+/* The same, of no one else: neither one that was there before, nor to be used for another. Of entries, it is the last
+ * operation of its body. */
+bool lower_copy_fresh(lower *l, const lower_frame *f, const lower_view *in, lower_view *out);
 /* The same over some axes, outermost first; along the others it has stride 0. */
 bool lower_copy_axes(lower *l, const lower_frame *f, unsigned n, const uint8_t *axis, const lower_view *in,
                      lower_view *out);

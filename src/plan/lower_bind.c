@@ -234,25 +234,15 @@ static void match_enclosing(const lower *l, binder *b)
     if (b->hi.n && b->from == k->lo && b->to < last && b->to >= last - NEAR) b->to = last;
 }
 
-static size_t n_gathers(const lower *l)
-{
-    const plan_body *body[2] = {&l->plan->body, l->loop};
-    size_t n = 0;
-    for (unsigned i = 0; i < 2 && body[i]; i++) {
-        for (size_t k = 0; k < body[i]->n_op; k++) n += body[i]->op[k].kind == PLAN_GATHER;
-    }
-    return n;
-}
-
 /* The body over the range, or over that of the enclosing index where all that it needs is there. */
 static bool lower_body_near(lower *l, cr_ref r, binder *b, lower_tensor *body, uint32_t *axis)
 {
     binder longer = *b;
     match_enclosing(l, &longer);
     if (longer.from != b->from || longer.to != b->to) {
-        size_t before = n_gathers(l);
+        size_t before = l->n_gathers;
         if (!lower_body(l, r, &longer, body, axis)) return false;
-        if (n_gathers(l) == before) {
+        if (l->n_gathers == before) {
             *b = longer;
             return true;
         }

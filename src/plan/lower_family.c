@@ -117,29 +117,14 @@ static bool store_member(lower *l, lower_family *f, int64_t from, bool loop)
 {
     lower_frame frame;
     const lower_tensor *t = f->member;
-    lower_view in;
+    lower_view in, to = {.source = SOURCE_VALUE, .value = f->table, .offset = (from - f->first) * (int64_t)f->n,
+                         .loop = loop ? (int64_t)f->n : 0};
     if (f->n == 0) return true;
     if (!lower_frame_init(l, &frame, 1, &t, f->rank, f->dim)) return false;
     if (loop) frame.loop = l->loop_axis;
     lower_view_of(l, &frame, t, NULL, &in);
-    plan_op *x = lower_op(l, &frame);
-    if (!x) return false;
-    *x = (plan_op){.kind = PLAN_MAP, .n_in = 1, .out = f->table, .part = true, .u.map.op = KERN_COPY};
-    x->in[0] = (plan_operand){.source = in.source, .value = in.value, .number = in.number, .offset = in.offset,
-                              .loop = in.loop};
-    x->to = (plan_operand){.source = SOURCE_VALUE, .value = f->table, .offset = (from - f->first) * (int64_t)f->n,
-                           .loop = loop ? (int64_t)f->n : 0};
-    for (unsigned k = 0; k < f->rank; k++) {
-        if (f->dim[k] == 1) continue;
-        if (x->rank == PLAN_RANK) {
-            plan_fail(l->plan, CR_ELIMIT, "a member of more than %d axes", PLAN_RANK);
-            return false;
-        }
-        x->dim[x->rank] = f->dim[k];
-        x->in[0].stride[x->rank] = in.stride[frame.n_context + k];
-        x->to.stride[x->rank++] = f->stride[k];
-    }
-    return true;
+    memcpy(to.stride + frame.n_context, f->stride, f->rank * sizeof *f->stride);
+    return lower_store(l, &frame, &in, &to);
 }
 
 static bool lower_piece(lower *l, lower_family *f, const family_piece *p, int64_t from, bool loop)

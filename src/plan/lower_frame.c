@@ -157,7 +157,7 @@ static bool fits(lower *l, const order *o, const int64_t *size)
     int64_t n = 1;
     for (unsigned k = 0; k < o->n; k++) {
         int64_t s = size[o->axis[k]];
-        if (s > MAX_PLACES || n > MAX_PLACES / s) {
+        if (s > MAX_PLACES || (s > 0 && n > MAX_PLACES / s)) {
             plan_fail(l->plan, CR_ELIMIT, "an intermediate value of more than %lld entries", (long long)MAX_PLACES);
             return false;
         }
@@ -175,20 +175,13 @@ plan_op *lower_op(lower *l, const lower_frame *f) { return plan_op_new(l->plan, 
 
 /* ---- the same once more ------------------------------------------------------------------------- */
 
-static uint32_t hash_number(uint32_t h, double v)
-{
-    uint64_t bits;
-    memcpy(&bits, &v, sizeof bits);
-    return hash_word(hash_word(h, (uint32_t)bits), (uint32_t)(bits >> 32));
-}
-
 static uint32_t hash_op(const plan_op *x)
 {
     uint32_t h = hash_word(x->kind, x->kind == PLAN_MAP ? (uint32_t)x->u.map.op : (uint32_t)x->u.fold);
-    if (x->kind == PLAN_MAP) h = hash_number(h, x->u.map.attr);
+    if (x->kind == PLAN_MAP) h = hash_double(h, x->u.map.attr);
     for (unsigned k = 0; k < x->rank; k++) h = hash_word(h, (uint32_t)x->dim[k]);
     for (unsigned i = 0; i < x->n_in; i++) {
-        h = hash_number(hash_word(hash_word(h, x->in[i].value), (uint32_t)x->in[i].offset), x->in[i].number);
+        h = hash_double(hash_word(hash_word(h, x->in[i].value), (uint32_t)x->in[i].offset), x->in[i].number);
         for (unsigned k = 0; k < x->rank; k++) h = hash_word(h, (uint32_t)x->in[i].stride[k]);
     }
     return h;
@@ -237,6 +230,16 @@ static bool grow_known(lower *l)
     return true;
 }
 
+static bool append(lower *l, plan_body *b, const plan_op *x, size_t entries, uint32_t *value)
+{
+    *value = plan_value_new(l->plan, entries);
+    plan_op *made = *value == PLAN_NONE ? NULL : plan_op_new(l->plan, b);
+    if (!made) return false;
+    *made = *x;
+    made->out = *value;
+    return true;
+}
+
 /* x as an operation of the plan, and its value; what has been computed already is not computed again. */
 static bool emit(lower *l, const lower_frame *f, const plan_op *x, size_t entries, uint32_t *value)
 {
@@ -249,11 +252,7 @@ static bool emit(lower *l, const lower_frame *f, const plan_op *x, size_t entrie
         *value = b->op[l->known[at].op].out;
         return true;
     }
-    *value = plan_value_new(l->plan, entries);
-    plan_op *made = *value == PLAN_NONE ? NULL : plan_op_new(l->plan, b);
-    if (!made) return false;
-    *made = *x;
-    made->out = *value;
+    if (!append(l, b, x, entries, value)) return false;
     l->known[at] = (lower_known){b, h, b->n_op - 1};
     l->n_known++;
     return true;
@@ -268,7 +267,7 @@ bool lower_is_empty(const lower_frame *f)
 }
 
 static bool map_over(lower *l, const lower_frame *f, order *o, kern_op op, double attr, unsigned n,
-                     const lower_view *in, lower_view *out)
+                     const lower_view *in, bool fresh, lower_view *out)
 {
     int64_t size[LOWER_AXES];
     lower_view v[3];
@@ -282,7 +281,7 @@ static bool map_over(lower *l, const lower_frame *f, order *o, kern_op op, doubl
     x.u.map.attr = attr;
     for (unsigned k = 0; k < o->n; k++) x.dim[k] = size[o->axis[k]];
     for (unsigned i = 0; i < n; i++) x.in[i] = operand_over(o, &v[i]);
-    return emit(l, f, &x, entries, &out->value);
+    return fresh ? append(l, body_of(l, f), &x, entries, &out->value) : emit(l, f, &x, entries, &out->value);
 }
 
 bool lower_map(lower *l, const lower_frame *f, kern_op op, double attr, unsigned n, const lower_view *in,
@@ -307,20 +306,37 @@ bool lower_map(lower *l, const lower_frame *f, kern_op op, double attr, unsigned
         if (f->size[k] > 1 && varies) o.axis[o.n++] = (uint8_t)k;
     }
     choose_order(&o, n, in);
-    return map_over(l, f, &o, op, attr, n, in, out);
+    return map_over(l, f, &o, op, attr, n, in, false, out);
 }
 
-bool lower_copy(lower *l, const lower_frame *f, const lower_view *in, lower_view *out)
+/* The axes of f that count. */
+static order long_axes(const lower_frame *f)
+{
+    order o = {0};
+    for (unsigned k = 0; k < f->n; k++) {
+        if (f->size[k] != 1) o.axis[o.n++] = (uint8_t)k;
+    }
+    return o;
+}
+
+static bool copy(lower *l, const lower_frame *f, const lower_view *in, bool fresh, lower_view *out)
 {
     if (lower_is_empty(f)) {
         *out = lower_number(0);
         return true;
     }
-    order o = {0};
-    for (unsigned k = 0; k < f->n; k++) {
-        if (f->size[k] > 1) o.axis[o.n++] = (uint8_t)k;
-    }
-    return map_over(l, f, &o, KERN_COPY, 0, 1, in, out);
+    order o = long_axes(f);
+    return map_over(l, f, &o, KERN_COPY, 0, 1, in, fresh, out);
+}
+
+bool lower_copy(lower *l, const lower_frame *f, const lower_view *in, lower_view *out)
+{
+    return copy(l, f, in, false, out);
+}
+
+bool lower_copy_fresh(lower *l, const lower_frame *f, const lower_view *in, lower_view *out)
+{
+    return copy(l, f, in, true, out);
 }
 
 bool lower_new(lower *l, const lower_frame *f, unsigned n, const uint8_t *axis, lower_view *out)
@@ -333,12 +349,35 @@ bool lower_new(lower *l, const lower_frame *f, unsigned n, const uint8_t *axis, 
     return out->value != PLAN_NONE;
 }
 
+bool lower_new_whole(lower *l, const lower_frame *f, lower_view *out)
+{
+    order o = long_axes(f);
+    return lower_new(l, f, o.n, o.axis, out);
+}
+
+bool lower_store(lower *l, const lower_frame *f, const lower_view *in, const lower_view *to)
+{
+    order o = long_axes(f);
+    if (o.n > PLAN_RANK) {
+        plan_fail(l->plan, CR_ELIMIT, "an operation over more than %d axes", PLAN_RANK);
+        return false;
+    }
+    plan_op *x = lower_op(l, f);
+    if (!x) return false;
+    *x = (plan_op){.kind = PLAN_MAP, .rank = (uint8_t)o.n, .n_in = 1, .out = to->value, .part = true,
+                   .u.map.op = KERN_COPY};
+    for (unsigned k = 0; k < o.n; k++) x->dim[k] = f->size[o.axis[k]];
+    x->in[0] = operand_over(&o, in);
+    x->to = operand_over(&o, to);
+    return true;
+}
+
 bool lower_copy_axes(lower *l, const lower_frame *f, unsigned n, const uint8_t *axis, const lower_view *in,
                      lower_view *out)
 {
     order o = {.n = n};
     memcpy(o.axis, axis, n);
-    return map_over(l, f, &o, KERN_COPY, 0, 1, in, out);
+    return map_over(l, f, &o, KERN_COPY, 0, 1, in, false, out);
 }
 
 /* ---- folds -------------------------------------------------------------------------------------- */

@@ -269,18 +269,13 @@ static bool gather(lower *l, const lower_tensor *t, unsigned axis, cr_dim d, con
     }
     const lower_tensor *both[2] = {&from, &place};
     lower_frame f;
-    lower_view in, at, v = {.source = SOURCE_VALUE};
+    lower_view in, at, v;
     if (!lower_frame_init(l, &f, 2, both, from.rank, from.dim)) return false;
     lower_view_of(l, &f, &from, NULL, &in);
     lower_view_of(l, &f, &place, NULL, &at);
-    int64_t stride = 1;
-    for (unsigned k = f.n; k-- > 0;) {
-        v.stride[k] = f.size[k] > 1 ? stride : 0;
-        stride *= f.size[k];
-    }
-    v.value = plan_value_new(l->plan, (size_t)stride);
-    plan_op *x = v.value == PLAN_NONE ? NULL : lower_op(l, &f);
+    plan_op *x = lower_new_whole(l, &f, &v) ? lower_op(l, &f) : NULL;
     if (!x) return false;
+    l->n_gathers++;
     *x = (plan_op){.kind = PLAN_GATHER, .n_in = 1, .out = v.value};
     x->u.gather = (plan_gather){.table = o.table, .loop = at.loop};
     x->in[0] = (plan_operand){.source = SOURCE_VALUE, .value = in.value, .offset = in.offset, .loop = in.loop};

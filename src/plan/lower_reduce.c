@@ -116,17 +116,11 @@ bool lower_linalg(lower *l, cr_ref r, lower_tensor *out)
     const lower_tensor *in = &whole;
     unsigned rank = shape_of(l->g, r)->rank;
     if (!lower_frame_init(l, &f, 1, &in, rank, dim)) return false;
-    lower_view v = {.source = SOURCE_VALUE};
-    int64_t stride = 1;
-    for (unsigned k = f.n; k-- > 0;) {
-        v.stride[k] = f.size[k] > 1 ? stride : 0;
-        stride *= f.size[k];
-        if (k < f.n_context) batch *= (size_t)f.size[k];
-    }
+    for (unsigned k = 0; k < f.n_context; k++) batch *= (size_t)f.size[k];
     const int64_t *powers = NULL;
     if (op == CR_OP_MATPOW && !(powers = lower_table(l, &f, attr_of(l->g, r, 0), &n))) return false;
-    v.value = plan_value_new(l->plan, (size_t)stride);
-    plan_op *x = v.value == PLAN_NONE ? NULL : lower_op(l, &f);
+    lower_view v;
+    plan_op *x = lower_new_whole(l, &f, &v) ? lower_op(l, &f) : NULL;
     if (!x) return false;
     *x = (plan_op){.kind = PLAN_LINALG, .n_in = 1, .out = v.value};
     x->u.linalg = (plan_linalg){op, (size_t)copy.dim[0], (size_t)copy.dim[1], batch, powers};

@@ -21,8 +21,6 @@ typedef struct slice_axis {
     unsigned n_rest;
 } slice_axis;
 
-static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
-
 static void add_rest(slice_axis *x, range rest)
 {
     if (rest.n > 0 && rest.inner > 0) x->rest[x->n_rest++] = rest;
@@ -34,7 +32,8 @@ static void split_axis(bool to_y, int64_t n, int64_t m, int64_t first, int64_t s
 {
     *x = (slice_axis){.n_rest = 0};
     int64_t sparse = to_y ? m : n, dense = to_y ? n : m; /* sizes of x and y */
-    int64_t from = first < 0 ? floor_div(-first + step - 1, step) : 0, to = floor_div(sparse - 1 - first, step) + 1;
+    int64_t from = first < 0 ? dim_floor_i64(-first + step - 1, step) : 0;
+    int64_t to = dim_floor_i64(sparse - 1 - first, step) + 1;
     to = to > dense ? dense : to;
     int64_t count = to > from ? to - from : 0, at = first + step * from, last = at + step * (count - 1);
     x->copied = to_y ? (range){from, 1, count, 1} : (range){at, step, count, 1};

@@ -112,13 +112,7 @@ typedef struct reader { /* of a value, in the last step that it is used by */
 
 bool plan_reads_in_place(const plan_op *x, const plan_operand *v)
 {
-    int64_t stride = 1;
-    if (v->offset || v->loop) return false;
-    for (unsigned k = x->rank; k-- > 0;) {
-        if (v->stride[k] != stride && x->dim[k] > 1) return false;
-        stride *= x->dim[k];
-    }
-    return true;
+    return !v->offset && !v->loop && plan_is_row_major(x->rank, x->dim, v->stride);
 }
 
 /* A loop that runs again, bit by bit, while the last step that uses a value does. */
@@ -229,7 +223,7 @@ size_t plan_scratch(const plan_body *b)
 
 bool plan_place_values(cr_plan *p)
 {
-    uint32_t first = p->n_groups - (uint32_t)p->body.n_step; /* groups of the plan itself are the last ones */
+    uint32_t first = plan_first_group(p);
     reader *r = mem_alloc((p->n_value + 1) * sizeof *r);
     bool *taken = mem_zalloc(p->n_value + 1, sizeof *taken);
     event *begin = mem_alloc((p->n_value + 1) * sizeof *begin), *end = mem_alloc((p->n_value + 1) * sizeof *end);

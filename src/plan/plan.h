@@ -215,8 +215,7 @@ struct cr_plan {
     size_t n_checkpoint, checkpoint_cap;
 };
 
-/* The value's entries hold the same place as long as it lives. */
-uint32_t plan_value_new(cr_plan *p, size_t n);
+uint32_t plan_value_new(cr_plan *p, size_t n); /* of n entries; PLAN_NONE: out of memory, said in p->err */
 plan_op *plan_op_new(cr_plan *p, plan_body *b); /* zeroed; NULL: out of memory, said in p->err */
 cr_status plan_fail(cr_plan *p, cr_status status, const char *fmt, ...) CR_PRINTF(3, 4);
 bool plan_no_memory(cr_plan *p); /* false, with that said */
@@ -244,6 +243,26 @@ bool plan_place_values(cr_plan *p); /* offsets in the slab, its size */
 size_t plan_scratch(const plan_body *b); /* bytes that its steps need at a time */
 /* Every step reads what was written for it, and nothing else lies there: CR_EINTERNAL if not. */
 bool plan_verify(cr_plan *p);
+
+/* Are these the strides of a row-major array over `dim`? Axes of size 1 may have any. */
+static inline bool plan_is_row_major(unsigned rank, const int64_t *dim, const int64_t *stride)
+{
+    int64_t want = 1;
+    for (unsigned k = rank; k-- > 0;) {
+        if (stride[k] != want && dim[k] > 1) return false;
+        want *= dim[k];
+    }
+    return true;
+}
+
+/* Is x one for a region, which runs place by place of its domain? */
+static inline bool plan_by_places(const plan_op *x)
+{
+    return x->kind == PLAN_MAP || x->kind == PLAN_FOLD || x->kind == PLAN_CALL || x->kind == PLAN_SCAN;
+}
+
+/* The group of the plan's own step 0: bodies of loops have those before. */
+static inline uint32_t plan_first_group(const cr_plan *p) { return p->n_groups - (uint32_t)p->body.n_step; }
 
 /* Does x read v at the place that it writes, everywhere? */
 bool plan_reads_in_place(const plan_op *x, const plan_operand *v);

@@ -85,8 +85,7 @@ static double cost_of(const plan_op *x)
 
 static size_t blocks_of(const region *r)
 {
-    return ((r->rows + r->block_rows - 1) / r->block_rows) *
-           ((r->columns + r->block_columns - 1) / r->block_columns);
+    return (r->rows + r->block_rows - 1) / r->block_rows * region_pieces(r);
 }
 
 bool region_is_block(const region *r)
@@ -105,7 +104,7 @@ void region_share(region *r, double times)
 static void choose_parts(compiler *c)
 {
     region *r = c->r;
-    size_t pieces = r->block_columns ? (r->columns + r->block_columns - 1) / r->block_columns : 0;
+    size_t pieces = region_pieces(r);
     double entries = 0;
     bool columns_apart = !c->uses_rows && !c->whole && pieces > 1;
     region_share(r, 1);
@@ -130,7 +129,7 @@ static bool is_fetched(const compiler *c, const region_slot *s)
     const region *r = c->r;
     size_t bytes = r->rows * r->columns * kern_size(r->dtype);
     return s->kind == SLOT_MEMORY && !s->still && !s->row && s->view.source == SOURCE_VALUE && bytes >= FETCH_BYTES &&
-           c->p->value[s->view.value].producer != c->op[0]->group && rc_is_contiguous(r, &s->view, r->rank);
+           c->p->value[s->view.value].producer != c->op[0]->group && plan_is_row_major(r->rank, r->dim, s->view.stride);
 }
 
 static bool finish(compiler *c)

@@ -104,6 +104,12 @@ struct region {
     double cost; /* estimate, ns on one thread */
 };
 
+/* How many blocks there are along the columns. */
+static inline size_t region_pieces(const region *r)
+{
+    return r->block_columns ? (r->columns + r->block_columns - 1) / r->block_columns : 0;
+}
+
 /* The operations `op`, all of one group, in order. NULL: out of memory, said in p->err. */
 region *region_new(cr_plan *p, size_t n, const plan_op *const *op);
 void region_free(region *r);

@@ -15,9 +15,9 @@ static bool place_result(compiler *c, const plan_op *x, bool row, uint32_t *slot
     bool still, stored = c->p->value[x->out].stored;
     unsigned rank = row ? r->split : r->rank;
     plan_operand to = x->part ? x->to : rc_row_major(r, x->out, rank);
-    *later = stored && ((x->part && !rc_is_contiguous(r, &to, rank) && !(rc_is_direct(c, &to, row, &still) && !still &&
-                                                                         !rc_is_flat(c, &to))) ||
-                        (!row && streams(c, x->out)));
+    bool moves = rc_is_direct(c, &to, row, &still) && !still && !rc_is_flat(c, &to);
+    bool scattered = x->part && !moves && !plan_is_row_major(rank, r->dim, to.stride);
+    *later = stored && (scattered || (!row && streams(c, x->out)));
     if (stored && !*later) {
         still = rank == 0;
         return rc_new_slot(c, (region_slot){.kind = SLOT_MEMORY, .row = row, .still = still, .view = to}, slot);
@@ -30,7 +30,7 @@ static bool store_result(compiler *c, const plan_op *x, bool row, uint32_t from)
     region *r = c->r;
     unsigned rank = row ? r->split : r->rank;
     plan_operand to = x->part ? x->to : rc_row_major(r, x->out, rank);
-    bool stream = rc_is_contiguous(r, &to, rank) && rank > 0;
+    bool stream = plan_is_row_major(rank, r->dim, to.stride) && rank > 0;
     uint32_t view = 0;
     region_slot s = {.kind = SLOT_MEMORY, .row = row, .still = !stream, .view = to};
     if (!rc_new_slot(c, s, &view)) return false;
@@ -149,7 +149,6 @@ static bool compile_fold(compiler *c, size_t at, bool row)
     made->slot = out;
     return made->last > at || rc_give_register(c, out);
 }
-
 
 /* Where the SCAN x puts what it has after (before) each row, REGION_NO_SLOT: nothing reads it. */
 static bool place_scan(compiler *c, const plan_op *x, bool row, size_t at, bool before, uint32_t *slot)

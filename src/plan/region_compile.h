@@ -66,7 +66,6 @@ bool rc_is_flat(const compiler *c, const plan_operand *v);  /* one number along 
 bool rc_repeats(const compiler *c, const plan_operand *v);  /* the same for all rows */
 /* Axes from here on are one run of memory, or one number, for v; rank: not even the last one is. */
 unsigned rc_simple_from(const region *r, const plan_operand *v);
-bool rc_is_contiguous(const region *r, const plan_operand *v, unsigned rank);
 bool rc_is_direct(const compiler *c, const plan_operand *v, bool row, bool *still); /* *still: it does not move */
 plan_operand rc_row_major(const region *r, uint32_t value, unsigned rank);
 

@@ -202,14 +202,9 @@ static void scan(const worker *w, const region_instruction *x, const block *b)
     }
 }
 
-static size_t pieces_of(const region *r)
-{
-    return r->block_columns ? (r->columns + r->block_columns - 1) / r->block_columns : 0;
-}
-
 static size_t kept_bytes(const region *r, const region_carry *c)
 {
-    return (pieces_of(r) * (c->row ? 1 : r->block_columns) * kern_size(r->dtype) + 63) / 64 * 64;
+    return (region_pieces(r) * (c->row ? 1 : r->block_columns) * kern_size(r->dtype) + 63) / 64 * 64;
 }
 
 /* What piece number `piece` of the columns carries, from where it is kept or to there. */
@@ -363,7 +358,7 @@ static void run_part(worker *w, size_t part)
 {
     const region *r = w->r;
     const task *t = w->task;
-    size_t across = pieces_of(r), down = (t->to - t->from + r->block_rows - 1) / r->block_rows;
+    size_t across = region_pieces(r), down = (t->to - t->from + r->block_rows - 1) / r->block_rows;
     size_t units = r->by_columns ? across : across * down;
     size_t from = units * part / r->parts, to = units * (part + 1) / r->parts;
     for (size_t u = from; u < to; u++) {

@@ -20,9 +20,7 @@ size_t rc_product(const int64_t *dim, unsigned from, unsigned to)
 static uint32_t hash_source(const plan_operand *v, bool row, bool spread)
 {
     uint32_t h = hash_word(v->source, v->value + (row ? 7919u : 0) + (spread ? 104729u : 0));
-    uint64_t bits;
-    memcpy(&bits, &v->number, sizeof bits);
-    h = hash_word(hash_word(h, (uint32_t)bits), (uint32_t)(bits >> 32));
+    h = hash_double(h, v->number);
     h = hash_word(hash_word(h, (uint32_t)v->offset), (uint32_t)v->loop);
     for (unsigned k = 0; k < PLAN_RANK; k++) h = hash_word(h, (uint32_t)v->stride[k]);
     return h;
@@ -83,7 +81,7 @@ static void note_copy(compiler *c, size_t at, bool row)
     if (x->kind != PLAN_MAP || x->u.map.op != KERN_COPY || !x->part || !made_here(c, &x->in[0])) return;
     const plan_op *from = c->op[v->op];
     bool whole = from->kind == PLAN_MAP && !from->part && rc_is_row(c, from) == row && v->row == row && !v->stored &&
-                 !v->scan && rc_is_contiguous(c->r, &x->to, x->rank);
+                 !v->scan && plan_is_row_major(x->rank, c->r->dim, x->to.stride);
     if (!whole || c->copied[v->op]) return;
     c->copied[v->op] = x;
     c->left_out[at] = true;
@@ -223,23 +221,13 @@ static bool is_zero(const plan_operand *v, unsigned rank)
     return true;
 }
 
-bool rc_is_contiguous(const region *r, const plan_operand *v, unsigned rank)
-{
-    int64_t stride = 1;
-    for (unsigned k = rank; k-- > 0;) {
-        if (r->dim[k] > 1 && v->stride[k] != stride) return false;
-        stride *= r->dim[k];
-    }
-    return true;
-}
-
 /* Can instructions look at v where it lies? *still: it does not move. */
 bool rc_is_direct(const compiler *c, const plan_operand *v, bool row, bool *still)
 {
     const region *r = c->r;
     unsigned rank = row ? r->split : r->rank;
     *still = is_zero(v, rank);
-    if (*still || rc_is_contiguous(r, v, rank)) return true;
+    if (*still || plan_is_row_major(rank, r->dim, v->stride)) return true;
     if (r->block_rows != 1) return false;
     return row || rc_is_flat(c, v) || rc_simple_from(r, v) <= r->split;
 }
@@ -277,7 +265,7 @@ bool rc_materialise(compiler *c, uint32_t s)
     if (x->view.source == SOURCE_NUMBER) return constant(c, x->view.number, &x->slot);
     if (x->view.source == SOURCE_VALUE && rc_is_direct(c, &x->view, x->row, &still)) {
         return rc_new_slot(c, (region_slot){.kind = SLOT_MEMORY, .row = x->row, .still = still, .view = x->view},
-                        &x->slot);
+                           &x->slot);
     }
     uint32_t view = 0, to = 0;
     if (!rc_new_slot(c, (region_slot){.kind = SLOT_MEMORY, .row = x->row, .still = true, .view = x->view}, &view)) {
@@ -339,4 +327,3 @@ bool rc_spread_number(compiler *c, bool row, uint32_t *slot)
     *slot = to;
     return rc_give_register(c, to); /* read by the next instruction only, which may write there */
 }
-

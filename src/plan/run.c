@@ -30,7 +30,7 @@ static void run_each(const plan_run *r, const plan_step *s, char *scratch, int64
         char *at[3] = {plan_entry(r, v[0], index), plan_entry(r, v[1], index), plan_entry(r, v[2], index)};
         plan_move(r, x, i, 3, v, at);
         if (x->kind == PLAN_PRODUCT) {
-            gemm_run(&s->product, at[0], at[1], at[2], scratch, NULL, NULL);
+            gemm_run(&s->product, at[0], at[1], at[2], scratch);
         } else {
             conv_slot value = x->u.conv->value;
             void *slot[3];

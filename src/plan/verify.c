@@ -64,8 +64,7 @@ static bool verify_op(verifier *v, const plan_op *x)
     for (unsigned k = 0; k < x->n_in; k++) {
         if (x->in[k].source != SOURCE_VALUE) continue;
         if (!check_read(v, x->in[k].value, "when")) return false;
-        bool by_blocks = x->kind == PLAN_MAP || x->kind == PLAN_FOLD || x->kind == PLAN_CALL;
-        if (by_blocks && plan_reads_in_place(x, &x->in[k])) continue;
+        if (plan_by_places(x) && plan_reads_in_place(x, &x->in[k])) continue;
         if (!VEC_RESERVE(v->elsewhere, v->elsewhere_cap, v->n_elsewhere + 1)) return plan_no_memory(v->p);
         v->elsewhere[v->n_elsewhere++] = x->in[k].value;
     }
