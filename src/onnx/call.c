@@ -267,3 +267,5 @@ onnx_value *onnx_known_int(onnx_call *c, const char *name, int64_t number)
 }
 
 cr_ref onnx_constant(onnx_call *c, const cr_tensor *t) { return net_add_leaf(c->im->net, NET_CONSTANT, t); }
+
+bool onnx_evaluate(onnx_call *c, onnx_value *v) { return onnx_value_evaluate(c->im, v, false); }

@@ -100,6 +100,8 @@ bool onnx_out_ints(onnx_call *c, unsigned i, unsigned rank, const int64_t *dim, 
 
 /* A value made on the way: a number, for bodies of loops. NULL: failed. */
 onnx_value *onnx_known_int(onnx_call *c, const char *name, int64_t v);
+/* Sees to it that a value has its numbers (data), if they follow from what is known; integers are int64 then. */
+bool onnx_evaluate(onnx_call *c, onnx_value *v);
 /* A leaf with numbers of the importer's memory. */
 cr_ref onnx_constant(onnx_call *c, const cr_tensor *t);
 

@@ -98,6 +98,7 @@ static bool build_loop(onnx_call *c)
     unsigned carried = c->n_in > 2 ? c->n_in - 2 : 0;
     size_t n_out = body->n_output;
     if (n_out < 1 + carried || c->n_out > n_out - 1) return onnx_fail(c, "its body has %zu outputs", n_out);
+    if (body->n_input != 2 + carried) return onnx_fail(c, "its body has %zu inputs", body->n_input);
     size_t scans = n_out - 1 - carried, cap = 0, steps = 0;
     onnx_value **in = onnx_alloc(c, (2 + carried) * sizeof *in), **out = onnx_alloc(c, n_out * sizeof *out);
     cr_ref **part = onnx_alloc(c, (scans + 1) * sizeof *part);

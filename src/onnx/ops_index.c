@@ -122,28 +122,90 @@ static bool build_gather_elements(onnx_call *c)
     return onnx_out_like(c, cr_gather(g, onnx_reshape(g, x, 1, &all), flat, 0));
 }
 
-/* x with updates at flat places (from 1): put there, or combined with what is there. */
+/* Of several updates of one part, the k-th ones: which rows of the updates, at which parts. */
+typedef struct round {
+    double *row, *part;
+    size_t n;
+} round;
+
+/* Rounds in which no part is met twice, of known places (from 1). */
+static round *rounds_of(onnx_call *c, cr_ref flat, int64_t parts, size_t *n_rounds)
+{
+    onnx_value *v = onnx_temporary(c, "places", flat, CR_TYPE_I64);
+    if (!v) return NULL;
+    if (!onnx_evaluate(c, v)) {
+        if (cr_graph_status(c->g) == CR_OK) onnx_unsupported(c, "this reduction, where indices are data");
+        return NULL;
+    }
+    size_t *met = onnx_alloc(c, ((size_t)parts + 1) * sizeof *met), *of = onnx_alloc(c, (v->count + 1) * sizeof *of),
+           n = 0;
+    if (!met || !of) return NULL;
+    memset(met, 0, ((size_t)parts + 1) * sizeof *met);
+    for (size_t i = 0; i < v->count; i++) {
+        int64_t place = ((const int64_t *)v->data)[i];
+        if (place < 1 || place > parts) {
+            onnx_fail(c, "an index beyond the tensor");
+            return NULL;
+        }
+        of[i] = met[place]++;
+        if (of[i] >= n) n = of[i] + 1;
+    }
+    round *r = onnx_alloc(c, (n + 1) * sizeof *r);
+    for (size_t k = 0; k < n && r; k++) {
+        r[k] = (round){onnx_alloc(c, v->count * sizeof(double)), onnx_alloc(c, v->count * sizeof(double)), 0};
+        if (!r[k].row || !r[k].part) return NULL;
+    }
+    for (size_t i = 0; i < v->count && r; i++) {
+        round *k = &r[of[i]];
+        k->row[k->n] = (double)i + 1;
+        k->part[k->n++] = (double)((const int64_t *)v->data)[i];
+    }
+    *n_rounds = n;
+    return r;
+}
+
+static cr_ref list(onnx_call *c, double *v, size_t n)
+{
+    cr_tensor t = {.name = "places", .type = CR_TYPE_F64, .rank = 1, .dim = {(int64_t)n}, .count = n, .data = v};
+    return onnx_constant(c, &t);
+}
+
+static cr_ref combine(cr_graph *g, const char *how, cr_ref x, cr_ref by)
+{
+    if (strcmp(how, "mul") == 0) return cr_mul(g, x, by);
+    return cr_map2(g, strcmp(how, "max") == 0 ? CR_OP_MAX2 : CR_OP_MIN2, x, by);
+}
+
+/* Parts of x (parts x ...) with updates (rows x ...) at places (from 1, rows): put there, or combined with what is
+ * there. */
 static cr_ref scattered(onnx_call *c, cr_ref x, cr_ref flat, cr_ref updates)
 {
     cr_graph *g = c->g;
-    int64_t dim[CR_MAX_RANK], all = (int64_t)onnx_count(g, x), n = (int64_t)onnx_count(g, updates);
     const char *how = onnx_attr_string(c, "reduction", "none");
-    unsigned rank = cr_rank(g, x);
-    onnx_shape(g, x, dim);
-    x = onnx_reshape(g, x, 1, &all);
-    flat = onnx_reshape(g, flat, 1, &n);
-    updates = onnx_reshape(g, updates, 1, &n);
-    cr_ref sum = cr_scatter(g, updates, flat, 0, cr_dim_const(g, all)), y = CR_NONE;
-    if (strcmp(how, "none") == 0) {
-        cr_ref hits = cr_scatter(g, onnx_like(g, 1, updates), flat, 0, cr_dim_const(g, all));
-        y = cr_select(g, cr_map2(g, CR_OP_NE, hits, onnx_like(g, 0, hits)), sum, x);
-    } else if (strcmp(how, "add") == 0) {
-        y = cr_add(g, x, sum);
-    } else {
+    if (!valid(g, x) || !valid(g, flat) || !valid(g, updates)) return CR_NONE;
+    cr_dim parts = cr_size(g, x, 0);
+    bool none = strcmp(how, "none") == 0;
+    if (none || strcmp(how, "add") == 0) {
+        cr_ref sum = cr_scatter(g, updates, flat, 0, parts);
+        if (!none) return cr_add(g, x, sum);
+        cr_ref hits = cr_scatter(g, onnx_like(g, 1, updates), flat, 0, parts);
+        return valid(g, hits) ? cr_select(g, cr_map2(g, CR_OP_NE, hits, onnx_like(g, 0, hits)), sum, x) : CR_NONE;
+    }
+    if (strcmp(how, "mul") != 0 && strcmp(how, "max") != 0 && strcmp(how, "min") != 0) {
         onnx_unsupported(c, "reduction %s", how);
         return CR_NONE;
     }
-    return onnx_reshape(g, y, rank, dim);
+    size_t n;
+    round *r = rounds_of(c, flat, onnx_size(g, x, 0), &n);
+    if (!r) return CR_NONE;
+    for (size_t k = 0; k < n && valid(g, x); k++) {
+        cr_ref row = list(c, r[k].row, r[k].n), part = list(c, r[k].part, r[k].n);
+        cr_ref rows = cr_gather(g, updates, row, 0), placed = cr_scatter(g, rows, part, 0, parts);
+        if (!valid(g, placed)) return CR_NONE;
+        cr_ref hits = cr_scatter(g, onnx_like(g, 1, rows), part, 0, parts);
+        x = cr_select(g, cr_map2(g, CR_OP_NE, hits, onnx_like(g, 0, hits)), combine(g, how, x, placed), x);
+    }
+    return x;
 }
 
 static bool build_scatter_elements(onnx_call *c)
@@ -159,7 +221,9 @@ static bool build_scatter_elements(onnx_call *c)
     if (!same_shape(g, index, updates))
         return onnx_fail(c, "updates of %s at indices of %s", shape_text(g, updates, 0), shape_text(g, index, 1));
     if (!check_known(c, 1, dim[axis]) || !flat_places(c, index, rank, dim, axis, &flat)) return false;
-    return onnx_out_like(c, scattered(c, x, flat, updates));
+    int64_t all = (int64_t)onnx_count(g, x), n = (int64_t)onnx_count(g, updates);
+    cr_ref y = scattered(c, onnx_reshape(g, x, 1, &all), onnx_reshape(g, flat, 1, &n), onnx_reshape(g, updates, 1, &n));
+    return onnx_out_like(c, onnx_reshape(g, y, rank, dim));
 }
 
 /* Rows of the last axis of `index` are places on the first axes of a tensor (behind batch_dims of them), whose other
@@ -228,20 +292,8 @@ static bool build_scatter_nd(onnx_call *c)
     size_t want = 1;
     for (unsigned i = 0; i <= rest; i++) want *= (size_t)rows[i];
     if (onnx_count(g, updates) != want) return onnx_fail(c, "updates of %s", shape_text(g, updates, 0));
-    flat = onnx_reshape(g, flat, 1, rows);
-    updates = onnx_reshape(g, updates, 1 + rest, rows);
-    x = onnx_reshape(g, x, 1 + rest, parts);
-    cr_dim n = cr_dim_const(g, parts[0]);
-    cr_ref sum = cr_scatter(g, updates, flat, 0, n), y;
-    const char *how = onnx_attr_string(c, "reduction", "none");
-    if (strcmp(how, "add") == 0) {
-        y = cr_add(g, x, sum);
-    } else if (strcmp(how, "none") == 0) {
-        cr_ref hits = cr_scatter(g, onnx_like(g, 1, updates), flat, 0, n);
-        y = cr_select(g, cr_map2(g, CR_OP_NE, hits, onnx_like(g, 0, hits)), sum, x);
-    } else {
-        return onnx_unsupported(c, "reduction %s", how);
-    }
+    cr_ref y = scattered(c, onnx_reshape(g, x, 1 + rest, parts), onnx_reshape(g, flat, 1, rows),
+                         onnx_reshape(g, updates, 1 + rest, rows));
     return onnx_out_like(c, onnx_reshape(g, y, rank, dim));
 }
 
