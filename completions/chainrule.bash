@@ -3,8 +3,8 @@ _chainrule()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}
     local common="-e --let --wrt --set --seed --json --quiet --threads --precision --deterministic --help --version"
-    local model="-o --data --label --batch --standardize --scale --allow-links --seed --json --quiet --threads --precision \
-        --deterministic --help --version"
+    local model="-o --data --label --batch --standardize --scale --allow-links --seed --json --quiet --threads"
+    model="$model --precision --deterministic --help --version"
     local options
     COMPREPLY=()
     if [[ $COMP_CWORD -eq 1 ]]; then

@@ -73,8 +73,8 @@ def compiled(text, *args):
         (pathlib.Path(d) / "example.c").write_text(text, encoding="utf-8")
         (pathlib.Path(d) / "tests").symlink_to(SOURCE / "tests")  # for models to read
         command = ["cc", "-std=c17", "-Wall", "-Wextra", "-Werror", *flags, f"-I{SOURCE}/include", "example.c",
-                   str(PROGRAM.parent / "libchainrule.a"), "-ljansson", "-lz", "-lprotobuf-c", "-fopenmp", "-ldl", "-lm",
-                   "-o", "example"]
+                   str(PROGRAM.parent / "libchainrule.a"), "-ljansson", "-lz", "-lprotobuf-c", "-fopenmp", "-ldl",
+                   "-lm", "-o", "example"]
         printed, status = shell(f"{shlex.join(command)} && ./example {shlex.join(args)}", directory=d)
     if status:
         print(f"fails:\n{printed}")
