@@ -145,6 +145,7 @@ static bool build_tile(onnx_call *c)
     if (n != rank) return onnx_fail(c, "%zu repeats for %u axes", n, rank);
     for (unsigned i = 0; i < rank; i++) {
         int64_t size = onnx_size(c->g, x, i);
+        if (size > 0 && times[i] > INT32_MAX / size) return onnx_fail(c, "%" PRId64 " repeats: too many", times[i]);
         if (times[i] < 0) return onnx_fail(c, "%" PRId64 " repeats", times[i]);
         if (k + 2 > CR_MAX_RANK) return onnx_unsupported(c, "repeats along so many axes");
         if (times[i] != 1) {

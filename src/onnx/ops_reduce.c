@@ -167,7 +167,8 @@ static bool build_cumsum(onnx_call *c)
     cr_ref x = onnx_real(c, 0);
     unsigned axis;
     if (!at || !valid(g, x)) return false;
-    if (n != 1 || !onnx_axis(c, *at, cr_rank(g, x), &axis)) return false;
+    if (n != 1) return onnx_fail(c, "its axis is %zu numbers", n);
+    if (!onnx_axis(c, *at, cr_rank(g, x), &axis)) return false;
     bool back = onnx_attr_int(c, "reverse", 0) != 0, without = onnx_attr_int(c, "exclusive", 0) != 0;
     int64_t size = onnx_size(g, x, axis);
     unsigned rank = cr_rank(g, x);
