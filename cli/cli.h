@@ -20,10 +20,10 @@ enum { EXIT_DONE = 0, EXIT_FINDING = 1, EXIT_USAGE = 2, EXIT_INPUT = 3, EXIT_FAU
 
 enum {
     CMD_DERIVE = 1, CMD_EVAL = 2, CMD_CHECK = 4, CMD_EXPLAIN = 8,
-    CMD_RUN = 16, CMD_GRAD = 32,
+    CMD_RUN = 16, CMD_GRAD = 32, CMD_DIAGNOSE = 64,
     CMD_PROGRAM = 15, /* those of formulas */
-    CMD_MODEL = 48,   /* those of models */
-    CMD_ALL = 63
+    CMD_MODEL = 112,  /* those of models */
+    CMD_ALL = 127
 };
 enum { MAX_TEXTS = 64 }; /* repeatable options: at most so many of each */
 
@@ -44,7 +44,7 @@ typedef struct options {
     unsigned long points, threads, depth;
     uint64_t seed;
     const char *json, *precision;
-    const char *data, *label, *output, *head, *cotangent; /* of models */
+    const char *data, *label, *output, *head, *cotangent, *fail_on; /* of models */
     cr_loss loss;
     bool standardize, links, has_ignore;
     double scale;
@@ -80,6 +80,10 @@ int cmd_check(session *s);
 int cmd_explain(session *s);
 int cmd_run(session *s);
 int cmd_grad(session *s);
+int cmd_diagnose(session *s);
+/* What the options say of running a model; plan outlives the result. */
+cr_plan_options model_plan_options(const options *o);
+cr_model_run_options model_run_options(const options *o, const cr_plan_options *plan);
 
 /* Opens the session: reads FILE, --let, -e, --set and --at, picks the statements. EXIT_DONE or the exit status. */
 int session_open(session *s, const options *o);

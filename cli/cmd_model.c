@@ -12,14 +12,14 @@ static void show_progress(void *user, size_t done, size_t of)
     fflush(stderr);
 }
 
-static cr_plan_options plan_options(const options *o)
+cr_plan_options model_plan_options(const options *o)
 {
     bool f64 = o->precision && !strcmp(o->precision, "f64");
     return (cr_plan_options){
         .precision = f64 ? CR_F64 : CR_F32, .threads = (unsigned)o->threads, .deterministic = o->deterministic};
 }
 
-static cr_model_run_options run_options(const options *o, const cr_plan_options *plan)
+cr_model_run_options model_run_options(const options *o, const cr_plan_options *plan)
 {
     return (cr_model_run_options){.plan = plan,
                                   .batch = o->batch,
@@ -128,7 +128,7 @@ static int finish(session *s, cr_data *out, const cr_model_report *r, bool loss,
     }
     if (!o->quiet && !(o->json && !strcmp(o->json, "-"))) {
         term_query(o->name, true);
-        if (loss) printf("    loss %.8g: %s\n", r->loss, r->said);
+        if (loss) printf("    loss %.8g: %s\n", r->loss + 0.0, r->said);
         if (!strcmp(o->data, "random")) printf("    random data\n");
         if (*r->cut) printf("    %s\n", r->cut);
         printf("    %zu sample%s", r->samples, r->samples == 1 ? "" : "s");
@@ -148,8 +148,8 @@ static int finish(session *s, cr_data *out, const cr_model_report *r, bool loss,
 
 int cmd_run(session *s)
 {
-    cr_plan_options plan = plan_options(s->o);
-    cr_model_run_options ro = run_options(s->o, &plan);
+    cr_plan_options plan = model_plan_options(s->o);
+    cr_model_run_options ro = model_run_options(s->o, &plan);
     cr_model_report r;
     cr_data *out = cr_data_new();
     if (!out) return fail_with(s, EXIT_FAULT, "out of memory");
@@ -161,8 +161,8 @@ int cmd_run(session *s)
 
 int cmd_grad(session *s)
 {
-    cr_plan_options plan = plan_options(s->o);
-    cr_model_run_options ro = run_options(s->o, &plan);
+    cr_plan_options plan = model_plan_options(s->o);
+    cr_model_run_options ro = model_run_options(s->o, &plan);
     cr_model_report r;
     cr_data *out = cr_data_new(), *cotangents = cr_data_new();
     int status = EXIT_DONE;

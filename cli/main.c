@@ -12,10 +12,11 @@ static const struct command {
                 {"check", CMD_CHECK, cmd_check},
                 {"explain", CMD_EXPLAIN, cmd_explain},
                 {"run", CMD_RUN, cmd_run},
-                {"grad", CMD_GRAD, cmd_grad}};
+                {"grad", CMD_GRAD, cmd_grad},
+                {"diagnose", CMD_DIAGNOSE, cmd_diagnose}};
 
 /* Names of the contract that later versions fill. */
-static const char *const planned[] = {"diagnose", "repair", "train", NULL};
+static const char *const planned[] = {"repair", "train", NULL};
 
 /* A usage error: on standard error, and as a document where JSON was asked for. */
 static int misuse(const options *o, const char *json)
@@ -33,7 +34,7 @@ static int misuse(const options *o, const char *json)
 
 static int unknown_command(options *o, const char *typed, const char *json)
 {
-    const char *names[] = {"derive", "eval", "check", "explain", "run", "grad", NULL};
+    const char *names[] = {"derive", "eval", "check", "explain", "run", "grad", "diagnose", NULL};
     const char *near = typed[0] == '-' ? NULL : nearest(typed, names);
     for (const char *const *p = planned; *p; p++) {
         if (strcmp(typed, *p)) continue;

@@ -150,6 +150,7 @@ typedef enum option_id {
     O_IGNORE,
     O_STANDARDIZE,
     O_SCALE,
+    O_FAIL_ON,
     O_LINKS,
     O_HELP,
     O_VERSION
@@ -183,16 +184,19 @@ static const struct option_row {
     {O_PLAN, "--plan", NULL, CMD_EVAL, "how it would be run, instead of the numbers; needs sizes only"},
     {O_DATA, "--data", "FILE", CMD_MODEL,
      "inputs and labels: .npz, .npy, .csv, .idx, .safetensors, also .gz; or `random`"},
-    {O_OUTPUT, "-o", "FILE", CMD_MODEL, "where the results go: .npz or .safetensors"},
-    {O_LOSS, "--loss", "LOSS", CMD_GRAD, "auto, ce, mse, bce, l1 or none (the output itself); default auto"},
+    {O_OUTPUT, "-o", "FILE", CMD_RUN | CMD_GRAD, "where the results go: .npz or .safetensors"},
+    {O_LOSS, "--loss", "LOSS", CMD_GRAD | CMD_DIAGNOSE,
+     "auto, ce, mse, bce, l1 or none (the output itself); default auto"},
     {O_COTANGENT, "--cotangent", "FILE", CMD_GRAD, "vector-Jacobian product of these, by names of outputs, no loss"},
-    {O_HEAD, "--output", "NAME", CMD_GRAD, "the output that the loss is taken from (default: the first)"},
+    {O_HEAD, "--output", "NAME", CMD_GRAD | CMD_DIAGNOSE,
+     "the output that the loss is taken from (default: the first)"},
     {O_LABEL, "--label", "COLUMN", CMD_MODEL, "CSV: the column of labels: its name, its number from 1, or last"},
     {O_BATCH, "--batch", "N", CMD_MODEL, "samples at a time (default: as the model has it, else all)"},
-    {O_IGNORE, "--ignore-index", "I", CMD_GRAD, "labels I do not count"},
+    {O_IGNORE, "--ignore-index", "I", CMD_GRAD | CMD_DIAGNOSE, "labels I do not count"},
     {O_STANDARDIZE, "--standardize", NULL, CMD_MODEL,
      "every entry of a sample to mean 0, deviation 1 over the samples"},
     {O_SCALE, "--scale", "S", CMD_MODEL, "inputs times S"},
+    {O_FAIL_ON, "--fail-on", "LIST", CMD_DIAGNOSE, "findings that make the exit status 1: vanishing,exploding,..."},
     {O_LINKS, "--allow-links", NULL, CMD_MODEL, "external data may be links that lead out of the model's folder"},
     {O_HELP, "--help", NULL, CMD_ALL, "this text"},
     {O_VERSION, "--version", NULL, CMD_ALL, "the version"},
@@ -267,6 +271,9 @@ static bool take(options *o, const struct option_row *r, const char *v)
         return loss_word(o, v);
     case O_STANDARDIZE:
         return o->standardize = true;
+    case O_FAIL_ON:
+        o->fail_on = v;
+        return true;
     case O_LINKS:
         return o->links = true;
     case O_SCALE:
@@ -324,7 +331,8 @@ static bool consistent(options *o)
     if (o->command & CMD_MODEL) {
         if (!o->file) return usage(o, "%s what? Give MODEL.onnx and --data FILE", o->name);
         if (!o->data) return usage(o, "%s needs data: --data FILE, or --data random", o->name);
-        if (!o->output && !o->json) return usage(o, "%s needs a place for its results: -o FILE, or --json", o->name);
+        if (!o->output && !o->json && o->command != CMD_DIAGNOSE)
+            return usage(o, "%s needs a place for its results: -o FILE, or --json", o->name);
         return true;
     }
     if (!o->file && !o->expr) return usage(o, "%s what? Give FILE.cr, or -e EXPR with --let", o->name);
@@ -420,6 +428,7 @@ static const char general[] =
     "  chainrule explain FILE.cr                                    why a deep gradient vanishes or explodes\n"
     "  chainrule run    MODEL.onnx --data DATA -o out.npz           a model of ONNX forward\n"
     "  chainrule grad   MODEL.onnx --data DATA -o grads.npz         gradients of a loss by parameters and inputs\n"
+    "  chainrule diagnose MODEL.onnx --data DATA                    where the gradient goes, and why\n"
     "  chainrule COMMAND --help | --version\n"
     "\n"
     "FILE - is standard input. For example:\n"
@@ -460,6 +469,10 @@ void options_help(FILE *f, unsigned command)
             "The gradient of the mean loss over the data, or the vector-Jacobian product of given cotangents, for\n"
             "every parameter and input of floats, by the names of the file. Labels are `label` or `y` in\n"
             "DATA, targets `target`, weights of classes `class_weight`.\n",
+        [CMD_DIAGNOSE] =
+            "chainrule diagnose MODEL.onnx --data DATA [--loss LOSS] [--fail-on LIST]\n\n"
+            "Whether the gradient vanishes, explodes, dies, saturates or is healthy, in which layers, and which\n"
+            "factor of the chain rule does it. DATA as for grad; one batch of at most 512 samples is measured.\n",
     };
     if (!command) {
         fputs(general, f);

@@ -8,7 +8,7 @@ _chainrule()
     local options
     COMPREPLY=()
     if [[ $COMP_CWORD -eq 1 ]]; then
-        COMPREPLY=($(compgen -W "derive eval check explain run grad --help --version" -- "$cur"))
+        COMPREPLY=($(compgen -W "derive eval check explain run grad diagnose --help --version" -- "$cur"))
         return
     fi
     case $prev in
@@ -24,7 +24,7 @@ _chainrule()
         --json) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --at) COMPREPLY=($(compgen -f -X '!*.@(npz|safetensors)' -- "$cur")); return ;;
         -e | --let | --wrt | --set | --seed | --threads | --points | --depth | --label | --batch | --scale | \
-            --output | --ignore-index) return ;;
+            --output | --ignore-index | --fail-on) return ;;
     esac
     case $command in
         derive) options="$common --format --form --steps --depth" ;;
@@ -33,11 +33,12 @@ _chainrule()
         explain) options="$common --format" ;;
         run) options="$model" ;;
         grad) options="$model --loss --cotangent --output --ignore-index" ;;
+        diagnose) options="${model/-o /} --loss --output --ignore-index --fail-on" ;;
         *) return ;;
     esac
     if [[ $cur == -* ]]; then
         COMPREPLY=($(compgen -W "$options" -- "$cur"))
-    elif [[ $command == run || $command == grad ]]; then
+    elif [[ $command == run || $command == grad || $command == diagnose ]]; then
         COMPREPLY=($(compgen -f -X '!*.onnx' -- "$cur") $(compgen -d -- "$cur"))
     else
         COMPREPLY=($(compgen -f -X '!*.cr' -- "$cur") $(compgen -d -- "$cur"))

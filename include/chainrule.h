@@ -583,6 +583,60 @@ CR_API cr_status cr_model_grad(cr_model *m, const cr_data *data, const cr_model_
 CR_API cr_status cr_model_pull(cr_model *m, const cr_data *data, const cr_data *cotangents,
                                const cr_model_run_options *options, cr_data *out, cr_model_report *report);
 
+/* ---- diagnosis ---------------------------------------------------------------------------------- */
+/* Where the gradient of a model's loss goes, block by block, and which factor of the chain rule sends it there.
+ * Definitions and rule: docs/flow.md. Logarithms are natural and have no bounds: a gradient of 1e-400 is a number like
+ * any other. */
+
+typedef enum cr_flow_factor {
+    CR_FLOW_SLOPE,  /* activations */
+    CR_FLOW_WEIGHT, /* products with parameters */
+    CR_FLOW_NORM,   /* normalisations */
+    CR_FLOW_SKIP,   /* where paths join */
+    CR_FLOW_REST,
+    CR_FLOW_FACTORS
+} cr_flow_factor;
+
+/* What a parameter of a block got: logarithms of the norms of its gradient and of itself, the cosine between them. */
+typedef struct cr_flow_gradient { const char *parameter; double ln_norm, ln_weight_norm, cosine; } cr_flow_gradient;
+
+/* From one boundary, through which all paths pass, to the next: one affine operator with all up to the next, or a
+ * fork-join region. NaN: there is no such number. */
+typedef struct cr_flow_layer {
+    const char *name, *op;   /* of its affine operator */
+    double lambda;           /* ln of the effect of its output on the loss, relative to the network's output */
+    double ln_in, ln_out;    /* norms of the cotangents at its input and output */
+    double ln_gain;          /* ln_in - ln_out; the factors add up to it. NaN: a cotangent is exactly 0 */
+    double factor[CR_FLOW_FACTORS];
+    double slope_square;     /* of its activation: mean of the squared slope */
+    double saturated, dead;  /* shares of entries, of units */
+    double mean, deviation;  /* of its output */
+    size_t n_gradients;
+    const cr_flow_gradient *gradient;
+    size_t steps; /* operators in it */
+} cr_flow_layer;
+
+typedef struct cr_flow_finding { const char *status, *text, *where; double value, threshold; } cr_flow_finding;
+
+typedef struct cr_diagnosis {
+    const char *status;   /* "healthy", "vanishing", "exploding", "dying", "saturated", "non-finite" */
+    const char *sentence;
+    double low, high;     /* extremes of lambda */
+    size_t n_findings;
+    const cr_flow_finding *finding;
+    size_t n_layers;
+    const cr_flow_layer *layer; /* in forward order */
+    double loss;
+    cr_loss kind;
+    const char *said, *cut; /* as in cr_model_report */
+    size_t samples, left_out;
+} cr_diagnosis;
+
+/* Of one batch: the first `batch` samples (0: as the file has it, else at most 512). *d is the caller's. */
+CR_API cr_status cr_model_diagnose(cr_model *m, const cr_data *data, const cr_model_run_options *options,
+                                   cr_diagnosis **d);
+CR_API void cr_diagnosis_free(cr_diagnosis *d);
+
 /* ---- programs ---------------------------------------------------------------------------------- */
 /* A text of the formula language, its statements turned into results. Results are the caller's (free them with the
  * function named beside each) and stay valid after the program; every string in them is UTF-8. A call that fails says

@@ -83,6 +83,7 @@ const op_sample op_samples[] = {
     {CR_OP_ABS, "abs(x)"},
     {CR_OP_SIGN, "sign(x)"},
     {CR_OP_SIGN, "sign(t)*t^2"},
+    {CR_OP_FENCE, "fence(W*x)"},
     {CR_OP_STEP, "step(x)"},
     {CR_OP_STEP, "step(t)*t^2"},
     {CR_OP_RELU, "relu(x)"},

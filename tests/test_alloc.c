@@ -26,7 +26,7 @@ static const char values[] = "t = 0.5; x = [1,-2]; p = [2,3]; W = [1,2;3,4;5,6.5
 static const char *const statements[] = {
     "derive relu(W*x + b)[k] wrt x[j]",
     "derive phi(t*x)[1] + swish(t)^2 wrt t, t",
-    "derive sum(leaky_relu(x) + elu(x) + selu(x) + gelu(x) + silu(x) + softplus(x) + sigmoid(x)) wrt x[2]",
+    "derive sum(fence(leaky_relu(x)) + elu(x) + selu(x) + gelu(x) + silu(x) + softplus(x) + sigmoid(x)) wrt x[2]",
     "derive sin(t)*cos(t)/tan(t) + sinh(t)*cosh(t) + tanh(t)*sigmoid(t) wrt t, t",
     "derive asin(t)*acos(t) - atan(t) + erf(exp(t)) - log(abs(t)) + sqrt(t)*sign(t)*step(t) wrt t",
     "derive [i=1..n : i*p[i]^x[i]/max(x[i], p[i])] - min(x, p) + mod(x, p) wrt x",

@@ -260,7 +260,7 @@ class Usage(Case):
         self.assertEqual(run().returncode, 2)
 
     def test_help_lists_only_what_exists(self):
-        for command in ("diagnose", "repair", "train"):
+        for command in ("repair", "train"):
             self.assertNotIn("chainrule " + command, run("--help").stdout)
             self.fails(2, command, "x.onnx", says=f"'{command}' is not available in this version")
 

@@ -333,7 +333,10 @@ static double c_le(double a, double b) { return a <= b; }
 static double c_eq(double a, double b) { return a == b; }
 static double c_ne(double a, double b) { return a != b; }
 
+static double c_fence(double a) { return a; }
+
 static double (*const plain1[CR_OP_COUNT])(double) = {
+    [CR_OP_FENCE] = c_fence,
     [CR_OP_EXP] = exp, [CR_OP_LOG] = log, [CR_OP_SQRT] = sqrt, [CR_OP_ABS] = fabs, [CR_OP_SIGN] = c_sign,
     [CR_OP_STEP] = c_step, [CR_OP_RELU] = c_relu, [CR_OP_LEAKY_RELU] = c_leaky, [CR_OP_ELU] = c_elu,
     [CR_OP_SELU] = c_selu, [CR_OP_GELU] = c_gelu, [CR_OP_SILU] = c_silu, [CR_OP_SOFTPLUS] = c_softplus,

@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # A room includes itself and what stands before it.
 ROOMS = ["base", "data", "graph", "ops", "calculus", "lang", "kernel", "exec", "plan", "program", "network",
-         "onnx", "model", "flow", "train", "repair", "report"]
+         "onnx", "flow", "model", "train", "repair", "report"]
 FOLDERS = ["include", "src", "cli", "python", "tests", "bench", "tools", "completions", "docs"]
 SUFFIXES = {".c", ".h", ".def", ".py", ".sh", ".bash", ".build", ".1", ".md"}
 MAX_LINES, MAX_COLUMNS = 700, 120

@@ -37,6 +37,7 @@ static const char *const rule_name[CR_OP_COUNT] = {
     [CR_OP_MATPOW] = "product rule for a matrix power",
     [CR_OP_BIND] = "under the sum or product",
     [CR_OP_EXP] = "chain rule, derivative of exp",
+    [CR_OP_FENCE] = "the same",
     [CR_OP_LOG] = "chain rule, derivative of log",
     [CR_OP_SQRT] = "chain rule, derivative of the square root",
     [CR_OP_ABS] = "chain rule, derivative of the absolute value",

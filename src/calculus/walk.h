@@ -23,5 +23,8 @@ cr_ref calc_full_derivative(cr_graph *g, cr_ref y, cr_ref x, bool gradient);
 
 /* cr_reverse by expressions as if they were variables of their own: nothing is followed through one of them. */
 cr_status calc_reverse_apart(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, const cr_ref *wrt, cr_ref *out);
+/* The same, at the cost of what lies between y and wrt, however large the graph is. y that is one of wrt has the
+ * cotangent ybar. */
+cr_status calc_reverse_local(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, const cr_ref *wrt, cr_ref *out);
 
 #endif

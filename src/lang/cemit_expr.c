@@ -131,6 +131,7 @@ static ce_text map_entry(ce *w, cr_ref r, const ce_text *index)
         b = operand(w, r, 2, index);
         return ce_make(ce_format(w, "%s ? %s : %s", ce_in(w, c, CE_COMPARE), ce_in(w, a, CE_ADD), ce_in(w, b, CE_ADD)),
                        CE_ANY);
+    case CR_OP_FENCE: return operand(w, r, 0, index);
     case CR_OP_LEAKY_RELU:
         a = operand(w, r, 0, index);
         return ce_make(ce_format(w, "%s(%s, %s)", ce_use(w, CEH_LEAKY_RELU), ce_in(w, a, CE_ANY),

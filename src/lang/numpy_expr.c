@@ -185,6 +185,7 @@ py_text py_expression(py *w, cr_ref r, uint64_t scope)
                            PY_ANY, true);
         return py_make(py_format(w, "np.where(%s, %s, %s)", c.s, a.s, b.s), PY_ATOM, c.full || a.full || b.full);
     }
+    case CR_OP_FENCE: return py_value(w, in_of(g, r, 0));
     case CR_OP_STEP:
         a = py_value(w, in_of(g, r, 0));
         return py_make(py_format(w, "np.heaviside(%s, 0.0)", a.s), PY_ATOM, a.full);

@@ -31,6 +31,7 @@ typedef struct job {
     size_t n_results;
     double loss, weight;
     cr_model_report report;
+    bool fences; /* every value of the network stays an expression: to find the node that made a NaN */
 } job;
 
 /* A network for batches of one size, planned. */
@@ -188,7 +189,7 @@ static cr_status pass_make(job *j, pass *p, size_t first, size_t batch)
     *p = (pass){.batch = batch};
     if (!in) return no_memory(j);
     for (size_t i = 0; i < j->feed.n_inputs; i++) in[i] = part_of(j, &j->feed.input[i], first, batch);
-    onnx_import_options io = {.n_inputs = j->feed.n_inputs, .input = in};
+    onnx_import_options io = {.n_inputs = j->feed.n_inputs, .input = in, .fences = j->fences};
     cr_status status = onnx_import(j->m->onnx, &io, &p->net, &e);
     size_t room = p->net.n_leaves + p->net.n_outputs + 4;
     p->expression = mem_zalloc(room, sizeof *p->expression);
@@ -266,13 +267,27 @@ static cr_status look_for_nonfinite(job *j, pass *p, size_t first)
     for (size_t i = 0; i < n; i++) {
         if (net_count_nonfinite(net_runner_type(p->r), net_runner_result(p->r, (unsigned)i),
                                 net_runner_count(p->r, (unsigned)i))) {
-            ref[bad++] = p->expression[i];
+            bad++;
         }
     }
     cr_status status = CR_OK;
-    if (bad) {
-        status = net_blame(&p->net, (unsigned)bad, ref, j->kind == JOB_GRAD ? p->loss.sum : CR_NONE, j->o->plan,
-                           feed_runner, &(feeding){j, p, first}, &j->m->blame, &e);
+    if (bad) { /* the same network once more, with all its values in sight */
+        pass q = {0};
+        j->fences = true;
+        status = pass_make(j, &q, first, p->batch);
+        j->fences = false;
+        bad = 0;
+        for (size_t i = 0; i < n && status == CR_OK; i++) {
+            if (net_count_nonfinite(net_runner_type(p->r), net_runner_result(p->r, (unsigned)i),
+                                    net_runner_count(p->r, (unsigned)i))) {
+                ref[bad++] = q.expression[i];
+            }
+        }
+        if (status == CR_OK) {
+            status = net_blame(&q.net, (unsigned)bad, ref, j->kind == JOB_GRAD ? q.loss.sum : CR_NONE, j->o->plan,
+                               feed_runner, &(feeding){j, &q, first}, &j->m->blame, &e);
+        }
+        pass_free(&q);
     }
     mem_free(ref);
     model_keep(j->m, &e);

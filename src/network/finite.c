@@ -128,8 +128,9 @@ static void put_node(strbuf *s, const blame *b, const net_node *n, const range *
         const net_operand *in = &b->n->operand[n->first_operand + k];
         const range *r = range_at(b, in->ref);
         if (!r) continue;
-        sb_printf(s, "%s`%s` %s ", k ? ", " : "; it reads ", in->name, "is");
+        sb_printf(s, "%s`%s` (", k ? ", " : "; it reads ", in->name);
         put_range(s, r);
+        sb_putc(s, ')');
     }
 }
 

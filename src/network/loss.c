@@ -40,6 +40,7 @@ static int64_t size(cr_graph *g, cr_ref a, unsigned axis)
 /* The expression behind reshapes that lead back to its own shape: before version 13, softmax is one on a matrix. */
 static cr_ref behind_reshape(cr_graph *g, cr_ref a)
 {
+    if (op_of(g, a) == CR_OP_FENCE) a = in_of(g, a, 0);
     if (op_of(g, a) != CR_OP_RESHAPE) return a;
     cr_ref inner = in_of(g, a, 0);
     cr_op op = op_of(g, inner);
@@ -52,7 +53,8 @@ static cr_ref undone(cr_graph *g, cr_ref a, cr_op ending)
     cr_ref e = behind_reshape(g, a);
     if (op_of(g, e) != ending) return CR_NONE;
     const cr_shape *s = shape_of(g, a);
-    return e == a ? in_of(g, e, 0) : cr_reshape(g, in_of(g, e, 0), s->rank, s->dim);
+    return same_shape(g, e, a) && op_of(g, a) != CR_OP_RESHAPE ? in_of(g, e, 0)
+                                                               : cr_reshape(g, in_of(g, e, 0), s->rank, s->dim);
 }
 
 static bool is_whole(cr_type t) { return t >= CR_TYPE_I8 && t < CR_TYPE_BOOL; }
@@ -193,7 +195,7 @@ static bool cross_entropy(maker *m, cr_ref out)
     if (!m->o->label) return fail(m, CR_EVALUE, "cross-entropy needs labels: `y` or `label` in the data");
     if (op == CR_OP_SOFTMAX || op == CR_OP_LOGSOFTMAX) {
         int own = (int)attr_of(g, ending, 0);
-        if (ending == out && (whole || same_sizes(m, y, own))) axis = own;
+        if (same_shape(g, ending, out) && (whole || same_sizes(m, y, own))) axis = own;
     }
     if (whole && axis < 0) axis = cr_rank(g, y) > 1 ? 1 : 0; /* one-hot, or probabilities */
     if (axis < 0) return shapes_disagree(m, y, "labels");

@@ -289,6 +289,21 @@ static bool fold(onnx_call *c)
     return true;
 }
 
+/* What rewrites would dissolve in what reads it, as a transpose in a product, is fenced. Renaming makes nothing new. */
+static bool fence(onnx_call *c)
+{
+    for (unsigned i = 0; i < c->n_out && c->im->fences; i++) {
+        onnx_value *v = c->out[i];
+        bool renamed = false;
+        if (!v || v->known || v->sequence || cr_dtype_of(c->g, v->ref) != CR_REAL) continue;
+        for (unsigned k = 0; k < c->n_in; k++) renamed |= c->in[k] && c->in[k]->ref == v->ref;
+        if (renamed || op_of(c->g, v->ref) == CR_OP_FENCE) continue;
+        v->ref = cr_map(c->g, CR_OP_FENCE, v->ref);
+        if (v->ref == CR_NONE) return false;
+    }
+    return true;
+}
+
 static bool record(onnx_call *c)
 {
     network *n = c->im->net;
@@ -338,7 +353,7 @@ static bool import_node(onnx_importer *im, const Onnx__NodeProto *node)
             return false;
         }
     }
-    if (!fold(&c)) return name_node(im, node);
+    if (!fold(&c) || !fence(&c)) return name_node(im, node);
     if (!f && !record(&c)) return false;
     for (unsigned i = 0; i < c.n_out; i++) {
         if (!c.out[i]) continue;
@@ -516,7 +531,7 @@ static bool import_model(onnx_importer *im, const onnx_import_options *o)
 
 cr_status onnx_import(onnx_model *m, const onnx_import_options *o, network *n, error *e)
 {
-    onnx_importer im = {.m = m, .net = n, .e = e, .as_written = o->as_written};
+    onnx_importer im = {.m = m, .net = n, .e = e, .as_written = o->as_written, .fences = o->fences};
     cr_status status = CR_ENOMEM;
     if (net_init(n)) {
         im.g = n->g;

@@ -145,6 +145,7 @@ typedef struct onnx_import_options {
     /* Inputs that are fed, by name: their shapes, and their numbers where those may shape the network (integers); data
      * NULL: unknown. Inputs that are not among them have the sizes of the file, with 1 for a symbol. */
     const cr_tensor *input;
+    bool fences;        /* every value stays an expression of its own, by which a cotangent can be asked for */
     bool as_written;    /* functions that were written out stay so (recognise.c) */
     uint32_t max_nodes; /* of the graph; 0: as many as there can be */
 } onnx_import_options;

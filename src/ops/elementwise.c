@@ -75,6 +75,10 @@ static cr_ref abs_simplify(cr_graph *g, cr_ref y)
     return is_op(g, arg(g, y), CR_OP_ABS) ? arg(g, y) : y;
 }
 
+/* What stands behind a fence stays an expression of its own: a cotangent by it can be asked for. Reading drops it. */
+PARTIAL(fence, one_like(g, y))
+static cr_ref fence_simplify(cr_graph *g, cr_ref y) { return arg(g, y); }
+
 /* sign and step are constant off 0 */
 SIGN(keep_sign, s[0])
 static cr_ref sign_simplify(cr_graph *g, cr_ref y)
@@ -222,6 +226,7 @@ const op_block ops_elementwise[] = {
       .slopes = abs_slopes,
       .sign = abs_sign,
       .simplify = abs_simplify}},
+    {CR_OP_FENCE, {.partial = fence_partial, .sign = keep_sign, .simplify = fence_simplify}},
     {CR_OP_SIGN, {.smooth = JUMP, .regular = nonzero_arg, .sign = keep_sign, .simplify = sign_simplify}},
     {CR_OP_STEP, {.smooth = JUMP, .regular = nonzero_arg, .sign = step_sign, .simplify = step_simplify}},
     {CR_OP_RELU,

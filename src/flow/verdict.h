@@ -1,0 +1,43 @@
+/* The rule of docs/flow.md: from measured numbers to a sentence. */
+#ifndef CR_FLOW_VERDICT_H
+#define CR_FLOW_VERDICT_H
+
+#include "flow/factors.h"
+
+/* In the order of the rule: the first that is found is the status. */
+typedef enum flow_status {
+    FLOW_NONFINITE,
+    FLOW_DYING,
+    FLOW_VANISHING,
+    FLOW_EXPLODING,
+    FLOW_SATURATED,
+    FLOW_HEALTHY
+} flow_status;
+const char *flow_status_name(flow_status s);
+
+typedef struct flow_finding {
+    flow_status status;
+    double value, threshold; /* of what the rule looks at */
+    size_t block;            /* where it is worst, or where it begins */
+    char text[320];
+} flow_finding;
+
+typedef struct flow_verdict {
+    flow_status status;
+    flow_finding finding[FLOW_HEALTHY];
+    size_t n_findings;
+    double low, high; /* extremes of Lambda over the boundaries from the first block's output to the last before y */
+    size_t at_low, at_high; /* blocks at whose output they are */
+    double confidence;
+    char sentence[512];
+} flow_verdict;
+
+/* gain: of every block. s_y: 1 for ce and bce, the deviation of the targets for mse and l1. samples: how many there
+ * were. */
+void flow_judge(const flow *f, const flow_measured *m, const flow_gain *gain, double s_y, size_t samples,
+                flow_verdict *v);
+const char *flow_block_name(const flow *f, const flow_block *b); /* of its affine operator */
+/* Lambda at the output of a block. */
+double flow_lambda(const flow *f, const flow_measured *m, size_t tensor, double s_y);
+
+#endif
