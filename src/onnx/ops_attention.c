@@ -51,21 +51,22 @@ static bool read_operands(onnx_call *c, cr_ref *in, attention *a)
  * (2 or 3) of the second; `size` is its other one. Heads are not repeated: heads of q that share one are an axis. */
 static cr_ref by_heads(cr_graph *g, const attention *a, cr_ref of_q, cr_ref of_kv, unsigned inner, int64_t size)
 {
-    int64_t d[4], split[5];
-    cr_dim dim[5];
+    const int64_t whole[4] = {a->batch, a->heads, a->rows, size};
+    int64_t split[5] = {a->batch, a->heads / a->shared, a->shared, a->rows};
     if (!valid(g, of_q) || !valid(g, of_kv)) return CR_NONE;
-    onnx_shape(g, of_q, d);
-    split[0] = a->batch;
-    split[1] = a->heads / a->shared;
-    split[2] = a->shared;
-    split[3] = a->rows;
-    split[4] = d[3];
+    if (a->shared == 1) {
+        cr_dim dim[4];
+        for (unsigned i = 0; i < 4; i++) dim[i] = cr_dim_const(g, whole[i]);
+        const uint8_t label[8] = {0, 1, 2, 4, 0, 1, inner == 2 ? 4 : 3, inner == 2 ? 3 : 4};
+        return cr_einsum(g, 2, (cr_ref[]){of_q, of_kv}, label, 4, dim);
+    }
+    cr_dim dim[5];
+    split[4] = onnx_size(g, of_q, 3);
     of_q = onnx_reshape(g, of_q, 5, split);
     split[4] = size;
     for (unsigned i = 0; i < 5; i++) dim[i] = cr_dim_const(g, split[i]);
     const uint8_t label[9] = {0, 1, 2, 3, 5, 0, 1, inner == 2 ? 5 : 4, inner == 2 ? 4 : 5};
-    cr_ref y = cr_einsum(g, 2, (cr_ref[]){of_q, of_kv}, label, 5, dim);
-    return onnx_reshape(g, y, 4, (int64_t[]){a->batch, a->heads, a->rows, size});
+    return onnx_reshape(g, cr_einsum(g, 2, (cr_ref[]){of_q, of_kv}, label, 5, dim), 4, whole);
 }
 
 /* The mask input at every score; its last axis may be too short: what is behind it is not seen. */
@@ -96,47 +97,52 @@ static bool add_mask(onnx_call *c, const attention *a, cr_ref *scores)
 }
 
 /* A vector along one axis of the scores. */
-static cr_ref along(cr_graph *g, cr_ref v, unsigned axis, cr_ref scores)
+static cr_ref along(cr_graph *g, const attention *a, cr_ref v, unsigned axis)
 {
+    const int64_t size[4] = {a->batch, a->heads, a->rows, a->columns};
     uint8_t label = (uint8_t)axis;
     cr_dim dim[4];
-    for (unsigned i = 0; i < 4; i++) dim[i] = cr_size(g, scores, i);
+    for (unsigned i = 0; i < 4; i++) dim[i] = cr_dim_const(g, size[i]);
     return cr_einsum(g, 1, &v, &label, 4, dim);
 }
 
-/* Rows see the columns up to their own, counted behind what came earlier; and none of the pads at the end of a sample,
- * of which input 6 says how many columns there are without them. */
-static bool hide(onnx_call *c, const attention *a, cr_ref *scores)
+/* Where a row sees a column: up to its own, counted behind what came earlier, if that is asked for; and none of the
+ * pads at the end of a sample, of which input 6 says how many columns there are without them. CR_NONE: everywhere. */
+static bool visible(onnx_call *c, const attention *a, cr_ref *seen)
 {
     cr_graph *g = c->g;
-    cr_ref column = along(g, cr_iota(g, cr_dim_const(g, a->columns)), 3, *scores), filled = CR_NONE;
-    cr_ref hidden = onnx_like(g, -INFINITY, *scores);
-    if (onnx_has(c, 6)) {
+    bool causal = onnx_attr_int(c, "is_causal", 0) != 0, padded = onnx_has(c, 6);
+    cr_ref column = along(g, a, cr_iota(g, cr_dim_const(g, a->columns)), 3), filled = CR_NONE;
+    *seen = CR_NONE;
+    if (padded) {
         filled = onnx_real(c, 6);
         if (!valid(g, filled)) return false;
         if (cr_rank(g, filled) != 1 || onnx_size(g, filled, 0) != a->batch) {
             return onnx_fail(c, "input 7 is %s, for %lld samples", shape_text(g, filled, 0), (long long)a->batch);
         }
-        filled = along(g, filled, 0, *scores);
-        *scores = cr_select(g, cr_map2(g, CR_OP_LE, column, filled), *scores, hidden);
+        filled = along(g, a, filled, 0);
+        *seen = cr_map2(g, CR_OP_LE, column, filled);
     }
-    if (!onnx_attr_int(c, "is_causal", 0)) return *scores != CR_NONE;
-    cr_ref row = along(g, cr_iota(g, cr_dim_const(g, a->rows)), 2, *scores);
-    if (onnx_has(c, 4)) {
-        row = onnx_add_number(g, row, (double)onnx_size(g, onnx_in(c, 4), 2));
-    } else if (filled != CR_NONE) {
-        row = cr_add(g, row, onnx_add_number(g, filled, -(double)a->rows));
+    if (causal) {
+        cr_ref row = along(g, a, cr_iota(g, cr_dim_const(g, a->rows)), 2);
+        if (onnx_has(c, 4)) {
+            row = onnx_add_number(g, row, (double)onnx_size(g, onnx_in(c, 4), 2));
+        } else if (padded) {
+            row = cr_add(g, row, onnx_add_number(g, filled, -(double)a->rows));
+        }
+        cr_ref before = cr_map2(g, CR_OP_LE, column, row);
+        *seen = padded ? cr_map2(g, CR_OP_AND, *seen, before) : before;
     }
-    *scores = cr_select(g, cr_map2(g, CR_OP_LE, column, row), *scores, hidden);
-    return *scores != CR_NONE;
+    return *seen != CR_NONE || (!causal && !padded);
 }
 
 static bool build_attention(onnx_call *c)
 {
     cr_graph *g = c->g;
-    cr_ref in[3], stage[4]; /* of the scores: raw, capped, masked, softmax */
+    cr_ref in[3], seen, stage[4]; /* of the scores: raw, capped, masked, softmax */
     attention a = {0};
-    if (!read_operands(c, in, &a)) return false;
+    /* What is seen comes first in the graph: between the scores and what is made of them, it would part a loop. */
+    if (!read_operands(c, in, &a) || !visible(c, &a, &seen)) return false;
     double scale = onnx_attr_float(c, "scale", 1 / sqrt((double)a.depth)), cap = onnx_attr_float(c, "softcap", 0);
     int64_t mode = onnx_attr_int(c, "qk_matmul_output_mode", 0);
     if (mode < 0 || mode > 3) return onnx_fail(c, "qk_matmul_output_mode is %lld", (long long)mode);
@@ -144,7 +150,8 @@ static bool build_attention(onnx_call *c)
     stage[0] = s;
     if (cap != 0) s = onnx_times(g, cr_map(g, CR_OP_TANH, onnx_times(g, s, 1 / cap)), cap);
     stage[1] = s;
-    if (!valid(g, s) || (onnx_has(c, 3) && !add_mask(c, &a, &s)) || !hide(c, &a, &s)) return false;
+    if (!valid(g, s) || (onnx_has(c, 3) && !add_mask(c, &a, &s))) return false;
+    if (seen != CR_NONE) s = cr_select(g, seen, s, onnx_like(g, -INFINITY, s));
     stage[2] = s;
     stage[3] = cr_softmax(g, s, 3);
     cr_ref y = by_heads(g, &a, stage[3], in[2], 2, a.width);
