@@ -81,7 +81,8 @@ def main():
     measured.build("chainrule", "tests/onnx_edit")
     rows, big = models(rounds), large()
     met = sum(f["met"] for f in figures)
-    measured.write("models", {**measured.machine(), "models": rows, "large": big, "figures": figures}, met, len(figures))
+    result = {**measured.machine(), "models": rows, "large": big, "figures": figures}
+    measured.write("models", result, met, len(figures))
 
 
 main()
