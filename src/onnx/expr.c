@@ -96,6 +96,14 @@ cr_ref onnx_stretch(cr_graph *g, cr_ref a, unsigned rank, const int64_t *dim)
     return same ? a : relabel(g, onnx_reshape(g, a, n, kept), label, rank, dim);
 }
 
+cr_ref onnx_stretch_like(cr_graph *g, cr_ref a, cr_ref shape_of)
+{
+    int64_t dim[CR_MAX_RANK];
+    if (!valid(g, a) || !valid(g, shape_of)) return CR_NONE;
+    onnx_shape(g, shape_of, dim);
+    return onnx_stretch(g, a, cr_rank(g, shape_of), dim);
+}
+
 bool onnx_common(unsigned rank_a, const int64_t *a, unsigned rank_b, const int64_t *b, unsigned *rank, int64_t *dim)
 {
     *rank = rank_a > rank_b ? rank_a : rank_b;

@@ -119,6 +119,7 @@ cr_ref onnx_permute(cr_graph *g, cr_ref a, const unsigned *perm); /* axis i of t
 cr_ref onnx_swap(cr_graph *g, cr_ref a, unsigned i, unsigned k);  /* two axes exchanged */
 /* a with its axes aligned to the last ones of the shape, sizes 1 stretched (ONNX's and NumPy's broadcasting). */
 cr_ref onnx_stretch(cr_graph *g, cr_ref a, unsigned rank, const int64_t *dim);
+cr_ref onnx_stretch_like(cr_graph *g, cr_ref a, cr_ref shape_of);
 /* Common shape of two; false: there is none. */
 bool onnx_common(unsigned rank_a, const int64_t *a, unsigned rank_b, const int64_t *b, unsigned *rank, int64_t *dim);
 /* Both stretched to their common shape. */

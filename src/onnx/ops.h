@@ -18,6 +18,7 @@
         .name = op, .build = function, .arg = value, .domain = set                                                     \
     }
 
+extern const onnx_op onnx_ops_attention[];
 extern const onnx_op onnx_ops_constant[];
 extern const onnx_op onnx_ops_control[];
 extern const onnx_op onnx_ops_elementwise[];

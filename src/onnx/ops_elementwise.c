@@ -267,6 +267,21 @@ static bool build_mod(onnx_call *c)
     return onnx_out_like(c, cr_sub(g, a, cr_mul(g, b, onnx_trunc(g, cr_div(g, a, b)))));
 }
 
+/* a 2^b without what leaves the type, or a/2^b without its fraction. */
+static bool build_bit_shift(onnx_call *c)
+{
+    cr_graph *g = c->g;
+    cr_ref a, b;
+    const char *direction = onnx_attr_string(c, "direction", "");
+    bool left = strcmp(direction, "LEFT") == 0;
+    if (!left && strcmp(direction, "RIGHT") != 0) return onnx_fail(c, "direction `%s`, not LEFT or RIGHT", direction);
+    if (!operands(c, &a, &b)) return false;
+    cr_ref power = cr_pow(g, onnx_like(g, 2, b), b);
+    if (!left) return onnx_out_like(c, onnx_floor(g, cr_div(g, a, power)));
+    double range = ldexp(1, 8 * (int)cr_type_size(c->in[0]->type));
+    return onnx_out_like(c, cr_map2(g, CR_OP_MOD, cr_mul(g, a, power), onnx_like(g, range, a)));
+}
+
 static bool build_compare(onnx_call *c)
 {
     cr_ref a, b;
@@ -395,6 +410,7 @@ const onnx_op onnx_ops_elementwise[] = {
     OP("Asinh", build_asinh),
     OP_ARG("Atan", build_map, CR_OP_ATAN),
     OP("Atanh", build_atanh),
+    OP("BitShift", build_bit_shift),
     OP("Cast", build_cast),
     OP("CastLike", build_cast_like),
     OP("Ceil", build_ceil),

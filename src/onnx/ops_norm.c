@@ -8,14 +8,6 @@ typedef struct normal {
     cr_ref y, mean, variance, inverse;
 } normal;
 
-static cr_ref wide(cr_graph *g, cr_ref a, cr_ref like)
-{
-    int64_t dim[CR_MAX_RANK];
-    if (!valid(g, a) || !valid(g, like)) return CR_NONE;
-    onnx_shape(g, like, dim);
-    return onnx_stretch(g, a, cr_rank(g, like), dim);
-}
-
 static cr_ref one_over_root(cr_graph *g, cr_ref variance, double epsilon)
 {
     cr_ref root = cr_map(g, CR_OP_SQRT, onnx_add_number(g, variance, epsilon));
@@ -25,10 +17,10 @@ static cr_ref one_over_root(cr_graph *g, cr_ref variance, double epsilon)
 static normal normalise(cr_graph *g, cr_ref x, uint32_t axes, double epsilon)
 {
     normal n = {.mean = onnx_mean(g, x, axes, true)};
-    cr_ref d = cr_sub(g, x, wide(g, n.mean, x));
+    cr_ref d = cr_sub(g, x, onnx_stretch_like(g, n.mean, x));
     n.variance = onnx_mean(g, valid(g, d) ? cr_mul(g, d, d) : CR_NONE, axes, true);
     n.inverse = one_over_root(g, n.variance, epsilon);
-    n.y = cr_mul(g, d, wide(g, n.inverse, x));
+    n.y = cr_mul(g, d, onnx_stretch_like(g, n.inverse, x));
     return n;
 }
 
@@ -46,7 +38,7 @@ static cr_ref by_channel(onnx_call *c, unsigned i, cr_ref x)
         onnx_fail(c, "input %u is %s, for %lld channels", i + 1, shape_text(g, v, 0), (long long)column[0]);
         return CR_NONE;
     }
-    return wide(g, onnx_reshape(g, v, rank > 1 ? rank - 1 : 1, column), x);
+    return onnx_stretch_like(g, onnx_reshape(g, v, rank > 1 ? rank - 1 : 1, column), x);
 }
 
 static bool is_training(const onnx_call *c)
@@ -66,6 +58,9 @@ static bool build_batch_norm(onnx_call *c)
     cr_ref x = onnx_real(c, 0);
     double epsilon = onnx_attr_float(c, "epsilon", 1e-5), momentum = onnx_attr_float(c, "momentum", 0.9);
     if (!valid(g, x)) return false;
+    if (c->version < 9 && !onnx_attr_int(c, "spatial", 1)) {
+        return onnx_unsupported(c, "statistics of each entry of a channel (spatial = 0)");
+    }
     unsigned rank = cr_rank(g, x);
     cr_ref scale = by_channel(c, 1, x), bias = by_channel(c, 2, x);
     if (scale == CR_NONE || bias == CR_NONE) return false;
@@ -77,7 +72,7 @@ static bool build_batch_norm(onnx_call *c)
         for (unsigned k = 1; k + 1 < rank; k++) column[k] = 1;
         if (onnx_count(g, variance) != (size_t)column[0])
             return onnx_fail(c, "a variance of %s", shape_text(g, variance, 0));
-        inverse = wide(g, onnx_reshape(g, inverse, rank > 1 ? rank - 1 : 1, column), x);
+        inverse = onnx_stretch_like(g, onnx_reshape(g, inverse, rank > 1 ? rank - 1 : 1, column), x);
         return onnx_out_like(c, cr_add(g, cr_mul(g, cr_mul(g, cr_sub(g, x, mean), inverse), scale), bias));
     }
     normal n = normalise(g, x, ((1u << rank) - 1) & ~2u, epsilon);
@@ -126,7 +121,7 @@ static bool affine(onnx_call *c, cr_ref y, cr_ref *out)
             memcmp(both, dim, rank * sizeof *dim) != 0) {
             return onnx_fail(c, "input %u is %s, for %s", i + 1, shape_text(g, v, 0), shape_text(g, y, 1));
         }
-        v = wide(g, v, y);
+        v = onnx_stretch_like(g, v, y);
         y = i == 1 ? cr_mul(g, y, v) : cr_add(g, y, v);
     }
     *out = y;
@@ -154,7 +149,7 @@ static bool build_rms_norm(onnx_call *c)
     uint32_t axes = ((1u << cr_rank(g, x)) - 1) & ~((1u << axis) - 1);
     cr_ref square = onnx_mean(g, cr_mul(g, x, x), axes, true);
     cr_ref inverse = one_over_root(g, square, onnx_attr_float(c, "epsilon", 1e-5));
-    return affine(c, cr_mul(g, x, wide(g, inverse, x)), &y) && onnx_out_like(c, y);
+    return affine(c, cr_mul(g, x, onnx_stretch_like(g, inverse, x)), &y) && onnx_out_like(c, y);
 }
 
 /* Channels in groups; scale and bias of each group (18) or of each channel (21). */
@@ -184,7 +179,7 @@ static bool build_group_norm(onnx_call *c)
         for (unsigned k = 2; k < rank; k++) shape[k] = 1;
         if (onnx_count(g, v) != (size_t)(shape[0] * shape[1]))
             return onnx_fail(c, "input %u is %s", i + 1, shape_text(g, v, 0));
-        v = wide(g, onnx_reshape(g, v, rank, shape), y);
+        v = onnx_stretch_like(g, onnx_reshape(g, v, rank, shape), y);
         y = i == 1 ? cr_mul(g, y, v) : cr_add(g, y, v);
     }
     return onnx_out_like(c, onnx_reshape(g, y, rank, dim));
@@ -224,19 +219,24 @@ static bool build_mvn(onnx_call *c)
     size_t n;
     if (!valid(g, x) || !onnx_axes(c, 1, cr_rank(g, x), &axes, &n)) return false;
     if (n == 0) axes = ((1u << cr_rank(g, x)) - 1) & ~2u;
-    cr_ref d = cr_sub(g, x, wide(g, onnx_mean(g, x, axes, true), x));
+    cr_ref d = cr_sub(g, x, onnx_stretch_like(g, onnx_mean(g, x, axes, true), x));
     cr_ref deviation = cr_map(g, CR_OP_SQRT, onnx_mean(g, cr_mul(g, d, d), axes, true));
-    return onnx_out_like(c, cr_div(g, d, wide(g, onnx_add_number(g, deviation, 1e-9), x)));
+    return onnx_out_like(c, cr_div(g, d, onnx_stretch_like(g, onnx_add_number(g, deviation, 1e-9), x)));
 }
 
+/* Zeros stay zeros. */
 static bool build_lp_norm(onnx_call *c)
 {
     cr_graph *g = c->g;
     cr_ref x = onnx_real(c, 0);
     unsigned axis;
+    int64_t p = onnx_attr_int(c, "p", 2);
     if (!valid(g, x) || !onnx_axis(c, onnx_attr_int(c, "axis", -1), cr_rank(g, x), &axis)) return false;
-    cr_op norm = onnx_attr_int(c, "p", 2) == 1 ? CR_OP_NORM1 : CR_OP_NORM2;
-    return onnx_out_like(c, cr_div(g, x, wide(g, onnx_reduce(g, norm, x, 1u << axis, true), x)));
+    if (p != 1 && p != 2) return onnx_fail(c, "p is %lld, not 1 or 2", (long long)p);
+    cr_ref norm = onnx_reduce(g, p == 1 ? CR_OP_NORM1 : CR_OP_NORM2, x, 1u << axis, true);
+    if (!valid(g, norm)) return false;
+    norm = cr_select(g, cr_map2(g, CR_OP_EQ, norm, onnx_like(g, 0, norm)), onnx_like(g, 1, norm), norm);
+    return onnx_out_like(c, cr_div(g, x, onnx_stretch_like(g, norm, x)));
 }
 
 const onnx_op onnx_ops_norm[] = {

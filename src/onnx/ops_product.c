@@ -1,7 +1,6 @@
 /* Products: of matrices, and every other one that an einsum is. */
 #include "onnx/ops.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -119,7 +118,7 @@ enum { LETTERS = 52, MOST = 16 };
 
 static int letter(char ch)
 {
-    return islower((unsigned char)ch) ? ch - 'a' : isupper((unsigned char)ch) ? 26 + ch - 'A' : -1;
+    return ch >= 'a' && ch <= 'z' ? ch - 'a' : ch >= 'A' && ch <= 'Z' ? 26 + ch - 'A' : -1;
 }
 
 /* One term of an equation: its letters, and where the ellipsis stands (-1: nowhere). */
@@ -196,6 +195,7 @@ static bool build_einsum(onnx_call *c)
     for (unsigned k = 0; k <= out.n; k++) {
         if (has_dots && out.dots == (int)k) {
             dots_at = rank;
+            if (rank + n_dots > CR_MAX_RANK) return onnx_unsupported(c, "a result of more than %d axes", CR_MAX_RANK);
             for (unsigned d = 0; d < n_dots; d++) dim[rank++] = cr_dim_const(g, dots[d]);
         }
         if (k == out.n) break;
@@ -231,27 +231,26 @@ static bool build_einsum(onnx_call *c)
     return onnx_out_like(c, cr_einsum(g, c->n_in, x, label, rank, dim));
 }
 
-/* One determinant for each matrix. */
+/* One determinant for each matrix, which a one-hot vector selects. */
 static bool build_det(onnx_call *c)
 {
     cr_graph *g = c->g;
     cr_ref x = onnx_real(c, 0);
     if (!valid(g, x)) return false;
     unsigned rank = cr_rank(g, x);
-    if (rank < 2 || onnx_size(g, x, rank - 1) != onnx_size(g, x, rank - 2))
-        return onnx_fail(c, "its input has to be square matrices");
+    if (rank < 2 || onnx_size(g, x, rank - 1) != onnx_size(g, x, rank - 2)) {
+        return onnx_fail(c, "its input has to be square matrices, not %s", shape_text(g, x, 0));
+    }
     if (rank == 2) return onnx_out_like(c, cr_linalg(g, CR_OP_DET, x));
     int64_t dim[CR_MAX_RANK], flat[3] = {1, onnx_size(g, x, rank - 1), onnx_size(g, x, rank - 1)};
     onnx_shape(g, x, dim);
     for (unsigned i = 0; i + 2 < rank; i++) flat[0] *= dim[i];
     x = onnx_reshape(g, x, 3, flat);
-    cr_ref *each = onnx_alloc(c, (size_t)flat[0] * sizeof *each);
-    if (!each) return false;
-    for (int64_t i = 0; i < flat[0]; i++) {
-        each[i] = cr_linalg(g, CR_OP_DET, onnx_reshape(g, onnx_cut(g, x, 0, i, 1, 1), 2, flat + 1));
-    }
-    cr_dim count = cr_dim_const(g, flat[0]);
-    return onnx_out_like(c, onnx_reshape(g, cr_stack(g, (unsigned)flat[0], each, 1, &count), rank - 2, dim));
+    cr_dim i = cr_dim_symbol(g, "det#i"), count = cr_dim_const(g, flat[0]), n = cr_dim_const(g, flat[1]);
+    cr_ref in[2] = {cr_onehot(g, i, count), x};
+    cr_ref matrix = cr_einsum(g, 2, in, (uint8_t[]){2, 2, 0, 1}, 2, (cr_dim[]){n, n});
+    cr_ref each = cr_bind(g, CR_BIND_STACK, "det#i", cr_dim_const(g, 1), count, cr_linalg(g, CR_OP_DET, matrix));
+    return onnx_out_like(c, onnx_reshape(g, each, rank - 2, dim));
 }
 
 const onnx_op onnx_ops_product[] = {

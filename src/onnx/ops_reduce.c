@@ -11,36 +11,13 @@ typedef enum reduction { SUM, MEAN, MAX, MIN, PROD, L1, L2, LOG_SUM, LOG_SUM_EXP
 /* log(sum(exp(x))), by what is largest; where that is infinite, it is the result. */
 static cr_ref log_sum_exp(cr_graph *g, cr_ref x, uint32_t axes, bool keep)
 {
-    int64_t dim[CR_MAX_RANK];
-    if (!valid(g, x)) return CR_NONE;
-    unsigned rank = cr_rank(g, x), perm[CR_MAX_RANK], n = 0, kept;
-    int64_t flat[CR_MAX_RANK], all = 1;
-    for (unsigned i = 0; i < rank; i++) {
-        dim[i] = axes >> i & 1 ? 1 : onnx_size(g, x, i);
-        if (axes >> i & 1) continue;
-        flat[n] = dim[i];
-        perm[n++] = i;
-    }
-    kept = n;
-    for (unsigned i = 0; i < rank; i++) {
-        if (!(axes >> i & 1)) continue;
-        all *= onnx_size(g, x, i);
-        perm[n++] = i;
-    }
-    flat[kept] = all;
-    x = onnx_reshape(g, onnx_permute(g, x, perm), kept + 1, flat);
-    /* x - logsoftmax(x) is the same number in each entry: the first is taken. Its derivative is softmax(x). */
-    cr_ref top = cr_reduce(g, CR_OP_MAXR, x, kept), lifted = onnx_reshape(g, top, kept, flat);
-    cr_ref finite = cr_map2(g, CR_OP_LT, cr_map(g, CR_OP_ABS, lifted), onnx_like(g, INFINITY, lifted));
-    cr_ref shift = onnx_like(g, 0, lifted);
-    shift = cr_select(g, finite, lifted, shift);
-    int64_t wide[CR_MAX_RANK];
-    memcpy(wide, flat, sizeof wide);
-    wide[kept] = 1;
-    cr_ref spread = onnx_stretch(g, onnx_reshape(g, shift, kept + 1, wide), kept + 1, flat);
-    cr_ref sum = onnx_sum(g, cr_map(g, CR_OP_EXP, cr_sub(g, x, spread)), 1u << kept, false);
+    cr_ref top = onnx_reduce(g, CR_OP_MAXR, x, axes, true);
+    if (!valid(g, top)) return CR_NONE;
+    cr_ref finite = cr_map2(g, CR_OP_LT, cr_map(g, CR_OP_ABS, top), onnx_like(g, INFINITY, top));
+    cr_ref shift = cr_select(g, finite, top, onnx_like(g, 0, top));
+    cr_ref sum = onnx_sum(g, cr_map(g, CR_OP_EXP, cr_sub(g, x, onnx_stretch_like(g, shift, x))), axes, true);
     cr_ref r = cr_add(g, cr_map(g, CR_OP_LOG, sum), shift);
-    return keep ? onnx_reshape(g, r, rank, dim) : r;
+    return keep ? r : onnx_sum(g, r, axes, false);
 }
 
 static cr_ref reduced(cr_graph *g, reduction how, cr_ref x, uint32_t axes, bool keep)
@@ -82,30 +59,49 @@ static bool build_reduce(onnx_call *c)
     if (n == 0) axes = (1u << cr_rank(c->g, x)) - 1;
     bool keep = onnx_attr_int(c, "keepdims", 1) != 0;
     cr_ref r = reduced(c->g, (reduction)c->arg, x, axes, keep);
-    if (onnx_is_int(c->in[0]->type) && (c->arg == MEAN || c->arg == LOG_SUM)) r = onnx_trunc(c->g, r);
+    bool fraction = c->arg == MEAN || c->arg == L2 || c->arg == LOG_SUM || c->arg == LOG_SUM_EXP;
+    if (fraction && onnx_is_int(c->in[0]->type)) r = onnx_trunc(c->g, r);
     return onnx_out_like(c, r);
 }
 
 /* ---- along one axis ------------------------------------------------------------------------------ */
 
-/* Before version 13, of the matrix whose columns are all axes from `axis` on. */
-static bool build_softmax(onnx_call *c)
+/* What goes along one axis goes, before version 13, along the rows of a matrix: `axis` and all behind it are its
+ * columns. x as it is to be seen, and the axis there. */
+static bool rows_of(onnx_call *c, cr_ref *x, unsigned *axis)
 {
     cr_graph *g = c->g;
-    cr_ref x = onnx_real(c, 0);
-    unsigned axis;
-    if (!valid(g, x)) return false;
-    unsigned rank = cr_rank(g, x);
-    cr_ref (*make)(cr_graph *, cr_ref, unsigned) = c->arg ? cr_logsoftmax : cr_softmax;
-    if (rank == 0) return onnx_out_like(c, onnx_like(g, c->arg ? 0 : 1, x));
-    if (!onnx_axis(c, onnx_attr_int(c, "axis", c->version < 13 ? 1 : -1), rank, &axis)) {
-        if (c->version >= 13 || onnx_attr_int(c, "axis", 1) != (int64_t)rank) return false;
+    *x = onnx_real(c, 0);
+    if (!valid(g, *x)) return false;
+    unsigned rank = cr_rank(g, *x);
+    int64_t dim[CR_MAX_RANK], flat[2] = {1, 1}, given = onnx_attr_int(c, "axis", c->version < 13 ? 1 : -1);
+    if (c->version < 13 && given == (int64_t)rank) {
+        *axis = rank;
+    } else if (rank == 0 && (given == 0 || given == -1)) {
+        *axis = 0;
+    } else if (!onnx_axis(c, given, rank, axis)) {
+        return false;
     }
-    if (c->version >= 13 || axis + 1 == rank) return onnx_out_like(c, make(g, x, axis));
-    int64_t dim[CR_MAX_RANK], flat[2] = {1, 1};
-    onnx_shape(g, x, dim);
-    for (unsigned i = 0; i < rank; i++) flat[i >= axis] *= dim[i];
-    return onnx_out_like(c, onnx_reshape(g, make(g, onnx_reshape(g, x, 2, flat), 1), rank, dim));
+    if (rank > 0 && (c->version >= 13 || *axis + 1 == rank)) return true;
+    onnx_shape(g, *x, dim);
+    for (unsigned i = 0; i < rank; i++) flat[i >= *axis] *= dim[i];
+    *x = onnx_reshape(g, *x, 2, flat);
+    *axis = 1;
+    return *x != CR_NONE;
+}
+
+/* The result in the shape of the input again. */
+static bool out_of_rows(onnx_call *c, cr_ref y)
+{
+    return onnx_out_like(c, onnx_reshape(c->g, y, c->in[0]->rank, c->in[0]->dim));
+}
+
+static bool build_softmax(onnx_call *c)
+{
+    cr_ref x;
+    unsigned axis;
+    if (!rows_of(c, &x, &axis)) return false;
+    return out_of_rows(c, c->arg ? cr_logsoftmax(c->g, x, axis) : cr_softmax(c->g, x, axis));
 }
 
 /* 0, 1, 2, ... along an axis of a shape */
@@ -118,43 +114,72 @@ static cr_ref counted(cr_graph *g, cr_ref like, unsigned axis)
     return cr_einsum(g, 1, &k, &label, cr_rank(g, like), dim);
 }
 
-/* The first (or last) place along the axis where x is largest: the least index among those. */
-static bool place_of_extreme(onnx_call *c, cr_ref x, bool least, unsigned axis, bool last, cr_ref *place)
+/* The first (or last) place along the axis, which stays with size 1, where x is largest (or least); entries that are
+ * `taken` (CR_NONE: none) do not count. A NaN is beyond all numbers: what compares with it is never less. */
+static cr_ref place_of_extreme(cr_graph *g, cr_ref x, cr_ref taken, bool least, unsigned axis, bool last)
 {
-    cr_graph *g = c->g;
-    int64_t dim[CR_MAX_RANK];
-    onnx_shape(g, x, dim);
-    cr_ref top = onnx_reduce(g, least ? CR_OP_MINR : CR_OP_MAXR, x, 1u << axis, true);
-    cr_ref at = cr_map2(g, CR_OP_EQ, x, onnx_stretch(g, top, cr_rank(g, x), dim)), k = counted(g, x, axis);
-    cr_ref none = onnx_like(g, last ? -1 : (double)dim[axis], x);
-    *place = onnx_reduce(g, last ? CR_OP_MAXR : CR_OP_MINR, cr_select(g, at, k, none), 1u << axis, true);
-    return *place != CR_NONE;
+    if (!valid(g, x)) return CR_NONE;
+    cr_ref seen = taken == CR_NONE ? x : cr_select(g, taken, onnx_like(g, least ? INFINITY : -INFINITY, x), x);
+    cr_ref top = onnx_stretch_like(g, onnx_reduce(g, least ? CR_OP_MINR : CR_OP_MAXR, seen, 1u << axis, true), x);
+    cr_ref not_at = least ? cr_map2(g, CR_OP_LT, top, seen) : cr_map2(g, CR_OP_LT, seen, top);
+    if (taken != CR_NONE) not_at = cr_map2(g, CR_OP_OR, taken, not_at);
+    cr_ref none = onnx_like(g, last ? -1 : (double)onnx_size(g, x, axis), x);
+    cr_ref place = cr_select(g, not_at, none, counted(g, x, axis));
+    return onnx_reduce(g, last ? CR_OP_MAXR : CR_OP_MINR, place, 1u << axis, true);
 }
 
 static bool build_arg(onnx_call *c)
 {
-    cr_ref x = onnx_real(c, 0), place;
+    cr_graph *g = c->g;
+    cr_ref x = onnx_real(c, 0);
     unsigned axis;
-    if (!valid(c->g, x) || !onnx_axis(c, onnx_attr_int(c, "axis", 0), cr_rank(c->g, x), &axis)) return false;
-    if (!place_of_extreme(c, x, c->arg, axis, onnx_attr_int(c, "select_last_index", 0) != 0, &place)) return false;
-    if (!onnx_attr_int(c, "keepdims", 1)) place = onnx_sum(c->g, place, 1u << axis, false);
+    if (!valid(g, x) || !onnx_axis(c, onnx_attr_int(c, "axis", 0), cr_rank(g, x), &axis)) return false;
+    if (onnx_size(g, x, axis) == 0) return onnx_fail(c, "%s has no entry along axis %u", shape_text(g, x, 0), axis);
+    cr_ref place = place_of_extreme(g, x, CR_NONE, c->arg, axis, onnx_attr_int(c, "select_last_index", 0) != 0);
+    if (!onnx_attr_int(c, "keepdims", 1)) place = onnx_sum(g, place, 1u << axis, false);
     return onnx_out(c, 0, place, CR_TYPE_I64);
 }
 
 static bool build_hardmax(onnx_call *c)
 {
     cr_graph *g = c->g;
-    cr_ref x = onnx_real(c, 0), place;
+    cr_ref x;
     unsigned axis;
-    int64_t dim[CR_MAX_RANK];
-    if (!valid(g, x) || !onnx_axis(c, onnx_attr_int(c, "axis", c->version < 13 ? 1 : -1), cr_rank(g, x), &axis))
-        return false;
-    if (c->version < 13 && axis + 1 != cr_rank(g, x))
-        return onnx_unsupported(c, "an axis that is not the last, before version 13");
-    if (!place_of_extreme(c, x, false, axis, false, &place)) return false;
-    onnx_shape(g, x, dim);
-    cr_ref hit = cr_map2(g, CR_OP_EQ, counted(g, x, axis), onnx_stretch(g, place, cr_rank(g, x), dim));
-    return onnx_out_like(c, onnx_number(g, hit));
+    if (!rows_of(c, &x, &axis)) return false;
+    cr_ref place = onnx_stretch_like(g, place_of_extreme(g, x, CR_NONE, false, axis, false), x);
+    return out_of_rows(c, onnx_number(g, cr_map2(g, CR_OP_EQ, counted(g, x, axis), place)));
+}
+
+/* The k largest (or least) entries of an axis and their places, one after the other: each is chosen among those that
+ * are left. What is chosen depends on x by comparisons only, so that the derivative is that of picking. */
+static bool build_top_k(onnx_call *c)
+{
+    enum { MOST = 64 };
+    cr_graph *g = c->g;
+    cr_ref x = onnx_real(c, 0), taken = CR_NONE, value[MOST], place[MOST];
+    int64_t k = onnx_attr_int(c, "k", 0);
+    bool least = onnx_attr_int(c, "largest", 1) == 0;
+    unsigned axis;
+    if (!valid(g, x) || !onnx_axis(c, onnx_attr_int(c, "axis", -1), cr_rank(g, x), &axis)) return false;
+    if (c->version >= 10) {
+        size_t n;
+        const int64_t *given = onnx_ints(c, 1, &n);
+        if (!given) return false;
+        if (n != 1) return onnx_fail(c, "its k is %zu numbers", n);
+        k = *given;
+    }
+    int64_t size = onnx_size(g, x, axis);
+    if (k < 1 || k > size) return onnx_fail(c, "%lld of %lld entries", (long long)k, (long long)size);
+    if (k > MOST) return onnx_unsupported(c, "more than %d entries", MOST);
+    cr_ref at = counted(g, x, axis), zero = onnx_like(g, 0, x);
+    for (int64_t i = 0; i < k; i++) {
+        place[i] = place_of_extreme(g, x, taken, least, axis, false);
+        cr_ref hit = cr_map2(g, CR_OP_EQ, at, onnx_stretch_like(g, place[i], x));
+        value[i] = onnx_sum(g, cr_select(g, hit, x, zero), 1u << axis, true);
+        taken = taken == CR_NONE ? hit : cr_map2(g, CR_OP_OR, taken, hit);
+    }
+    return onnx_out_like(c, cr_concat(g, (unsigned)k, value, axis)) &&
+           onnx_out(c, 1, cr_concat(g, (unsigned)k, place, axis), CR_TYPE_I64);
 }
 
 /* Sums of all entries up to each one: a bound sum that shares its start with the others, which plans run as one scan.
@@ -216,5 +241,6 @@ const onnx_op onnx_ops_reduce[] = {
     OP_ARG("ReduceSum", build_reduce, SUM),
     OP_ARG("ReduceSumSquare", build_reduce, SUM_SQUARE),
     OP_ARG("Softmax", build_softmax, false),
+    OP("TopK", build_top_k),
     OP(NULL, NULL),
 };
