@@ -86,16 +86,21 @@ static bool build_gather(onnx_call *c)
 
 /* ---- one index for each entry -------------------------------------------------------------------- */
 
-/* Places 0 .. n-1 from input i's indices; one out of range is NaN, which is no place whatever is made of it: added to
- * places on other axes it would be another entry. */
-static cr_ref checked(onnx_call *c, unsigned i, cr_ref index, int64_t n)
+/* Places 0 .. n-1; any other is NaN, which is no place whatever is made of it: added to those on other axes it would be
+ * another entry. */
+static cr_ref in_range(cr_graph *g, cr_ref place, int64_t n)
 {
-    cr_graph *g = c->g;
-    cr_ref place = onnx_add_number(g, from_one(g, index, n), -1);
-    if (c->in[i]->known || !valid(g, place)) return place;
+    if (!valid(g, place)) return CR_NONE;
     cr_ref in = cr_map2(g, CR_OP_AND, cr_map2(g, CR_OP_LE, onnx_like(g, 0, place), place),
                         cr_map2(g, CR_OP_LT, place, onnx_like(g, (double)n, place)));
     return cr_select(g, in, place, onnx_like(g, NAN, place));
+}
+
+/* Places from indices of input 1. */
+static cr_ref checked(onnx_call *c, cr_ref index, int64_t n)
+{
+    cr_ref place = onnx_add_number(c->g, from_one(c->g, index, n), -1);
+    return c->in[1]->known ? place : in_range(c->g, place, n);
 }
 
 /* 0, 1, 2, ... along an axis of a shape */
@@ -116,7 +121,7 @@ bool onnx_flat_places(onnx_call *c, cr_ref index, unsigned rank, const int64_t *
     if (cr_rank(g, index) != rank)
         return onnx_fail(c, "indices of %s for a tensor of rank %u", shape_text(g, index, 0), rank);
     onnx_shape(g, index, own);
-    cr_ref at = checked(c, 1, index, dim[axis]), sum = onnx_like(g, 1, index);
+    cr_ref at = checked(c, index, dim[axis]), sum = onnx_like(g, 1, index);
     for (unsigned i = rank; i-- > 0;) {
         if (i != axis && own[i] > dim[i])
             return onnx_fail(c, "indices of %s reach beyond the tensor", shape_text(g, index, 0));
@@ -155,12 +160,15 @@ bool onnx_part_places(onnx_call *c, cr_ref index, unsigned batch, unsigned rank,
     if (!onnx_check_indices(c, 1, *depth, dim + batch)) return false;
     int64_t own[CR_MAX_RANK], stride = 1;
     onnx_shape(g, index, own);
+    for (unsigned i = 0; i < batch; i++) {
+        if (own[i] != dim[i]) return onnx_fail(c, "indices of %s, whose batch is another", shape_text(g, index, 0));
+    }
     cr_ref sum = CR_NONE;
     for (unsigned i = batch + *depth; i-- > 0;) {
         cr_ref k;
         if (i >= batch) {
             cr_ref one = onnx_sum(g, onnx_cut(g, index, of - 1, (int64_t)(i - batch), 1, 1), 1u << (of - 1), false);
-            k = checked(c, 1, one, dim[i]);
+            k = checked(c, one, dim[i]);
         } else {
             k = counted(g, of - 1, own, i);
         }
@@ -177,9 +185,12 @@ static bool build_gather_nd(onnx_call *c)
     cr_graph *g = c->g;
     cr_ref x = onnx_real(c, 0), index = onnx_real(c, 1), flat;
     int64_t dim[CR_MAX_RANK], parts[CR_MAX_RANK] = {1};
-    unsigned depth, batch = (unsigned)onnx_attr_int(c, "batch_dims", 0);
+    int64_t batch_dims = onnx_attr_int(c, "batch_dims", 0);
     if (!valid(g, x) || !valid(g, index)) return false;
-    unsigned rank = cr_rank(g, x);
+    unsigned rank = cr_rank(g, x), depth, batch = (unsigned)batch_dims;
+    if (batch_dims < 0 || batch_dims >= (int64_t)rank) {
+        return onnx_fail(c, "%" PRId64 " batch_dims of a tensor of rank %u", batch_dims, rank);
+    }
     onnx_shape(g, x, dim);
     if (!onnx_part_places(c, index, batch, rank, dim, &depth, &flat)) return false;
     for (unsigned i = 0; i < batch + depth; i++) parts[0] *= dim[i];
@@ -252,13 +263,12 @@ static bool build_reverse_sequence(onnx_call *c)
     memcpy(two, dim, sizeof two);
     if (cr_rank(g, length) != 1 || onnx_size(g, length, 0) != two[1])
         return onnx_fail(c, "lengths of %s for %" PRId64 " sequences", shape_text(g, length, 0), two[1]);
-    int64_t longest = two[0] + 1;
-    if (!onnx_check_indices(c, 1, 1, &longest) || !exact(c, two[0] * two[1])) return false;
-    length = checked(c, 1, length, longest); /* 0 .. steps */
+    if (!exact(c, two[0] * two[1])) return false;
+    length = in_range(g, length, two[0] + 1);
     uint8_t label = 1;
     cr_dim size[2] = {cr_dim_const(g, two[0]), cr_dim_const(g, two[1])};
     cr_ref t = counted(g, 2, two, 0), b = counted(g, 2, two, 1), n = cr_einsum(g, 1, &length, &label, 2, size);
-    cr_ref from = cr_select(g, cr_map2(g, CR_OP_LT, t, n), cr_sub(g, onnx_add_number(g, n, -1), t), t);
+    cr_ref from = cr_select(g, cr_map2(g, CR_OP_LE, n, t), t, cr_sub(g, onnx_add_number(g, n, -1), t));
     cr_ref place = onnx_add_number(g, cr_add(g, onnx_times(g, from, (double)two[1]), b), 1);
     flat[0] = two[0] * two[1];
     memcpy(flat + 1, dim + 2, (rank - 2) * sizeof *dim);

@@ -241,10 +241,13 @@ static bool build_slice(onnx_call *c)
     if (n != n_end || (n_axes && n_axes != n) || (n_step && n_step != n)) {
         return onnx_fail(c, "starts, ends, axes and steps are not equally many");
     }
+    uint32_t seen = 0;
     for (size_t i = 0; i < n; i++) {
         unsigned axis;
         int64_t by = n_step ? step[i] : 1, from = start[i];
         if (!onnx_axis(c, n_axes ? axes[i] : (int64_t)i, cr_rank(c->g, x), &axis)) return false;
+        if (seen >> axis & 1) return onnx_fail(c, "axis %u is given twice", axis);
+        seen |= 1u << axis;
         if (by == 0) return onnx_fail(c, "a step of 0");
         if (by == INT64_MIN) by = -INT64_MAX;
         int64_t all = onnx_size(c->g, x, axis), size = slice_size(all, &from, end[i], by);
@@ -318,10 +321,13 @@ static bool build_pad(onnx_call *c)
     if (onnx_has(c, 3) && !(axes = onnx_ints(c, 3, &n_axes))) return false;
     unsigned rank = cr_rank(g, x);
     size_t of = axes ? n_axes : rank;
+    uint32_t seen = 0;
     if (n != 2 * of) return onnx_fail(c, "%zu pads for %zu axes", n, of);
     for (size_t i = 0; i < of; i++) {
         unsigned axis = 0;
         if (!onnx_axis(c, axes ? axes[i] : (int64_t)i, rank, &axis)) return false;
+        if (seen >> axis & 1) return onnx_fail(c, "axis %u is given twice", axis);
+        seen |= 1u << axis;
         int64_t entries = onnx_size(g, x, axis), p = low[axis] = pads[i], q = high[axis] = pads[of + i];
         if (p > PAD_MAX || q > PAD_MAX || p < -entries || q < -entries || (p < 0 && q < 0 && entries < -p - q) ||
             entries + p + q < 0) {
@@ -354,8 +360,10 @@ static bool build_depth(onnx_call *c)
     cr_graph *g = c->g;
     cr_ref x = onnx_in(c, 0);
     int64_t b = onnx_attr_int(c, "blocksize", 0), d[CR_MAX_RANK];
-    bool to_space = c->arg, crd = strcmp(onnx_attr_string(c, "mode", "DCR"), "CRD") == 0;
+    const char *mode = onnx_attr_string(c, "mode", "DCR");
+    bool to_space = c->arg, crd = strcmp(mode, "CRD") == 0;
     if (!valid(g, x)) return false;
+    if (!crd && strcmp(mode, "DCR") != 0) return onnx_unsupported(c, "mode %s", mode);
     size_t entries;
     if (cr_rank(g, x) != 4 || b < 1) return onnx_fail(c, "its input has to have 4 axes, and blocksize to be above 0");
     onnx_shape(g, x, d);

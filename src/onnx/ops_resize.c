@@ -240,8 +240,13 @@ static bool build_resize(onnx_call *c)
     for (unsigned i = 0; i < x->rank; i++) a[i] = (axis_plan){x->dim[i], x->dim[i], 1, 0, 1};
     size_t n_axes, n = 0, n_roi = 0;
     const int64_t *axes = onnx_attr_ints(c, "axes", &n_axes);
+    uint32_t seen = 0;
     for (size_t i = 0; i < (axes ? n_axes : x->rank); i++) {
-        if (!onnx_axis(c, axes ? axes[i] : (int64_t)i, x->rank, &axis[i])) return false;
+        unsigned k = 0;
+        if (!onnx_axis(c, axes ? axes[i] : (int64_t)i, x->rank, &k)) return false;
+        if (seen >> k & 1) return onnx_fail(c, "axis %u is given twice", k);
+        seen |= 1u << k;
+        axis[i] = k;
     }
     size_t of = axes ? n_axes : x->rank;
     unsigned scales_at = c->version < 11 ? 1 : 2;

@@ -148,10 +148,15 @@ static bool build_scatter_nd(onnx_call *c)
     unsigned rest = rank - depth, of = cr_rank(g, flat);
     memcpy(parts + 1, dim + depth, rest * sizeof *dim);
     memcpy(rows + 1, dim + depth, rest * sizeof *dim);
+    bool fits = cr_rank(g, updates) == of + rest;
+    for (unsigned i = 0; i < of + rest && fits; i++) {
+        fits = onnx_size(g, updates, i) == (i < of ? onnx_size(g, flat, i) : dim[depth + i - of]);
+    }
+    if (!fits) {
+        return onnx_fail(c, "updates of %s for indices of %s into %s", shape_text(g, updates, 0),
+                         shape_text(g, index, 1), shape_text(g, x, 2));
+    }
     for (unsigned i = 0; i < of; i++) rows[0] *= onnx_size(g, flat, i);
-    size_t want = 1;
-    for (unsigned i = 0; i <= rest; i++) want *= (size_t)rows[i];
-    if (onnx_count(g, updates) != want) return onnx_fail(c, "updates of %s", shape_text(g, updates, 0));
     cr_ref y = scattered(c, onnx_reshape(g, x, 1 + rest, parts), onnx_reshape(g, flat, 1, rows),
                          onnx_reshape(g, updates, 1 + rest, rows));
     return onnx_out_like(c, onnx_reshape(g, y, rank, dim));
