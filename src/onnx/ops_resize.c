@@ -100,35 +100,47 @@ static cr_ref constant(onnx_call *c, const char *name, cr_type type, unsigned ra
 
 /* ---- one axis ------------------------------------------------------------------------------------ */
 
+/* The entry that entry i of the result is. */
+static int64_t source(const resize *r, const axis_plan *a, int64_t i)
+{
+    int64_t k = nearest(r, a, i);
+    return k < 0 ? 0 : k >= a->n ? a->n - 1 : k;
+}
+
+/* How often each entry is taken, one after the other, if all are equally often; else 0. */
+static int64_t repeats(const resize *r, const axis_plan *a)
+{
+    int64_t times = a->n > 0 && a->m % a->n == 0 ? a->m / a->n : 0;
+    for (int64_t i = 0; times && i < a->m; i++) {
+        if (source(r, a, i) != i / times) return 0;
+    }
+    return times;
+}
+
+/* Every entry of the axes times[i] times: a broadcast. */
+static cr_ref repeated(cr_graph *g, cr_ref x, const int64_t *times)
+{
+    int64_t dim[CR_MAX_RANK], split[2 * CR_MAX_RANK], wide[2 * CR_MAX_RANK];
+    unsigned rank = cr_rank(g, x), n = 0;
+    onnx_shape(g, x, dim);
+    for (unsigned i = 0; i < rank; i++) {
+        split[n] = wide[n] = dim[i];
+        n++;
+        if (times[i] > 1) {
+            split[n] = 1;
+            wide[n++] = times[i];
+        }
+        dim[i] *= times[i];
+    }
+    return onnx_reshape(g, onnx_stretch(g, onnx_reshape(g, x, n, split), n, wide), rank, dim);
+}
+
 static cr_ref by_index(onnx_call *c, const resize *r, const axis_plan *a, cr_ref x, unsigned axis)
 {
     double *index = onnx_alloc(c, (size_t)a->m * sizeof *index);
     if (!index) return CR_NONE;
-    int64_t times = a->n ? a->m / a->n : 0;
-    bool repeats = times * a->n == a->m;
-    for (int64_t i = 0; i < a->m; i++) {
-        int64_t k = nearest(r, a, i);
-        k = k < 0 ? 0 : k >= a->n ? a->n - 1 : k;
-        index[i] = (double)k + 1;
-        repeats = repeats && k == i / times;
-    }
-    cr_graph *g = c->g;
-    int64_t dim[CR_MAX_RANK], split[CR_MAX_RANK], wide[CR_MAX_RANK];
-    unsigned rank = cr_rank(g, x);
-    onnx_shape(g, x, dim);
-    if (!repeats || rank == CR_MAX_RANK) {
-        return cr_gather(g, x, constant(c, "resize", CR_TYPE_F64, 1, &a->m, index), axis);
-    }
-    for (unsigned i = 0, k = 0; i < rank; i++) { /* every entry so many times: a broadcast */
-        split[k] = wide[k] = dim[i];
-        k++;
-        if (i == axis) {
-            split[k] = 1;
-            wide[k++] = times;
-        }
-    }
-    dim[axis] = a->m;
-    return onnx_reshape(g, onnx_stretch(g, onnx_reshape(g, x, rank + 1, split), rank + 1, wide), rank, dim);
+    for (int64_t i = 0; i < a->m; i++) index[i] = (double)source(r, a, i) + 1;
+    return cr_gather(c->g, x, constant(c, "resize", CR_TYPE_F64, 1, &a->m, index), axis);
 }
 
 static cr_ref by_weights(onnx_call *c, const resize *r, const axis_plan *a, cr_ref x, unsigned axis)
@@ -169,13 +181,23 @@ static cr_ref outside(onnx_call *c, const resize *r, const axis_plan *a, cr_ref 
 static bool apply(onnx_call *c, const resize *r, unsigned rank, const axis_plan *a)
 {
     cr_ref x = onnx_real(c, 0);
+    bool same[CR_MAX_RANK], picks = strcmp(r->mode, "nearest") == 0;
+    int64_t times[CR_MAX_RANK];
+    unsigned axes = rank; /* with one more for each that is repeated */
     for (unsigned i = 0; i < rank; i++) {
-        bool same = a[i].m == a[i].n && a[i].scale == 1 && !r->crops;
-        if (same || !valid(c->g, x)) continue;
-        if (a[i].m < 1 || a[i].n < 1) return onnx_fail(c, "a size of 0");
-        if (a[i].m > SIZE_LIMIT || a[i].n > SIZE_LIMIT)
+        same[i] = a[i].m == a[i].n && a[i].scale == 1 && !r->crops;
+        if (!same[i] && (a[i].m < 1 || a[i].n < 1)) return onnx_fail(c, "a size of 0");
+        if (!same[i] && (a[i].m > SIZE_LIMIT || a[i].n > SIZE_LIMIT))
             return onnx_unsupported(c, "an axis of more than %d", SIZE_LIMIT);
-        x = strcmp(r->mode, "nearest") == 0 ? by_index(c, r, &a[i], x, i) : by_weights(c, r, &a[i], x, i);
+        times[i] = picks && !same[i] && axes < CR_MAX_RANK ? repeats(r, &a[i]) : 0;
+        axes += times[i] > 1;
+        same[i] |= times[i] > 0;
+        times[i] = times[i] ? times[i] : 1;
+    }
+    if (!valid(c->g, x)) return false;
+    if (axes > rank) x = repeated(c->g, x, times);
+    for (unsigned i = 0; i < rank && valid(c->g, x); i++) {
+        if (!same[i]) x = picks ? by_index(c, r, &a[i], x, i) : by_weights(c, r, &a[i], x, i);
     }
     for (unsigned i = 0; i < rank && r->crops; i++) x = outside(c, r, &a[i], x, i);
     return onnx_out_like(c, x);
