@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { SIZE_LIMIT = 1 << 24 };
+enum { SIZE_LIMIT = 1 << 24, REPEATS_LIMIT = 8 };
 
 typedef struct resize {
     const char *mode, *coordinates;
@@ -117,19 +117,34 @@ static int64_t repeats(const resize *r, const axis_plan *a)
     return times;
 }
 
+/* Every entry of the last axis so often: copies side by side on an axis behind it. (A broadcast would be the same with
+ * an innermost loop over as few entries.) */
+static cr_ref repeated_last(cr_graph *g, cr_ref x, int64_t times)
+{
+    int64_t dim[CR_MAX_RANK];
+    unsigned rank = cr_rank(g, x);
+    cr_ref part[REPEATS_LIMIT];
+    onnx_shape(g, x, dim);
+    dim[rank] = 1;
+    for (int64_t i = 0; i < times; i++) part[i] = onnx_reshape(g, x, rank + 1, dim);
+    dim[rank - 1] *= times;
+    return onnx_reshape(g, cr_concat(g, (unsigned)times, part, rank), rank, dim);
+}
+
 /* Every entry of the axes times[i] times: a broadcast. */
 static cr_ref repeated(cr_graph *g, cr_ref x, const int64_t *times)
 {
     int64_t dim[CR_MAX_RANK], split[2 * CR_MAX_RANK], wide[2 * CR_MAX_RANK];
     unsigned rank = cr_rank(g, x), n = 0;
+    bool last = times[rank - 1] > 1 && times[rank - 1] <= REPEATS_LIMIT;
+    if (last) x = repeated_last(g, x, times[rank - 1]);
     onnx_shape(g, x, dim);
     for (unsigned i = 0; i < rank; i++) {
         split[n] = wide[n] = dim[i];
         n++;
-        if (times[i] > 1) {
-            split[n] = 1;
-            wide[n++] = times[i];
-        }
+        if (times[i] == 1 || (last && i + 1 == rank)) continue;
+        split[n] = 1;
+        wide[n++] = times[i];
         dim[i] *= times[i];
     }
     return onnx_reshape(g, onnx_stretch(g, onnx_reshape(g, x, n, split), n, wide), rank, dim);
