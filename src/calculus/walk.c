@@ -210,7 +210,9 @@ static bool binder_vjp(cr_graph *g, reverse_state *s, cr_ref y, cr_ref ybar, uin
                        const cr_ref *wrt, bool apart)
 {
     calc_binder b;
-    if (!open_binder(g, y, &b)) return false;
+    cr_ref of, cotangent = calc_prefix_vjp(g, y, ybar, &of);
+    if (cotangent) return contribute(g, s, of, cotangent, place);
+    if (g->err.status != CR_OK || !open_binder(g, y, &b)) return false;
     const cr_shape *ys = shape_of(g, y), *bs = shape_of(g, ybar);
     unsigned k = bs->rank - (unsigned)ys->rank;
     cr_ref seed = ybar;

@@ -21,6 +21,9 @@ cr_ref calc_zero(cr_graph *g, cr_ref y, cr_ref x); /* shape(y) x shape(x) */
 cr_ref calc_tie_entries(cr_graph *g, cr_ref d, cr_ref x, bool gradient);
 cr_ref calc_full_derivative(cr_graph *g, cr_ref y, cr_ref x, bool gradient);
 
+/* For a stack of sums that share an end, of entries of *a: the cotangent of *a. CR_NONE: y is no such thing. */
+cr_ref calc_prefix_vjp(cr_graph *g, cr_ref y, cr_ref ybar, cr_ref *a);
+
 /* cr_reverse by expressions as if they were variables of their own: nothing is followed through one of them. */
 cr_status calc_reverse_apart(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, const cr_ref *wrt, cr_ref *out);
 /* The same, at the cost of what lies between y and wrt, however large the graph is. y that is one of wrt has the

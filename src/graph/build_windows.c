@@ -295,7 +295,6 @@ cr_ref cr_place(cr_graph *g, cr_ref a, const cr_dim *first, const cr_dim *step, 
 cr_ref cr_concat(cr_graph *g, unsigned n, const cr_ref *parts, unsigned axis)
 {
     cr_dim at[CR_MAX_RANK], size[CR_MAX_RANK];
-    cr_ref sum = CR_NONE;
     if (n == 0) return graph_fail(g, CR_EARG, "nothing to concatenate");
     for (unsigned i = 0; i < n; i++)
         if (!valid(g, parts[i])) return CR_NONE;
@@ -312,12 +311,14 @@ cr_ref cr_concat(cr_graph *g, unsigned n, const cr_ref *parts, unsigned axis)
                               shape_text(g, parts[0], 0), shape_text(g, parts[i], 1), axis + 1);
         size[axis] = dim_add(g->dims, size[axis], t->dim[axis]);
     }
+    cr_ref *placed = mem_alloc(n * sizeof *placed);
+    if (!placed) return graph_fail(g, CR_ENOMEM, "out of memory");
     for (unsigned i = 0; i < n; i++) {
-        cr_ref part = cr_place(g, parts[i], at, NULL, size);
-        sum = sum && part ? cr_add(g, sum, part) : part;
-        if (!sum) return CR_NONE;
+        placed[i] = cr_place(g, parts[i], at, NULL, size);
         at[axis] = dim_add(g->dims, at[axis], shape_of(g, parts[i])->dim[axis]);
     }
+    cr_ref sum = cr_add_n(g, n, placed);
+    mem_free(placed);
     return sum;
 }
 

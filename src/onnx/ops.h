@@ -30,6 +30,7 @@ extern const onnx_op onnx_ops_product[];
 extern const onnx_op onnx_ops_recurrent[];
 extern const onnx_op onnx_ops_reduce[];
 extern const onnx_op onnx_ops_resize[];
+extern const onnx_op onnx_ops_scatter[];
 extern const onnx_op onnx_ops_sequence[];
 extern const onnx_op onnx_ops_window[];
 

@@ -119,6 +119,8 @@ static bool build_eye_like(onnx_call *c)
     return onnx_out(c, 0, onnx_number(c->g, positions(c->g, CR_OP_EQ, 2, dim, onnx_attr_int(c, "k", 0))), type);
 }
 
+#define K_MAX ((int64_t)1 << 40) /* beyond every matrix */
+
 /* The part of matrices on and above (upper) or below the k-th diagonal. */
 static bool build_trilu(onnx_call *c)
 {
@@ -130,7 +132,7 @@ static bool build_trilu(onnx_call *c)
         size_t n;
         const int64_t *v = onnx_ints(c, 1, &n);
         if (!v || n != 1) return v ? onnx_fail(c, "k has to be one number") : false;
-        k = *v;
+        k = *v < -K_MAX ? -K_MAX : *v > K_MAX ? K_MAX : *v;
     }
     unsigned rank = cr_rank(g, x);
     if (rank < 2) return onnx_fail(c, "its input has to be matrices");

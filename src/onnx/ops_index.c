@@ -1,8 +1,10 @@
 /* Operators that pick entries by indices, which may be data. ONNX counts from 0, and from behind if negative; the graph
  * counts from 1. */
+#include "onnx/index.h"
 #include "onnx/ops.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 /* Indices 1 .. n from indices of ONNX. */
@@ -31,16 +33,29 @@ static bool as_slice(const onnx_call *c, unsigned i, int64_t n, int64_t *first, 
     return *step > 0;
 }
 
-/* Known indices are checked now: an error of the model, not of the run. */
-static bool check_known(onnx_call *c, unsigned i, int64_t n)
+bool onnx_check_indices(onnx_call *c, unsigned i, unsigned depth, const int64_t *dim)
 {
     const onnx_value *v = c->in[i];
     for (size_t k = 0; v->known && k < v->count; k++) {
-        double at;
+        double at, n = (double)dim[k % depth];
         data_to_f64(v->type, (const char *)v->data + k * cr_type_size(v->type), 1, &at);
-        if (at < -(double)n || at >= (double)n) return onnx_fail(c, "index %g of an axis of size %" PRId64, at, n);
+        if (at < -n || at >= n) return onnx_fail(c, "index %g of an axis of size %g", at, n);
     }
     return true;
+}
+
+static bool exact(onnx_call *c, int64_t entries)
+{
+    if (entries <= INDEX_MAX) return true;
+    return onnx_unsupported(c, "indices into %" PRId64 " entries: above %d not all of them are floats", entries,
+                            INDEX_MAX);
+}
+
+cr_ref onnx_places(onnx_call *c, unsigned rank, size_t rows, size_t columns, double *v)
+{
+    cr_tensor t = {.name = "places", .type = CR_TYPE_F64, .rank = rank, .dim = {(int64_t)rows, (int64_t)columns},
+                   .count = rows * columns, .data = v};
+    return onnx_constant(c, &t);
 }
 
 static bool build_gather(onnx_call *c)
@@ -52,7 +67,7 @@ static bool build_gather(onnx_call *c)
     if (!valid(g, x) || !valid(g, index)) return false;
     if (!onnx_axis(c, onnx_attr_int(c, "axis", 0), cr_rank(g, x), &axis)) return false;
     int64_t n = onnx_size(g, x, axis);
-    if (!check_known(c, 1, n)) return false;
+    if (!onnx_check_indices(c, 1, 1, &n)) return false;
     if (as_slice(c, 1, n, &first, &step)) {
         return onnx_out_like(c, onnx_cut(g, x, axis, first, step, onnx_size(g, index, 0)));
     }
@@ -66,13 +81,27 @@ static bool build_gather(onnx_call *c)
         memmove(dim + axis, dim + axis + 1, (cr_rank(g, x) - axis - 1) * sizeof *dim);
         return onnx_out_like(c, onnx_reshape(g, part, cr_rank(g, x) - 1, dim));
     }
-    cr_ref y = cr_gather(g, onnx_number(g, x), from_one(g, index, n), axis);
-    return onnx_out_like(c, y);
+    return exact(c, n) && onnx_out_like(c, cr_gather(g, onnx_number(g, x), from_one(g, index, n), axis));
 }
 
 /* ---- one index for each entry -------------------------------------------------------------------- */
 
-enum { EXACT_F32 = 1 << 24 };
+/* Places 0 .. n-1; any other is NaN, which is no place whatever is made of it: added to those on other axes it would be
+ * another entry. */
+static cr_ref in_range(cr_graph *g, cr_ref place, int64_t n)
+{
+    if (!valid(g, place)) return CR_NONE;
+    cr_ref in = cr_map2(g, CR_OP_AND, cr_map2(g, CR_OP_LE, onnx_like(g, 0, place), place),
+                        cr_map2(g, CR_OP_LT, place, onnx_like(g, (double)n, place)));
+    return cr_select(g, in, place, onnx_like(g, NAN, place));
+}
+
+/* Places from indices of input 1. */
+static cr_ref checked(onnx_call *c, cr_ref index, int64_t n)
+{
+    cr_ref place = onnx_add_number(c->g, from_one(c->g, index, n), -1);
+    return c->in[1]->known ? place : in_range(c->g, place, n);
+}
 
 /* 0, 1, 2, ... along an axis of a shape */
 static cr_ref counted(cr_graph *g, unsigned rank, const int64_t *size, unsigned axis)
@@ -84,8 +113,7 @@ static cr_ref counted(cr_graph *g, unsigned rank, const int64_t *size, unsigned 
     return cr_einsum(g, 1, &k, &label, rank, dim);
 }
 
-/* The flat place (from 1) in a tensor of sizes `dim` of every entry of `index`: its own place, but for one axis. */
-static bool flat_places(onnx_call *c, cr_ref index, unsigned rank, const int64_t *dim, unsigned axis, cr_ref *flat)
+bool onnx_flat_places(onnx_call *c, cr_ref index, unsigned rank, const int64_t *dim, unsigned axis, cr_ref *flat)
 {
     cr_graph *g = c->g;
     int64_t own[CR_MAX_RANK], stride = 1;
@@ -93,7 +121,7 @@ static bool flat_places(onnx_call *c, cr_ref index, unsigned rank, const int64_t
     if (cr_rank(g, index) != rank)
         return onnx_fail(c, "indices of %s for a tensor of rank %u", shape_text(g, index, 0), rank);
     onnx_shape(g, index, own);
-    cr_ref at = onnx_add_number(g, from_one(g, index, dim[axis]), -1), sum = onnx_like(g, 1, index);
+    cr_ref at = checked(c, index, dim[axis]), sum = onnx_like(g, 1, index);
     for (unsigned i = rank; i-- > 0;) {
         if (i != axis && own[i] > dim[i])
             return onnx_fail(c, "indices of %s reach beyond the tensor", shape_text(g, index, 0));
@@ -101,10 +129,8 @@ static bool flat_places(onnx_call *c, cr_ref index, unsigned rank, const int64_t
         sum = cr_add(g, sum, onnx_times(g, k, (double)stride));
         stride *= dim[i];
     }
-    if (stride > EXACT_F32)
-        return onnx_unsupported(c, "indices into %" PRId64 " entries are beyond the exact floats", stride);
     *flat = sum;
-    return sum != CR_NONE;
+    return exact(c, stride) && sum != CR_NONE;
 }
 
 static bool build_gather_elements(onnx_call *c)
@@ -117,118 +143,12 @@ static bool build_gather_elements(onnx_call *c)
     unsigned rank = cr_rank(g, x);
     if (!onnx_axis(c, onnx_attr_int(c, "axis", 0), rank, &axis)) return false;
     onnx_shape(g, x, dim);
-    if (!check_known(c, 1, dim[axis]) || !flat_places(c, index, rank, dim, axis, &flat)) return false;
+    if (!onnx_check_indices(c, 1, 1, &dim[axis]) || !onnx_flat_places(c, index, rank, dim, axis, &flat)) return false;
     int64_t all = (int64_t)onnx_count(g, x);
     return onnx_out_like(c, cr_gather(g, onnx_reshape(g, x, 1, &all), flat, 0));
 }
 
-/* Of several updates of one part, the k-th ones: which rows of the updates, at which parts. */
-typedef struct round {
-    double *row, *part;
-    size_t n;
-} round;
-
-/* Rounds in which no part is met twice, of known places (from 1). */
-static round *rounds_of(onnx_call *c, cr_ref flat, int64_t parts, size_t *n_rounds)
-{
-    onnx_value *v = onnx_temporary(c, "places", flat, CR_TYPE_I64);
-    if (!v) return NULL;
-    if (!onnx_evaluate(c, v)) {
-        if (cr_graph_status(c->g) == CR_OK) onnx_unsupported(c, "this reduction, where indices are data");
-        return NULL;
-    }
-    size_t *met = onnx_alloc(c, ((size_t)parts + 1) * sizeof *met), *of = onnx_alloc(c, (v->count + 1) * sizeof *of),
-           n = 0;
-    if (!met || !of) return NULL;
-    memset(met, 0, ((size_t)parts + 1) * sizeof *met);
-    for (size_t i = 0; i < v->count; i++) {
-        int64_t place = ((const int64_t *)v->data)[i];
-        if (place < 1 || place > parts) {
-            onnx_fail(c, "an index beyond the tensor");
-            return NULL;
-        }
-        of[i] = met[place]++;
-        if (of[i] >= n) n = of[i] + 1;
-    }
-    round *r = onnx_alloc(c, (n + 1) * sizeof *r);
-    for (size_t k = 0; k < n && r; k++) {
-        r[k] = (round){onnx_alloc(c, v->count * sizeof(double)), onnx_alloc(c, v->count * sizeof(double)), 0};
-        if (!r[k].row || !r[k].part) return NULL;
-    }
-    for (size_t i = 0; i < v->count && r; i++) {
-        round *k = &r[of[i]];
-        k->row[k->n] = (double)i + 1;
-        k->part[k->n++] = (double)((const int64_t *)v->data)[i];
-    }
-    *n_rounds = n;
-    return r;
-}
-
-static cr_ref list(onnx_call *c, double *v, size_t n)
-{
-    cr_tensor t = {.name = "places", .type = CR_TYPE_F64, .rank = 1, .dim = {(int64_t)n}, .count = n, .data = v};
-    return onnx_constant(c, &t);
-}
-
-static cr_ref combine(cr_graph *g, const char *how, cr_ref x, cr_ref by)
-{
-    if (strcmp(how, "mul") == 0) return cr_mul(g, x, by);
-    return cr_map2(g, strcmp(how, "max") == 0 ? CR_OP_MAX2 : CR_OP_MIN2, x, by);
-}
-
-/* Parts of x (parts x ...) with updates (rows x ...) at places (from 1, rows): put there, or combined with what is
- * there. */
-static cr_ref scattered(onnx_call *c, cr_ref x, cr_ref flat, cr_ref updates)
-{
-    cr_graph *g = c->g;
-    const char *how = onnx_attr_string(c, "reduction", "none");
-    if (!valid(g, x) || !valid(g, flat) || !valid(g, updates)) return CR_NONE;
-    cr_dim parts = cr_size(g, x, 0);
-    bool none = strcmp(how, "none") == 0;
-    if (none || strcmp(how, "add") == 0) {
-        cr_ref sum = cr_scatter(g, updates, flat, 0, parts);
-        if (!none) return cr_add(g, x, sum);
-        cr_ref hits = cr_scatter(g, onnx_like(g, 1, updates), flat, 0, parts);
-        return valid(g, hits) ? cr_select(g, cr_map2(g, CR_OP_NE, hits, onnx_like(g, 0, hits)), sum, x) : CR_NONE;
-    }
-    if (strcmp(how, "mul") != 0 && strcmp(how, "max") != 0 && strcmp(how, "min") != 0) {
-        onnx_unsupported(c, "reduction %s", how);
-        return CR_NONE;
-    }
-    size_t n;
-    round *r = rounds_of(c, flat, onnx_size(g, x, 0), &n);
-    if (!r) return CR_NONE;
-    for (size_t k = 0; k < n && valid(g, x); k++) {
-        cr_ref row = list(c, r[k].row, r[k].n), part = list(c, r[k].part, r[k].n);
-        cr_ref rows = cr_gather(g, updates, row, 0), placed = cr_scatter(g, rows, part, 0, parts);
-        if (!valid(g, placed)) return CR_NONE;
-        cr_ref hits = cr_scatter(g, onnx_like(g, 1, rows), part, 0, parts);
-        x = cr_select(g, cr_map2(g, CR_OP_NE, hits, onnx_like(g, 0, hits)), combine(g, how, x, placed), x);
-    }
-    return x;
-}
-
-static bool build_scatter_elements(onnx_call *c)
-{
-    cr_graph *g = c->g;
-    cr_ref x = onnx_real(c, 0), index = onnx_real(c, 1), updates = onnx_real(c, 2), flat;
-    unsigned axis;
-    int64_t dim[CR_MAX_RANK];
-    if (!valid(g, x) || !valid(g, index) || !valid(g, updates)) return false;
-    unsigned rank = cr_rank(g, x);
-    if (!onnx_axis(c, onnx_attr_int(c, "axis", 0), rank, &axis)) return false;
-    onnx_shape(g, x, dim);
-    if (!same_shape(g, index, updates))
-        return onnx_fail(c, "updates of %s at indices of %s", shape_text(g, updates, 0), shape_text(g, index, 1));
-    if (!check_known(c, 1, dim[axis]) || !flat_places(c, index, rank, dim, axis, &flat)) return false;
-    int64_t all = (int64_t)onnx_count(g, x), n = (int64_t)onnx_count(g, updates);
-    cr_ref y = scattered(c, onnx_reshape(g, x, 1, &all), onnx_reshape(g, flat, 1, &n), onnx_reshape(g, updates, 1, &n));
-    return onnx_out_like(c, onnx_reshape(g, y, rank, dim));
-}
-
-/* Rows of the last axis of `index` are places on the first axes of a tensor (behind batch_dims of them), whose other
- * axes are parts of `part` entries: the flat place (from 1) of each part among the parts. */
-static bool part_places(onnx_call *c, cr_ref index, unsigned batch, unsigned rank, const int64_t *dim, unsigned *depth,
+bool onnx_part_places(onnx_call *c, cr_ref index, unsigned batch, unsigned rank, const int64_t *dim, unsigned *depth,
                         cr_ref *flat)
 {
     cr_graph *g = c->g;
@@ -237,14 +157,18 @@ static bool part_places(onnx_call *c, cr_ref index, unsigned batch, unsigned ran
     *depth = (unsigned)onnx_size(g, index, of - 1);
     if (*depth < 1 || batch + *depth > rank)
         return onnx_fail(c, "indices of %s into a tensor of rank %u", shape_text(g, index, 0), rank);
+    if (!onnx_check_indices(c, 1, *depth, dim + batch)) return false;
     int64_t own[CR_MAX_RANK], stride = 1;
     onnx_shape(g, index, own);
+    for (unsigned i = 0; i < batch; i++) {
+        if (own[i] != dim[i]) return onnx_fail(c, "indices of %s, whose batch is another", shape_text(g, index, 0));
+    }
     cr_ref sum = CR_NONE;
     for (unsigned i = batch + *depth; i-- > 0;) {
         cr_ref k;
         if (i >= batch) {
             cr_ref one = onnx_sum(g, onnx_cut(g, index, of - 1, (int64_t)(i - batch), 1, 1), 1u << (of - 1), false);
-            k = onnx_add_number(g, from_one(g, one, dim[i]), -1);
+            k = checked(c, one, dim[i]);
         } else {
             k = counted(g, of - 1, own, i);
         }
@@ -252,10 +176,8 @@ static bool part_places(onnx_call *c, cr_ref index, unsigned batch, unsigned ran
         sum = sum == CR_NONE ? k : cr_add(g, sum, k);
         stride *= dim[i];
     }
-    if (stride > EXACT_F32)
-        return onnx_unsupported(c, "indices into %" PRId64 " entries are beyond the exact floats", stride);
     *flat = onnx_add_number(g, sum, 1);
-    return *flat != CR_NONE;
+    return exact(c, stride) && *flat != CR_NONE;
 }
 
 static bool build_gather_nd(onnx_call *c)
@@ -263,38 +185,18 @@ static bool build_gather_nd(onnx_call *c)
     cr_graph *g = c->g;
     cr_ref x = onnx_real(c, 0), index = onnx_real(c, 1), flat;
     int64_t dim[CR_MAX_RANK], parts[CR_MAX_RANK] = {1};
-    unsigned depth, batch = (unsigned)onnx_attr_int(c, "batch_dims", 0);
+    int64_t batch_dims = onnx_attr_int(c, "batch_dims", 0);
     if (!valid(g, x) || !valid(g, index)) return false;
-    unsigned rank = cr_rank(g, x);
+    unsigned rank = cr_rank(g, x), depth, batch = (unsigned)batch_dims;
+    if (batch_dims < 0 || batch_dims >= (int64_t)rank) {
+        return onnx_fail(c, "%" PRId64 " batch_dims of a tensor of rank %u", batch_dims, rank);
+    }
     onnx_shape(g, x, dim);
-    if (!part_places(c, index, batch, rank, dim, &depth, &flat)) return false;
+    if (!onnx_part_places(c, index, batch, rank, dim, &depth, &flat)) return false;
     for (unsigned i = 0; i < batch + depth; i++) parts[0] *= dim[i];
     unsigned rest = rank - batch - depth;
     memcpy(parts + 1, dim + batch + depth, rest * sizeof *dim);
     return onnx_out_like(c, cr_gather(g, onnx_reshape(g, x, 1 + rest, parts), flat, 0));
-}
-
-static bool build_scatter_nd(onnx_call *c)
-{
-    cr_graph *g = c->g;
-    cr_ref x = onnx_real(c, 0), index = onnx_real(c, 1), updates = onnx_real(c, 2), flat;
-    int64_t dim[CR_MAX_RANK], parts[CR_MAX_RANK] = {1}, rows[CR_MAX_RANK] = {1};
-    unsigned depth;
-    if (!valid(g, x) || !valid(g, index) || !valid(g, updates)) return false;
-    unsigned rank = cr_rank(g, x);
-    onnx_shape(g, x, dim);
-    if (!part_places(c, index, 0, rank, dim, &depth, &flat)) return false;
-    for (unsigned i = 0; i < depth; i++) parts[0] *= dim[i];
-    unsigned rest = rank - depth, of = cr_rank(g, flat);
-    memcpy(parts + 1, dim + depth, rest * sizeof *dim);
-    memcpy(rows + 1, dim + depth, rest * sizeof *dim);
-    for (unsigned i = 0; i < of; i++) rows[0] *= onnx_size(g, flat, i);
-    size_t want = 1;
-    for (unsigned i = 0; i <= rest; i++) want *= (size_t)rows[i];
-    if (onnx_count(g, updates) != want) return onnx_fail(c, "updates of %s", shape_text(g, updates, 0));
-    cr_ref y = scattered(c, onnx_reshape(g, x, 1 + rest, parts), onnx_reshape(g, flat, 1, rows),
-                         onnx_reshape(g, updates, 1 + rest, rows));
-    return onnx_out_like(c, onnx_reshape(g, y, rank, dim));
 }
 
 /* The entries of an axis at which the condition holds: its numbers have to be known. */
@@ -312,15 +214,14 @@ static bool build_compress(onnx_call *c)
         int64_t all = (int64_t)onnx_count(g, x);
         x = onnx_reshape(g, x, 1, &all);
     }
-    cr_ref *index = onnx_alloc(c, (n + 1) * sizeof *index);
-    if (!index) return false;
-    for (size_t i = 0; i < n && (int64_t)i < onnx_size(g, x, axis); i++) {
-        if (condition[i]) index[kept++] = cr_const(g, (double)i + 1);
+    int64_t size = onnx_size(g, x, axis);
+    double *index = onnx_alloc(c, n * sizeof *index);
+    if (!index || !exact(c, size)) return false;
+    for (size_t i = 0; i < n && (int64_t)i < size; i++) {
+        if (condition[i]) index[kept++] = (double)i + 1;
     }
     if (kept == 0) return onnx_out_like(c, onnx_cut(g, x, axis, 0, 1, 0));
-    cr_dim count = cr_dim_const(g, (int64_t)kept);
-    cr_ref y = cr_gather(g, onnx_number(g, x), cr_stack(g, (unsigned)kept, index, 1, &count), axis);
-    return onnx_out_like(c, y);
+    return onnx_out_like(c, cr_gather(g, onnx_number(g, x), onnx_places(c, 1, kept, 1, index), axis));
 }
 
 /* Places that are not 0, of known numbers. */
@@ -360,11 +261,14 @@ static bool build_reverse_sequence(onnx_call *c)
     onnx_shape(g, x, dim);
     unsigned rank = cr_rank(g, x);
     memcpy(two, dim, sizeof two);
-    if (onnx_count(g, length) != (size_t)two[1]) return onnx_fail(c, "%s lengths", shape_text(g, length, 0));
+    if (cr_rank(g, length) != 1 || onnx_size(g, length, 0) != two[1])
+        return onnx_fail(c, "lengths of %s for %" PRId64 " sequences", shape_text(g, length, 0), two[1]);
+    if (!exact(c, two[0] * two[1])) return false;
+    length = in_range(g, length, two[0] + 1);
     uint8_t label = 1;
     cr_dim size[2] = {cr_dim_const(g, two[0]), cr_dim_const(g, two[1])};
     cr_ref t = counted(g, 2, two, 0), b = counted(g, 2, two, 1), n = cr_einsum(g, 1, &length, &label, 2, size);
-    cr_ref from = cr_select(g, cr_map2(g, CR_OP_LT, t, n), cr_sub(g, onnx_add_number(g, n, -1), t), t);
+    cr_ref from = cr_select(g, cr_map2(g, CR_OP_LE, n, t), t, cr_sub(g, onnx_add_number(g, n, -1), t));
     cr_ref place = onnx_add_number(g, cr_add(g, onnx_times(g, from, (double)two[1]), b), 1);
     flat[0] = two[0] * two[1];
     memcpy(flat + 1, dim + 2, (rank - 2) * sizeof *dim);
@@ -379,8 +283,5 @@ const onnx_op onnx_ops_index[] = {
     OP("GatherND", build_gather_nd),
     OP("NonZero", build_non_zero),
     OP("ReverseSequence", build_reverse_sequence),
-    OP("Scatter", build_scatter_elements),
-    OP("ScatterElements", build_scatter_elements),
-    OP("ScatterND", build_scatter_nd),
     OP(NULL, NULL),
 };

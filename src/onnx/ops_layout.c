@@ -24,7 +24,7 @@ static bool build_reshape(onnx_call *c)
     if (n > CR_MAX_RANK) return onnx_fail(c, "a shape of %zu axes; %d are possible", n, CR_MAX_RANK);
     const onnx_value *x = c->in[0];
     bool zero = onnx_attr_int(c, "allowzero", 0) != 0;
-    size_t known = 1, rest = n;
+    size_t known, rest = n;
     for (size_t i = 0; i < n; i++) {
         dim[i] = v[i];
         if (v[i] == 0 && !zero) {
@@ -34,10 +34,10 @@ static bool build_reshape(onnx_call *c)
         if (v[i] < -1 || (v[i] == -1 && rest < n)) return onnx_fail(c, "a shape with %" PRId64 " in it", v[i]);
         if (v[i] == -1) {
             rest = i;
-        } else {
-            known *= (size_t)dim[i];
+            dim[i] = 1;
         }
     }
+    if (!data_product((unsigned)n, dim, 1, &known)) return onnx_fail(c, "a shape that no tensor can have");
     if (rest < n) {
         if (known == 0 || x->count % known) {
             return onnx_fail(c, "%zu entries do not divide into parts of %zu", x->count, known);
@@ -145,8 +145,9 @@ static bool build_tile(onnx_call *c)
     if (n != rank) return onnx_fail(c, "%zu repeats for %u axes", n, rank);
     for (unsigned i = 0; i < rank; i++) {
         int64_t size = onnx_size(c->g, x, i);
-        if (size > 0 && times[i] > INT32_MAX / size) return onnx_fail(c, "%" PRId64 " repeats: too many", times[i]);
-        if (times[i] < 0) return onnx_fail(c, "%" PRId64 " repeats", times[i]);
+        size_t all;
+        if (times[i] < 0 || !data_product(2, (int64_t[]){size, times[i]}, 1, &all))
+            return onnx_fail(c, "%" PRId64 " repeats of %" PRId64 " entries", times[i], size);
         if (k + 2 > CR_MAX_RANK) return onnx_unsupported(c, "repeats along so many axes");
         if (times[i] != 1) {
             split[k] = 1;
@@ -154,7 +155,7 @@ static bool build_tile(onnx_call *c)
         }
         split[k] = wide[k] = size;
         k++;
-        dim[i] = size * times[i];
+        dim[i] = (int64_t)all;
     }
     x = onnx_stretch(c->g, onnx_reshape(c->g, x, k, split), k, wide);
     return onnx_out_like(c, onnx_reshape(c->g, x, rank, dim));
@@ -193,11 +194,18 @@ static bool build_split(onnx_call *c)
     if (n && n < c->n_out) return onnx_fail(c, "%zu sizes for %u outputs", n, c->n_out);
     if (!n && (parts < (int64_t)c->n_out || parts == 0))
         return onnx_fail(c, "%" PRId64 " parts for %u outputs", parts, c->n_out);
-    int64_t each = n ? 0 : (all + parts - 1) / parts;
+    if (!n && c->version < 18 && all % parts)
+        return onnx_fail(c, "axis %u, %" PRId64 ", does not divide into %" PRId64 " parts", axis, all, parts);
+    int64_t each = n ? 0 : all / parts + (all % parts != 0), sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (size[i] < 0 || size[i] > all - sum)
+            return onnx_fail(c, "parts that do not fit into axis %u, %" PRId64, axis, all);
+        sum += size[i];
+    }
+    if (n && sum != all)
+        return onnx_fail(c, "its parts make up %" PRId64 " of axis %u, %" PRId64, sum, axis, all);
     for (unsigned i = 0; i < c->n_out; i++) {
         int64_t part = n ? size[i] : all - first < each ? all - first : each;
-        if (part < 0 || first + part > all)
-            return onnx_fail(c, "its parts are longer than axis %u, %" PRId64, axis, all);
         if (!onnx_out(c, i, onnx_cut(c->g, x, axis, first, 1, part), c->in[0]->type)) return false;
         first += part;
     }
@@ -233,10 +241,13 @@ static bool build_slice(onnx_call *c)
     if (n != n_end || (n_axes && n_axes != n) || (n_step && n_step != n)) {
         return onnx_fail(c, "starts, ends, axes and steps are not equally many");
     }
+    uint32_t seen = 0;
     for (size_t i = 0; i < n; i++) {
         unsigned axis;
         int64_t by = n_step ? step[i] : 1, from = start[i];
         if (!onnx_axis(c, n_axes ? axes[i] : (int64_t)i, cr_rank(c->g, x), &axis)) return false;
+        if (seen >> axis & 1) return onnx_fail(c, "axis %u is given twice", axis);
+        seen |= 1u << axis;
         if (by == 0) return onnx_fail(c, "a step of 0");
         if (by == INT64_MIN) by = -INT64_MAX;
         int64_t all = onnx_size(c->g, x, axis), size = slice_size(all, &from, end[i], by);
@@ -249,10 +260,23 @@ static bool build_slice(onnx_call *c)
 
 /* ---- pads --------------------------------------------------------------------------------------- */
 
-/* Axis i of x padded by the entries at index(k), k = -low .. n+high-1. */
-static cr_ref pad_by_index(cr_graph *g, cr_ref x, unsigned axis, int64_t low, int64_t high, const char *mode)
+/* An axis of x padded by its entries at index(k), k = -low .. n+high-1. Negative pads have cut off what they cut off
+ * before. */
+static cr_ref pad_by_index(onnx_call *c, cr_ref x, unsigned axis, int64_t low, int64_t high, const char *mode)
 {
+    cr_graph *g = c->g;
+    if (low < 0 || high < 0) {
+        int64_t front = low < 0 ? -low : 0, behind = high < 0 ? -high : 0;
+        x = onnx_cut(g, x, axis, front, 1, onnx_size(g, x, axis) - front - behind);
+        low = low < 0 ? 0 : low;
+        high = high < 0 ? 0 : high;
+    }
     int64_t n = onnx_size(g, x, axis), size = n + low + high;
+    if (!valid(g, x) || (low == 0 && high == 0)) return x;
+    if (n == 0) {
+        onnx_fail(c, "axis %u has no entries to pad with", axis);
+        return CR_NONE;
+    }
     cr_ref k = onnx_add_number(g, cr_iota(g, cr_dim_const(g, size)), -(double)(low + 1)), index;
     if (strcmp(mode, "edge") == 0) {
         index = cr_map2(g, CR_OP_MAX2, cr_map2(g, CR_OP_MIN2, k, onnx_like(g, (double)(n - 1), k)), onnx_like(g, 0, k));
@@ -283,6 +307,8 @@ static cr_ref pad_by_number(cr_graph *g, cr_ref x, const int64_t *low, const int
     return cr_select(g, cr_map2(g, CR_OP_NE, inside, onnx_like(g, 0, inside)), in, cr_full(g, v, rank, size));
 }
 
+#define PAD_MAX ((int64_t)1 << 40)
+
 static bool build_pad(onnx_call *c)
 {
     cr_graph *g = c->g;
@@ -295,14 +321,18 @@ static bool build_pad(onnx_call *c)
     if (onnx_has(c, 3) && !(axes = onnx_ints(c, 3, &n_axes))) return false;
     unsigned rank = cr_rank(g, x);
     size_t of = axes ? n_axes : rank;
+    uint32_t seen = 0;
     if (n != 2 * of) return onnx_fail(c, "%zu pads for %zu axes", n, of);
     for (size_t i = 0; i < of; i++) {
         unsigned axis = 0;
         if (!onnx_axis(c, axes ? axes[i] : (int64_t)i, rank, &axis)) return false;
-        low[axis] = pads[i];
-        high[axis] = pads[of + i];
-        if (onnx_size(g, x, axis) + low[axis] + high[axis] < 0)
-            return onnx_fail(c, "pads that leave less than nothing");
+        if (seen >> axis & 1) return onnx_fail(c, "axis %u is given twice", axis);
+        seen |= 1u << axis;
+        int64_t entries = onnx_size(g, x, axis), p = low[axis] = pads[i], q = high[axis] = pads[of + i];
+        if (p > PAD_MAX || q > PAD_MAX || p < -entries || q < -entries || (p < 0 && q < 0 && entries < -p - q) ||
+            entries + p + q < 0) {
+            return onnx_fail(c, "pads %" PRId64 " and %" PRId64 " of axis %u, %" PRId64, p, q, axis, entries);
+        }
     }
     const char *mode = onnx_attr_string(c, "mode", "constant");
     if (strcmp(mode, "constant") == 0) {
@@ -317,7 +347,7 @@ static bool build_pad(onnx_call *c)
         return onnx_unsupported(c, "mode %s", mode);
     }
     for (unsigned i = 0; i < rank; i++) {
-        if (low[i] || high[i]) x = pad_by_index(g, x, i, low[i], high[i], mode);
+        if (low[i] || high[i]) x = pad_by_index(c, x, i, low[i], high[i], mode);
     }
     return onnx_out_like(c, x);
 }
@@ -330,10 +360,15 @@ static bool build_depth(onnx_call *c)
     cr_graph *g = c->g;
     cr_ref x = onnx_in(c, 0);
     int64_t b = onnx_attr_int(c, "blocksize", 0), d[CR_MAX_RANK];
-    bool to_space = c->arg, crd = strcmp(onnx_attr_string(c, "mode", "DCR"), "CRD") == 0;
+    const char *mode = onnx_attr_string(c, "mode", "DCR");
+    bool to_space = c->arg, crd = strcmp(mode, "CRD") == 0;
     if (!valid(g, x)) return false;
+    if (!crd && strcmp(mode, "DCR") != 0) return onnx_unsupported(c, "mode %s", mode);
+    size_t entries;
     if (cr_rank(g, x) != 4 || b < 1) return onnx_fail(c, "its input has to have 4 axes, and blocksize to be above 0");
     onnx_shape(g, x, d);
+    if (!data_product(3, (int64_t[]){d[1], b, b}, 1, &entries))
+        return onnx_fail(c, "a blocksize of %" PRId64, b);
     if (to_space ? d[1] % (b * b) != 0 : d[2] % b != 0 || d[3] % b != 0) {
         return onnx_fail(c, "blocks of %" PRId64 " do not divide %s", b, shape_text(g, x, 0));
     }

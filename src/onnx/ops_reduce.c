@@ -192,11 +192,12 @@ static bool build_cumsum(onnx_call *c)
     cr_ref x = onnx_real(c, 0);
     unsigned axis;
     if (!at || !valid(g, x)) return false;
-    if (n != 1) return onnx_fail(c, "its axis is %zu numbers", n);
+    if (n != 1) return onnx_fail(c, "its axis has to be one number, not %zu", n);
     if (!onnx_axis(c, *at, cr_rank(g, x), &axis)) return false;
     bool back = onnx_attr_int(c, "reverse", 0) != 0, without = onnx_attr_int(c, "exclusive", 0) != 0;
     int64_t size = onnx_size(g, x, axis);
     unsigned rank = cr_rank(g, x);
+    if (size == 0) return onnx_out_like(c, x);
     x = onnx_swap(g, x, 0, axis);
     cr_dim i = cr_dim_symbol(g, "cumsum#i"), k = cr_dim_symbol(g, "cumsum#k"), one = cr_dim_const(g, 1);
     cr_dim length = cr_dim_const(g, size), lo = one, hi = i;

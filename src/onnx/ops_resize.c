@@ -5,10 +5,11 @@
 #include <math.h>
 #include <string.h>
 
-enum { SIZE_LIMIT = 1 << 24 };
+enum { SIZE_LIMIT = 1 << 24, REPEATS_LIMIT = 8 };
 
 typedef struct resize {
-    const char *mode, *coordinates, *nearest;
+    const char *mode, *coordinates;
+    const char *nearest; /* NULL: down where an axis grows and up where it shrinks, as before version 11 */
     bool exclude_outside, antialias;
     double cubic_a, outside;
     bool crops; /* places outside of the input are `outside` */
@@ -20,19 +21,22 @@ typedef struct axis_plan {
     double scale, start, end;
 } axis_plan;
 
+/* n entries by the factor. Factors are floats, and so is the product: 3 by 7/3 is 7, not 6.9999998. */
+static double stretched(const axis_plan *a) { return (double)(float)(a->scale * (double)a->n); }
+
 /* ---- where an entry of the result lies in the input ------------------------------------------------ */
 
 static double place(const resize *r, const axis_plan *a, int64_t i)
 {
-    double x = (double)i, n = (double)a->n, m = a->scale * n; /* m is not rounded here */
+    double x = (double)i, n = (double)a->n, m = (double)a->m, wide = stretched(a);
     const char *how = r->coordinates;
     if (strcmp(how, "asymmetric") == 0) return x / a->scale;
-    if (strcmp(how, "align_corners") == 0) return m > 1 ? x * (n - 1) / (m - 1) : 0;
+    /* ONNX's own tests take the length before it is rounded here; it is the same where sizes are given. */
+    if (strcmp(how, "align_corners") == 0) return wide > 1 ? x * (n - 1) / (wide - 1) : 0;
     if (strcmp(how, "pytorch_half_pixel") == 0) return m > 1 ? (x + 0.5) / a->scale - 0.5 : 0;
     if (strcmp(how, "tf_half_pixel_for_nn") == 0) return (x + 0.5) / a->scale;
     if (strcmp(how, "half_pixel_symmetric") == 0) {
-        double fit = m / (a->scale * n);
-        return n / 2 * (1 - fit) + (x + 0.5) / a->scale - 0.5;
+        return n / 2 * (1 - m / wide) + (x + 0.5) / a->scale - 0.5;
     }
     if (strcmp(how, "tf_crop_and_resize") == 0) {
         return m > 1 ? (n - 1) * (a->start + x * (a->end - a->start) / (m - 1)) : (n - 1) * (a->start + a->end) / 2;
@@ -40,8 +44,11 @@ static double place(const resize *r, const axis_plan *a, int64_t i)
     return (x + 0.5) / a->scale - 0.5;
 }
 
-static int64_t nearest(const resize *r, double x)
+/* Factors are floats: a place is one, too, so that 2 / 0.8f is the half that was meant. */
+static int64_t nearest(const resize *r, const axis_plan *a, int64_t i)
 {
+    double x = (double)(float)place(r, a, i);
+    if (!r->nearest) return (int64_t)(a->scale < 1 ? ceil(x) : floor(x));
     if (strcmp(r->nearest, "floor") == 0) return (int64_t)floor(x);
     if (strcmp(r->nearest, "ceil") == 0) return (int64_t)ceil(x);
     if (strcmp(r->nearest, "round_prefer_ceil") == 0) return (int64_t)floor(x + 0.5);
@@ -93,35 +100,62 @@ static cr_ref constant(onnx_call *c, const char *name, cr_type type, unsigned ra
 
 /* ---- one axis ------------------------------------------------------------------------------------ */
 
+/* The entry that entry i of the result is. */
+static int64_t source(const resize *r, const axis_plan *a, int64_t i)
+{
+    int64_t k = nearest(r, a, i);
+    return k < 0 ? 0 : k >= a->n ? a->n - 1 : k;
+}
+
+/* How often each entry is taken, one after the other, if all are equally often; else 0. */
+static int64_t repeats(const resize *r, const axis_plan *a)
+{
+    int64_t times = a->n > 0 && a->m % a->n == 0 ? a->m / a->n : 0;
+    for (int64_t i = 0; times && i < a->m; i++) {
+        if (source(r, a, i) != i / times) return 0;
+    }
+    return times;
+}
+
+/* Every entry of the last axis so often: copies side by side on an axis behind it. (A broadcast would be the same with
+ * an innermost loop over as few entries.) */
+static cr_ref repeated_last(cr_graph *g, cr_ref x, int64_t times)
+{
+    int64_t dim[CR_MAX_RANK];
+    unsigned rank = cr_rank(g, x);
+    cr_ref part[REPEATS_LIMIT];
+    onnx_shape(g, x, dim);
+    dim[rank] = 1;
+    for (int64_t i = 0; i < times; i++) part[i] = onnx_reshape(g, x, rank + 1, dim);
+    dim[rank - 1] *= times;
+    return onnx_reshape(g, cr_concat(g, (unsigned)times, part, rank), rank, dim);
+}
+
+/* Every entry of the axes times[i] times: a broadcast. */
+static cr_ref repeated(cr_graph *g, cr_ref x, const int64_t *times)
+{
+    int64_t dim[CR_MAX_RANK], split[2 * CR_MAX_RANK], wide[2 * CR_MAX_RANK];
+    unsigned rank = cr_rank(g, x), n = 0;
+    bool last = times[rank - 1] > 1 && times[rank - 1] <= REPEATS_LIMIT;
+    if (last) x = repeated_last(g, x, times[rank - 1]);
+    onnx_shape(g, x, dim);
+    for (unsigned i = 0; i < rank; i++) {
+        split[n] = wide[n] = dim[i];
+        n++;
+        if (times[i] == 1 || (last && i + 1 == rank)) continue;
+        split[n] = 1;
+        wide[n++] = times[i];
+        dim[i] *= times[i];
+    }
+    return onnx_reshape(g, onnx_stretch(g, onnx_reshape(g, x, n, split), n, wide), rank, dim);
+}
+
 static cr_ref by_index(onnx_call *c, const resize *r, const axis_plan *a, cr_ref x, unsigned axis)
 {
     double *index = onnx_alloc(c, (size_t)a->m * sizeof *index);
     if (!index) return CR_NONE;
-    int64_t times = a->n ? a->m / a->n : 0;
-    bool repeats = times * a->n == a->m;
-    for (int64_t i = 0; i < a->m; i++) {
-        int64_t k = nearest(r, place(r, a, i));
-        k = k < 0 ? 0 : k >= a->n ? a->n - 1 : k;
-        index[i] = (double)k + 1;
-        repeats = repeats && k == i / times;
-    }
-    cr_graph *g = c->g;
-    int64_t dim[CR_MAX_RANK], split[CR_MAX_RANK], wide[CR_MAX_RANK];
-    unsigned rank = cr_rank(g, x);
-    onnx_shape(g, x, dim);
-    if (!repeats || rank == CR_MAX_RANK) {
-        return cr_gather(g, x, constant(c, "resize", CR_TYPE_F64, 1, &a->m, index), axis);
-    }
-    for (unsigned i = 0, k = 0; i < rank; i++) { /* every entry so many times: a broadcast */
-        split[k] = wide[k] = dim[i];
-        k++;
-        if (i == axis) {
-            split[k] = 1;
-            wide[k++] = times;
-        }
-    }
-    dim[axis] = a->m;
-    return onnx_reshape(g, onnx_stretch(g, onnx_reshape(g, x, rank + 1, split), rank + 1, wide), rank, dim);
+    for (int64_t i = 0; i < a->m; i++) index[i] = (double)source(r, a, i) + 1;
+    return cr_gather(c->g, x, constant(c, "resize", CR_TYPE_F64, 1, &a->m, index), axis);
 }
 
 static cr_ref by_weights(onnx_call *c, const resize *r, const axis_plan *a, cr_ref x, unsigned axis)
@@ -162,13 +196,23 @@ static cr_ref outside(onnx_call *c, const resize *r, const axis_plan *a, cr_ref 
 static bool apply(onnx_call *c, const resize *r, unsigned rank, const axis_plan *a)
 {
     cr_ref x = onnx_real(c, 0);
+    bool same[CR_MAX_RANK], picks = strcmp(r->mode, "nearest") == 0;
+    int64_t times[CR_MAX_RANK];
+    unsigned axes = rank; /* with one more for each that is repeated */
     for (unsigned i = 0; i < rank; i++) {
-        bool same = a[i].m == a[i].n && a[i].scale == 1 && !r->crops;
-        if (same || !valid(c->g, x)) continue;
-        if (a[i].m < 1 || a[i].n < 1) return onnx_fail(c, "a size of 0");
-        if (a[i].m > SIZE_LIMIT || a[i].n > SIZE_LIMIT)
+        same[i] = a[i].m == a[i].n && a[i].scale == 1 && !r->crops;
+        if (!same[i] && (a[i].m < 1 || a[i].n < 1)) return onnx_fail(c, "a size of 0");
+        if (!same[i] && (a[i].m > SIZE_LIMIT || a[i].n > SIZE_LIMIT))
             return onnx_unsupported(c, "an axis of more than %d", SIZE_LIMIT);
-        x = strcmp(r->mode, "nearest") == 0 ? by_index(c, r, &a[i], x, i) : by_weights(c, r, &a[i], x, i);
+        times[i] = picks && !same[i] && axes < CR_MAX_RANK ? repeats(r, &a[i]) : 0;
+        axes += times[i] > 1;
+        same[i] |= times[i] > 0;
+        times[i] = times[i] ? times[i] : 1;
+    }
+    if (!valid(c->g, x)) return false;
+    if (axes > rank) x = repeated(c->g, x, times);
+    for (unsigned i = 0; i < rank && valid(c->g, x); i++) {
+        if (!same[i]) x = picks ? by_index(c, r, &a[i], x, i) : by_weights(c, r, &a[i], x, i);
     }
     for (unsigned i = 0; i < rank && r->crops; i++) x = outside(c, r, &a[i], x, i);
     return onnx_out_like(c, x);
@@ -176,11 +220,27 @@ static bool apply(onnx_call *c, const resize *r, unsigned rank, const axis_plan 
 
 /* ---- what a node asks for ------------------------------------------------------------------------ */
 
-static bool known_mode(onnx_call *c, resize *r)
+static bool one_of(onnx_call *c, const char *what, const char *given, const char *const *known)
 {
+    for (; *known; known++) {
+        if (strcmp(given, *known) == 0) return true;
+    }
+    return onnx_unsupported(c, "%s %s", what, given);
+}
+
+static bool known_modes(onnx_call *c, resize *r, const char *policy)
+{
+    static const char *const modes[] = {"nearest", "linear", "cubic", NULL};
+    static const char *const coordinates[] = {
+        "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric",
+        "tf_half_pixel_for_nn", "tf_crop_and_resize", NULL};
+    static const char *const nearest_modes[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil", NULL};
+    static const char *const policies[] = {"stretch", "not_larger", "not_smaller", NULL};
     if (strcmp(r->mode, "bilinear") == 0) r->mode = "linear";
-    if (strcmp(r->mode, "nearest") == 0 || strcmp(r->mode, "linear") == 0 || strcmp(r->mode, "cubic") == 0) return true;
-    return onnx_unsupported(c, "mode %s", r->mode);
+    return one_of(c, "mode", r->mode, modes) &&
+           one_of(c, "coordinate_transformation_mode", r->coordinates, coordinates) &&
+           (!r->nearest || one_of(c, "nearest_mode", r->nearest, nearest_modes)) &&
+           one_of(c, "keep_aspect_ratio_policy", policy, policies);
 }
 
 /* Sizes that are given, with the ratio of the picture kept within them or around them (18). */
@@ -202,7 +262,7 @@ static bool build_resize(onnx_call *c)
     resize r = {.mode = onnx_attr_string(c, "mode", "nearest"),
                 .coordinates = onnx_attr_string(c, "coordinate_transformation_mode",
                                                 c->version < 11 ? "asymmetric" : "half_pixel"),
-                .nearest = onnx_attr_string(c, "nearest_mode", c->version < 11 ? "floor" : "round_prefer_floor"),
+                .nearest = c->version < 11 ? NULL : onnx_attr_string(c, "nearest_mode", "round_prefer_floor"),
                 .exclude_outside = onnx_attr_int(c, "exclude_outside", 0) != 0,
                 .antialias = onnx_attr_int(c, "antialias", 0) != 0,
                 .cubic_a = onnx_attr_float(c, "cubic_coeff_a", -0.75),
@@ -211,13 +271,19 @@ static bool build_resize(onnx_call *c)
     axis_plan a[CR_MAX_RANK];
     unsigned axis[CR_MAX_RANK];
     if (!onnx_has(c, 0)) return onnx_fail(c, "input 1 is missing");
-    if (!known_mode(c, &r)) return false;
+    const char *policy = onnx_attr_string(c, "keep_aspect_ratio_policy", "stretch");
+    if (!known_modes(c, &r, policy)) return false;
     const onnx_value *x = c->in[0];
     for (unsigned i = 0; i < x->rank; i++) a[i] = (axis_plan){x->dim[i], x->dim[i], 1, 0, 1};
     size_t n_axes, n = 0, n_roi = 0;
     const int64_t *axes = onnx_attr_ints(c, "axes", &n_axes);
+    uint32_t seen = 0;
     for (size_t i = 0; i < (axes ? n_axes : x->rank); i++) {
-        if (!onnx_axis(c, axes ? axes[i] : (int64_t)i, x->rank, &axis[i])) return false;
+        unsigned k = 0;
+        if (!onnx_axis(c, axes ? axes[i] : (int64_t)i, x->rank, &k)) return false;
+        if (seen >> k & 1) return onnx_fail(c, "axis %u is given twice", k);
+        seen |= 1u << k;
+        axis[i] = k;
     }
     size_t of = axes ? n_axes : x->rank;
     unsigned scales_at = c->version < 11 ? 1 : 2;
@@ -243,9 +309,9 @@ static bool build_resize(onnx_call *c)
     for (size_t i = 0; i < of; i++) {
         axis_plan *p = &a[axis[i]];
         if (!(p->scale > 0 && p->scale < 1e9)) return onnx_fail(c, "a factor of %g", p->scale);
-        if (has_scales || c->arg) p->m = (int64_t)floor(p->scale * (double)p->n);
+        if (has_scales || c->arg) p->m = (int64_t)floor(stretched(p));
     }
-    if (!has_scales && !c->arg) keep_ratio(onnx_attr_string(c, "keep_aspect_ratio_policy", "stretch"), a, axis, of);
+    if (!has_scales && !c->arg) keep_ratio(policy, a, axis, of);
     if (r.crops) {
         const double *roi = onnx_reals(c, 1, &n_roi);
         if (!roi || n_roi != 2 * of) return roi ? onnx_fail(c, "%zu numbers for the region", n_roi) : false;

@@ -304,6 +304,8 @@ static bool lower_add(lower *l, cr_ref r, lower_tensor *out)
     unsigned rank = shape_of(l->g, r)->rank;
     int64_t dim[CR_MAX_RANK];
     size_t entries;
+    bool parts;
+    if (!lower_concat(l, r, out, &parts) || parts) return parts && l->plan->err.status == CR_OK;
     if (!exec_shape(l->env, r, dim, &entries)) return false;
     lower_tensor sum = *lower_input(l, in_of(l->g, r, 0));
     for (uint32_t i = 1; i < n; i++) {

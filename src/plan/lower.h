@@ -189,6 +189,8 @@ bool lower_linalg(lower *l, cr_ref r, lower_tensor *out);
 bool lower_bind(lower *l, cr_ref r, lower_tensor *out);
 bool lower_conv(lower *l, cr_ref r, lower_tensor *out);
 bool lower_window(lower *l, cr_ref r, lower_tensor *out); /* sums and maxima, slices */
+/* Of an ADD, if it is a concatenation; *is_one says. */
+bool lower_concat(lower *l, cr_ref r, lower_tensor *out, bool *is_one);
 bool lower_rows(lower *l, cr_ref r, lower_tensor *out); /* gather, scatter */
 bool lower_member(lower *l, cr_ref r, lower_tensor *out);
 bool lower_families(lower *l, unsigned n, const cr_ref *roots);

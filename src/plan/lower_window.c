@@ -1,11 +1,12 @@
 /* Sums and maxima over windows, and slices. A slice that stays inside is a view; what sticks out, and entries placed
  * among zeros, are a new value made of parts: the copy, and boxes of zeros around and between. All else is one
  * operation whose entries lie side by side along an axis that the window does not move over, channels if they come
- * last. */
+ * last. A sum of tensors that are placed one behind the other is a new value made of them. */
 #include "graph/window.h"
 #include "plan/lower.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- slices -------------------------------------------------------------------------------------- */
@@ -150,6 +151,94 @@ static bool lower_slice(lower *l, cr_ref r, const cr_window *w, lower_tensor *ou
     if (!paste(l, &f, axis, &from, &v)) return false;
     lower_tensor_of(&f, &v, t.rank, out);
     return true;
+}
+
+/* ---- one behind the other ------------------------------------------------------------------------- */
+
+/* A summand that is a tensor placed among zeros: where it begins on each axis. */
+static bool is_placed(lower *l, cr_ref r, int64_t *first)
+{
+    cr_window w;
+    window_numbers n;
+    if (op_of(l->g, r) != CR_OP_WINDOW || window_value(l->g, r) != SLOT_X) return false;
+    window_read(l->g, r, &w);
+    if (!window_is_slice(l->g, r, &w) || !exec_window_numbers(l->env, r, &w, &n)) return false;
+    unsigned lead = shape_of(l->g, r)->rank - w.axes;
+    for (unsigned k = 0; k < lead; k++) first[k] = 0;
+    for (unsigned i = 0; i < w.axes; i++) {
+        if (n.stride[i] != 1) return false;
+        first[lead + i] = -n.low[i];
+    }
+    return true;
+}
+
+typedef struct segment {
+    int64_t first, n;
+    uint32_t of; /* summand */
+} segment;
+
+static int by_first(const void *a, const void *b)
+{
+    int64_t x = ((const segment *)a)->first, y = ((const segment *)b)->first;
+    return (x > y) - (x < y);
+}
+
+/* Are the summands of r placed one behind the other along an axis, without gaps? Then s says where. */
+static bool are_segments(lower *l, cr_ref r, const int64_t *dim, unsigned *axis, segment *s)
+{
+    uint32_t n = node(l->g, r)->n_in;
+    unsigned rank = shape_of(l->g, r)->rank;
+    int64_t first[CR_MAX_RANK], end = 0;
+    *axis = rank;
+    for (uint32_t i = 0; i < n; i++) {
+        cr_ref part = in_of(l->g, r, i);
+        if (!is_placed(l, part, first)) return false;
+        const lower_tensor *t = lower_input(l, in_of(l->g, part, 0));
+        for (unsigned k = 0; k < rank; k++) {
+            if (first[k] == 0 && t->dim[k] == dim[k]) continue;
+            if (*axis != rank && *axis != k) return false;
+            *axis = k;
+        }
+        if (*axis == rank) return false;
+        s[i] = (segment){first[*axis], t->dim[*axis], i};
+    }
+    qsort(s, n, sizeof *s, by_first);
+    for (uint32_t i = 0; i < n; i++) {
+        if (s[i].first != end) return false;
+        end += s[i].n;
+    }
+    return end == dim[*axis];
+}
+
+bool lower_concat(lower *l, cr_ref r, lower_tensor *out, bool *is_one)
+{
+    uint32_t n = node(l->g, r)->n_in;
+    unsigned axis, rank = shape_of(l->g, r)->rank;
+    int64_t dim[CR_MAX_RANK], first[CR_MAX_RANK];
+    size_t entries;
+    *is_one = false;
+    if (!is_placed(l, in_of(l->g, r, 0), first) || !exec_shape(l->env, r, dim, &entries)) return true;
+    segment *s = mem_alloc(n * sizeof *s);
+    const lower_tensor **t = mem_alloc(n * sizeof *t);
+    bool ok = s && t ? true : plan_no_memory(l->plan);
+    *is_one = ok && entries > 0 && are_segments(l, r, dim, &axis, s);
+    lower_frame f;
+    lower_view whole;
+    for (uint32_t i = 0; *is_one && i < n; i++) t[i] = lower_input(l, in_of(l->g, in_of(l->g, r, s[i].of), 0));
+    ok = ok && (!*is_one || (lower_frame_init(l, &f, n, t, rank, dim) && lower_new_whole(l, &f, &whole)));
+    for (uint32_t i = 0; ok && *is_one && i < n; i++) {
+        if (s[i].n == 0) continue;
+        lower_frame part = f;
+        lower_view in, to = whole;
+        part.size[f.n_context + axis] = s[i].n;
+        to.offset += s[i].first * to.stride[f.n_context + axis];
+        lower_view_of(l, &part, t[i], NULL, &in);
+        ok = lower_store(l, &part, &in, &to);
+    }
+    if (ok && *is_one) lower_tensor_of(&f, &whole, rank, out);
+    mem_free(s);
+    mem_free(t);
+    return ok;
 }
 
 /* ---- pools --------------------------------------------------------------------------------------- */
