@@ -105,6 +105,23 @@ static bool loss_word(options *o, const char *s)
     return usage(o, "--loss knows auto, ce, mse, bce, l1 and none, not '%s'", s);
 }
 
+/* --fail-on vanishing,exploding: a word that no diagnosis says would never fail, and nobody would notice. */
+static bool finding_words(options *o, const char *s)
+{
+    static const char *const known[] = {"non-finite", "dying", "vanishing", "exploding", "saturated"};
+    o->fail_on = s;
+    for (size_t n = 0;; s += n + 1) {
+        n = strcspn(s, ",");
+        bool found = false;
+        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+            found |= strlen(known[i]) == n && !strncmp(s, known[i], n);
+        if (!found)
+            return usage(o, "--fail-on knows non-finite, dying, vanishing, exploding and saturated, not '%.*s'", (int)n,
+                         s);
+        if (!s[n]) return true;
+    }
+}
+
 static bool real(options *o, const char *name, const char *s, double *out)
 {
     char *end;
@@ -272,8 +289,7 @@ static bool take(options *o, const struct option_row *r, const char *v)
     case O_STANDARDIZE:
         return o->standardize = true;
     case O_FAIL_ON:
-        o->fail_on = v;
-        return true;
+        return finding_words(o, v);
     case O_LINKS:
         return o->links = true;
     case O_SCALE:

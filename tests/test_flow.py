@@ -241,6 +241,12 @@ def test_zoo(t):
 
 def test_command(t):
     model, d = t / "zoo0.onnx", t / "zoo.npz"
+    for words in ("vanish", "exploding,", "", "healthy"):
+        done = subprocess.run(
+            [PROGRAM, "diagnose", str(model), "--data", str(d), "--fail-on", words], capture_output=True, text=True
+        )
+        good = done.returncode == 2 and "--fail-on knows" in done.stderr
+        check(f"--fail-on '{words}' is no list of findings", None if good else f"{done.returncode}: {done.stderr}")
     for options, want in (([], 0), (["--fail-on", "exploding"], 0), (["--fail-on", "exploding,vanishing"], 1)):
         done = subprocess.run(
             [PROGRAM, "diagnose", str(model), "--data", str(d), "--quiet", *options], capture_output=True, text=True

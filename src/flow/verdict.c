@@ -151,7 +151,7 @@ void flow_judge(const flow *f, const flow_measured *m, const flow_gain *gain, do
     }
     if (v->n_findings == 0) {
         snprintf(v->sentence, sizeof v->sentence,
-                 "Healthy: the effect of every layer on the loss is within 10^%.1f and 10^%.1f of the output's.",
+                 "Healthy: the effect of every layer on the loss lies between 10^%.1f and 10^%.1f times the output's.",
                  v->low / log(10), v->high / log(10));
         return;
     }
