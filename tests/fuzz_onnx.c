@@ -5,6 +5,7 @@
 #include "onnx/notices.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,9 +25,15 @@ static void differentiate(network *n)
         cr_reverse(n->g, n->output[i].ref, onnx_like(n->g, 1, n->output[i].ref), k, wrt, out);
         break;
     }
-    if (cr_graph_status(n->g) == CR_EINTERNAL) abort();
+    if (cr_graph_status(n->g) == CR_EINTERNAL) {
+        fprintf(stderr, "%s\n", cr_graph_message(n->g));
+        abort();
+    }
     char message[256];
-    if (cr_verify(n->g, message, sizeof message) != CR_OK) abort();
+    if (cr_verify(n->g, message, sizeof message) != CR_OK) {
+        fprintf(stderr, "verify: %s\n", message);
+        abort();
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -42,7 +49,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         err_clear(&e);
         cr_status status = onnx_import(m, &o, &n, &e);
         if (status == CR_OK) differentiate(&n);
-        if (status == CR_EINTERNAL || (status != CR_OK && !*err_message(&e))) abort();
+        if (status == CR_EINTERNAL || (status != CR_OK && !*err_message(&e))) {
+            fprintf(stderr, "status %d: %s\n", (int)status, err_message(&e));
+            abort();
+        }
         net_free(&n);
         onnx_model_free(m);
     } else if (!*err_message(&e)) {

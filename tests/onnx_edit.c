@@ -3,8 +3,9 @@
  *     onnx_edit copy IN OUT      unchanged
  *     onnx_edit scale IN OUT     with a node Mul by an initialiser of its own (2) in front of the first output, and the
  *                                numbers of the first initialiser halved
- *     onnx_edit read IN          its tensors only: prints how many */
-#include "onnx/model.h"
+ *     onnx_edit read IN          its tensors only: prints how many
+ *     onnx_edit nodes IN [as-written]   the operators that its outputs rest on, once it is imported */
+#include "onnx/import.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -54,6 +55,27 @@ static cr_status scale(onnx_model *m, onnx_edit *d, float *halved, error *e)
     return s;
 }
 
+static cr_status nodes(onnx_model *m, bool as_written, error *e)
+{
+    network n = {0};
+    onnx_import_options o = {.as_written = as_written};
+    cr_status s = onnx_import(m, &o, &n, e);
+    size_t n_cone = 0;
+    cr_ref out[64], *cone = NULL;
+    unsigned k = 0;
+    for (; s == CR_OK && k < n.n_outputs && k < 64; k++) out[k] = n.output[k].ref;
+    if (s == CR_OK) cone = graph_cone(n.g, k, out, &n_cone);
+    for (size_t i = 0; i < n.n_values && s == CR_OK; i++) {
+        for (size_t t = 0; t < n_cone; t++) {
+            const net_node *node = &n.node[n.value[i].node];
+            if (cone[t] == n.value[i].ref && !node->absorbed) printf("%s\n", node->op);
+        }
+    }
+    mem_free(cone);
+    net_free(&n);
+    return s;
+}
+
 int main(int argc, char **argv)
 {
     error e = {CR_OK, NULL};
@@ -67,6 +89,8 @@ int main(int argc, char **argv)
         cr_tensor t;
         for (size_t i = 0; i < g->n_initializer && s == CR_OK; i++) s = onnx_model_tensor(m, g->initializer[i], &t, &e);
         if (s == CR_OK) printf("%zu\n", g->n_initializer);
+    } else if (strcmp(argv[1], "nodes") == 0) {
+        s = nodes(m, argc == 4, &e);
     } else if (argc == 4) {
         onnx_edit *d = onnx_edit_new(m->file, &e);
         s = d ? CR_OK : CR_ENOMEM;

@@ -155,7 +155,7 @@ static bool blame_node(const blame *b, strbuf *s)
     for (int pass = 0; pass < 2; pass++) {
         for (size_t i = 0; i < b->n->n_nodes; i++) {
             const net_node *n = &b->n->node[i];
-            bool clean = true;
+            bool clean = !n->absorbed;
             for (size_t k = 0; k < n->n_operands && clean; k++) {
                 const range *r = range_at(b, b->n->operand[n->first_operand + k].ref);
                 clean = !r || (pass == 0 ? whole(r) : r->nan == 0);
@@ -224,7 +224,7 @@ cr_status net_blame(network *n, unsigned n_bad, const cr_ref *bad, cr_ref loss, 
     sb_init(&s);
     bool ok = mark(&b, n_bad, bad);
     for (size_t i = 0; i < n->n_leaves && ok; i++) ok = want(&b, n->leaf[i].ref);
-    for (size_t i = 0; i < n->n_values && ok; i++) ok = want(&b, n->value[i].ref);
+    for (size_t i = 0; i < n->n_values && ok; i++) ok = n->node[n->value[i].node].absorbed || want(&b, n->value[i].ref);
     cr_status status = CR_OK;
     if (!ok) {
         err_set(e, CR_ENOMEM, "out of memory");

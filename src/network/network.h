@@ -26,6 +26,8 @@ typedef struct net_node {
     const char *op;               /* of the file: "Conv" */
     size_t first_value, n_values; /* what it computes */
     size_t first_operand, n_operands;
+    const void *source; /* the file's */
+    bool absorbed;      /* a later node stands for it, too: one that it was written out for */
 } net_node;
 
 /* What a node reads: a value of another node, or a leaf. */

@@ -59,10 +59,27 @@ static void leave(onnx_importer *im, size_t since)
     }
 }
 
-static onnx_value *look(onnx_importer *im, const char *name)
+onnx_value *onnx_look(onnx_importer *im, const char *name)
 {
     dim_sym s = symbol(im, name);
     return s ? im->by_name[s] : NULL;
+}
+
+unsigned onnx_uses(onnx_importer *im, const char *name)
+{
+    dim_sym s = name_intern(im->g->dims, name, strlen(name));
+    return s < im->n_uses ? im->uses[s] : 0;
+}
+
+static bool count_use(void *user, const char *name)
+{
+    onnx_importer *im = user;
+    dim_sym s = name_intern(im->g->dims, name, strlen(name));
+    size_t old = im->n_uses;
+    if (!s || !VEC_RESERVE(im->uses, im->n_uses, (size_t)s + 1)) return onnx_no_memory(im);
+    if (im->n_uses > old) memset(im->uses + old, 0, (im->n_uses - old) * sizeof *im->uses);
+    im->uses[s]++;
+    return true;
 }
 
 onnx_value *onnx_new_value(onnx_importer *im, const char *name)
@@ -243,7 +260,7 @@ static bool collect(onnx_call *c)
     c->out = onnx_alloc(c, c->n_out * sizeof *c->out);
     if (!c->in || !c->out) return false;
     for (unsigned i = 0; i < c->n_in; i++) {
-        c->in[i] = *node->input[i] ? look(im, node->input[i]) : NULL;
+        c->in[i] = *node->input[i] ? onnx_look(im, node->input[i]) : NULL;
         if (*node->input[i] && !c->in[i]) return onnx_fail(c, "nothing makes its input `%s`", node->input[i]);
     }
     for (unsigned i = 0; i < c->n_out; i++) {
@@ -282,6 +299,7 @@ static bool record(onnx_call *c)
     }
     net_node *node = &n->node[n->n_nodes];
     *node = (net_node){.name = onnx_node_name(c->node),
+                       .source = c->node,
                        .op = c->node->op_type,
                        .first_value = n->n_values,
                        .first_operand = n->n_operands};
@@ -305,6 +323,7 @@ static bool call_function(onnx_call *c, const Onnx__FunctionProto *f);
 
 static bool import_node(onnx_importer *im, const Onnx__NodeProto *node)
 {
+    if (!im->as_written && !(node = onnx_recognise(im, node))) return false;
     onnx_call c = {.im = im, .g = im->g, .node = node, .version = version_of(im, node->domain)};
     const Onnx__FunctionProto *f = onnx_model_function(im->m, node->domain, node->op_type);
     const onnx_op *op = f ? NULL : onnx_find_op(onnx_domain(node->domain), node->op_type);
@@ -322,7 +341,10 @@ static bool import_node(onnx_importer *im, const Onnx__NodeProto *node)
     if (!fold(&c)) return name_node(im, node);
     if (!f && !record(&c)) return false;
     for (unsigned i = 0; i < c.n_out; i++) {
-        if (c.out[i] && !onnx_define(im, c.out[i]->name, c.out[i])) return false;
+        if (!c.out[i]) continue;
+        c.out[i]->maker = node;
+        c.out[i]->depth = im->depth;
+        if (!onnx_define(im, c.out[i]->name, c.out[i])) return false;
     }
     return true;
 }
@@ -336,10 +358,19 @@ static bool import_nodes(onnx_importer *im, size_t n_nodes, Onnx__NodeProto *con
     if (im->depth >= DEPTH_MAX)
         return onnx_import_fail(im, CR_ELIMIT, "graphs and functions nested more than %d deep", DEPTH_MAX);
     if (onnx_order(n_nodes, node, n_wanted, wanted, &order, &n, &im->g->err) != CR_OK) return false;
+    unsigned *outside = im->uses;
+    size_t n_outside = im->n_uses;
     bool ok = true;
+    im->uses = NULL;
+    im->n_uses = 0;
     im->depth++;
+    for (size_t i = 0; i < n_wanted && ok; i++) ok = count_use(im, wanted[i]);
+    for (size_t i = 0; i < n && ok; i++) ok = onnx_names_read(node[order[i]], count_use, im);
     for (size_t i = 0; i < n && ok; i++) ok = import_node(im, node[order[i]]);
     im->depth--;
+    mem_free(im->uses);
+    im->uses = outside;
+    im->n_uses = n_outside;
     mem_free(order);
     return ok;
 }
@@ -348,7 +379,7 @@ static bool import_nodes(onnx_importer *im, size_t n_nodes, Onnx__NodeProto *con
 static bool results(onnx_importer *im, size_t n, const char *const *name, onnx_value **out)
 {
     for (size_t i = 0; i < n; i++) {
-        out[i] = look(im, name[i]);
+        out[i] = onnx_look(im, name[i]);
         if (!out[i]) return onnx_import_fail(im, CR_EVALUE, "nothing makes the output `%s`", name[i]);
     }
     return true;
@@ -460,7 +491,7 @@ static bool define_outputs(onnx_importer *im, size_t n_wanted, const char *const
     network *n = im->net;
     if (!VEC_RESERVE(n->output, n->output_cap, n_wanted)) return onnx_no_memory(im);
     for (size_t i = 0; i < n_wanted; i++) {
-        onnx_value *v = look(im, wanted[i]);
+        onnx_value *v = onnx_look(im, wanted[i]);
         if (!v) return onnx_import_fail(im, CR_EVALUE, "nothing makes the output `%s` of the model", wanted[i]);
         if (v->sequence) {
             return onnx_import_fail(im, CR_EUNSUPPORTED, "output `%s` is a sequence of tensors", wanted[i]);
@@ -485,7 +516,7 @@ static bool import_model(onnx_importer *im, const onnx_import_options *o)
 
 cr_status onnx_import(onnx_model *m, const onnx_import_options *o, network *n, error *e)
 {
-    onnx_importer im = {.m = m, .net = n, .e = e};
+    onnx_importer im = {.m = m, .net = n, .e = e, .as_written = o->as_written};
     cr_status status = CR_ENOMEM;
     if (net_init(n)) {
         im.g = n->g;

@@ -16,11 +16,13 @@ typedef struct onnx_value {
     cr_type type; /* in the file. In the graph a boolean is a boolean, all else are real numbers */
     unsigned rank;
     int64_t dim[CR_MAX_RANK];
-    size_t count;     /* of entries */
-    cr_ref ref;       /* CR_NONE: known, and not needed as an expression yet */
-    bool known;       /* its numbers follow from shapes and constants alone */
-    const void *data; /* its numbers in the type, if they are at hand; else NULL */
-    bool sequence;    /* no tensor, but several: */
+    size_t count;                 /* of entries */
+    cr_ref ref;                   /* CR_NONE: known, and not needed as an expression yet */
+    bool known;                   /* its numbers follow from shapes and constants alone */
+    const void *data;             /* its numbers in the type, if they are at hand; else NULL */
+    const Onnx__NodeProto *maker; /* NULL: none */
+    unsigned depth;               /* of the graph that it is of */
+    bool sequence;                /* no tensor, but several: */
     size_t n_items;
     struct onnx_value **item;
 } onnx_value;
@@ -143,6 +145,7 @@ typedef struct onnx_import_options {
     /* Inputs that are fed, by name: their shapes, and their numbers where those may shape the network (integers); data
      * NULL: unknown. Inputs that are not among them have the sizes of the file, with 1 for a symbol. */
     const cr_tensor *input;
+    bool as_written;    /* functions that were written out stay so (recognise.c) */
     uint32_t max_nodes; /* of the graph; 0: as many as there can be */
 } onnx_import_options;
 

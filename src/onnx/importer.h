@@ -20,7 +20,10 @@ struct onnx_importer {
     } * hidden; /* what scopes have put out of sight */
     size_t n_hidden, hidden_cap;
     const struct onnx_frame *function; /* the call of a local function that is being inlined; NULL: none */
-    unsigned depth;                    /* of graphs in graphs, functions in functions */
+    unsigned *uses; /* by dim_sym: how often nodes of the graph at hand read a name, its outputs included */
+    size_t n_uses;
+    bool as_written; /* nothing is recognised */
+    unsigned depth;  /* of graphs in graphs, functions in functions */
 };
 
 /* An inlined function's attributes are those of its call. */
@@ -45,6 +48,11 @@ bool onnx_say(onnx_importer *im, const char *fmt, ...) CR_PRINTF(2, 3);
 bool onnx_choose_outputs(onnx_importer *im, const char **wanted, size_t *n);
 /* Are all operators known that the values `wanted` need? If not, the error lists them with their nodes. */
 bool onnx_check_operators(onnx_importer *im, size_t n_wanted, const char *const *wanted);
+
+onnx_value *onnx_look(onnx_importer *im, const char *name); /* NULL: nothing of that name is in sight */
+unsigned onnx_uses(onnx_importer *im, const char *name);
+/* The node itself, or one that stands for it and the nodes that it ends (recognise.c). NULL: an error is set. */
+const Onnx__NodeProto *onnx_recognise(onnx_importer *im, const Onnx__NodeProto *node);
 
 const char *onnx_node_name(const Onnx__NodeProto *n); /* its name, or what it makes */
 /* The value as an expression: made on first asking if it is known. */

@@ -194,12 +194,9 @@ static bool makers_init(makers *m, size_t n_nodes, Onnx__NodeProto *const *node,
     return true;
 }
 
-/* Names that a node reads, those of its bodies included: called for each. */
-typedef bool each_name(void *user, const char *name);
+static bool names_in_graph(const Onnx__GraphProto *g, onnx_each_name *fn, void *user);
 
-static bool names_in_graph(const Onnx__GraphProto *g, each_name *fn, void *user);
-
-static bool names_read(const Onnx__NodeProto *node, each_name *fn, void *user)
+bool onnx_names_read(const Onnx__NodeProto *node, onnx_each_name *fn, void *user)
 {
     for (size_t i = 0; i < node->n_input; i++) {
         if (*node->input[i] && !fn(user, node->input[i])) return false;
@@ -215,13 +212,13 @@ static bool names_read(const Onnx__NodeProto *node, each_name *fn, void *user)
 }
 
 /* A name of a body may be its own or one from around; its own are no values of the outer graph. */
-static bool names_in_graph(const Onnx__GraphProto *g, each_name *fn, void *user)
+static bool names_in_graph(const Onnx__GraphProto *g, onnx_each_name *fn, void *user)
 {
     for (size_t i = 0; i < g->n_output; i++) {
         if (g->output[i]->name && !fn(user, g->output[i]->name)) return false;
     }
     for (size_t i = 0; i < g->n_node; i++) {
-        if (!names_read(g->node[i], fn, user)) return false;
+        if (!onnx_names_read(g->node[i], fn, user)) return false;
     }
     return true;
 }
@@ -280,7 +277,7 @@ cr_status onnx_order(size_t n_nodes, Onnx__NodeProto *const *node, size_t n_want
             } else {
                 s.state[i] = OPEN;
                 s.reader = i;
-                if (!names_read(node[i], push_maker, &s)) status = no_memory(e);
+                if (!onnx_names_read(node[i], push_maker, &s)) status = no_memory(e);
                 for (size_t k = before; k < s.n_stack && status == CR_OK; k++) {
                     if (s.state[s.stack[k]] == OPEN) {
                         err_set(e, CR_EVALUE, "node `%s` (%s) depends on its own output `%s`", node[i]->name,

@@ -33,6 +33,10 @@ const Onnx__TensorProto *onnx_initializer(const Onnx__GraphProto *g, const char 
 /* Inputs that are fed: those that no initializer has a value for (before IR 4 both lists have it). */
 bool onnx_is_fed(const Onnx__GraphProto *g, const Onnx__ValueInfoProto *input);
 
+/* Calls fn for every name that a node reads, those in its bodies included; false: fn said so. */
+typedef bool onnx_each_name(void *user, const char *name);
+bool onnx_names_read(const Onnx__NodeProto *node, onnx_each_name *fn, void *user);
+
 const Onnx__TypeProto__Tensor *onnx_tensor_type(const Onnx__ValueInfoProto *v); /* NULL: it is no tensor */
 /* `N x 1 x 28 x 28`, as the model declares it; ? for a size without a name */
 void onnx_print_shape(strbuf *b, const Onnx__ValueInfoProto *v);

@@ -12,10 +12,11 @@
     {                                                                                                                  \
         .name = op, .build = function, .arg = value                                                                    \
     }
-#define OP_OF(set, op, function)                                                                                       \
+/* Of another operator set than ONNX's. */
+#define OP_OF(set, op, function, value)                                                                                \
     {                                                                                                                  \
-        .name = op, .build = function, .domain = set                                                                   \
-    } /* another operator set than ONNX's */
+        .name = op, .build = function, .arg = value, .domain = set                                                     \
+    }
 
 extern const onnx_op onnx_ops_constant[];
 extern const onnx_op onnx_ops_control[];

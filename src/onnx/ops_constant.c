@@ -29,7 +29,7 @@ static bool known_list(onnx_call *c, cr_type type, bool scalar, size_t n, const 
     return known_tensor(c, &t);
 }
 
-/* A sparse constant written out: `values` at `indices`, each a place in row-major order, or a row with one on each axis. */
+/* A sparse constant written out: `values` at `indices`, a place in row-major order each, or one on every axis. */
 static bool known_sparse(onnx_call *c, const Onnx__SparseTensorProto *s)
 {
     cr_tensor v, at, t = {.rank = (unsigned)s->n_dims};

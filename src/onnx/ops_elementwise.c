@@ -437,6 +437,7 @@ const onnx_op onnx_ops_elementwise[] = {
     OP("Selu", build_selu),
     OP_ARG("Sigmoid", build_map, CR_OP_SIGMOID),
     OP_ARG("Sign", build_map, CR_OP_SIGN),
+    OP_OF("chainrule", "Silu", build_map, CR_OP_SILU),
     OP_ARG("Sin", build_map, CR_OP_SIN),
     OP_ARG("Sinh", build_map, CR_OP_SINH),
     OP_ARG("Softplus", build_map, CR_OP_SOFTPLUS),

@@ -176,6 +176,7 @@ static bool build_group_norm(onnx_call *c)
     uint32_t axes = ((1u << (rank + 1)) - 1) & ~3u;
     cr_ref y = normalise(g, onnx_reshape(g, x, rank + 1, split), axes, onnx_attr_float(c, "epsilon", 1e-5)).y;
     for (unsigned i = 1; i < 3; i++) {
+        if (!onnx_has(c, i)) continue;
         cr_ref v = onnx_real(c, i);
         if (!valid(g, v) || !valid(g, y)) return false;
         bool grouped = onnx_count(g, v) == (size_t)groups && c->version < 21;

@@ -2,6 +2,7 @@
 #include "onnx/ops.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* alpha A' B' + beta C */
@@ -33,17 +34,17 @@ static bool build_gemm(onnx_call *c)
     return onnx_out_like(c, y);
 }
 
-/* As numpy.matmul: vectors are rows or columns whose axis goes again; leading axes broadcast. */
-static bool build_matmul(onnx_call *c)
+/* As numpy.matmul: vectors are rows or columns whose axis goes again; leading axes broadcast. CR_NONE: failed. */
+static cr_ref matmul(onnx_call *c, cr_ref left_operand, cr_ref right_operand)
 {
     cr_graph *g = c->g;
-    cr_ref in[2] = {onnx_real(c, 0), onnx_real(c, 1)};
+    cr_ref in[2] = {left_operand, right_operand};
     int64_t lead[2][CR_MAX_RANK], dim[CR_MAX_RANK];
     unsigned rank[2], n_lead[2], n;
-    if (!valid(g, in[0]) || !valid(g, in[1])) return false;
+    if (!valid(g, in[0]) || !valid(g, in[1])) return CR_NONE;
     for (int i = 0; i < 2; i++) {
         rank[i] = cr_rank(g, in[i]);
-        if (rank[i] == 0) return onnx_fail(c, "a number is no matrix");
+        if (rank[i] == 0) return onnx_fail(c, "a number is no matrix"), CR_NONE;
         n_lead[i] = rank[i] > 2 ? rank[i] - 2 : 0;
         for (unsigned k = 0; k < n_lead[i]; k++) lead[i][k] = onnx_size(g, in[i], k);
     }
@@ -51,7 +52,7 @@ static bool build_matmul(onnx_call *c)
     int64_t inner = onnx_size(g, in[0], rank[0] - 1);
     if (inner != onnx_size(g, in[1], column ? 0 : rank[1] - 2) ||
         !onnx_common(n_lead[0], lead[0], n_lead[1], lead[1], &n, dim)) {
-        return onnx_fail(c, "%s times %s", shape_text(g, in[0], 0), shape_text(g, in[1], 1));
+        return onnx_fail(c, "%s times %s", shape_text(g, in[0], 0), shape_text(g, in[1], 1)), CR_NONE;
     }
     enum { INNER = CR_MAX_RANK };
     uint8_t label[2 * CR_MAX_RANK], *l = label;
@@ -90,7 +91,26 @@ static bool build_matmul(onnx_call *c)
         operand[i] = onnx_reshape(g, in[i], k, kept);
     }
     for (unsigned i = 0; i < at; i++) size[i] = cr_dim_const(g, dim[i]);
-    return onnx_out_like(c, cr_einsum(g, 2, operand, label, at, size));
+    return cr_einsum(g, 2, operand, label, at, size);
+}
+
+static bool build_matmul(onnx_call *c) { return onnx_out_like(c, matmul(c, onnx_real(c, 0), onnx_real(c, 1))); }
+
+/* Attention as exporters write it out, q k' with k turned already: softmax(scale q k + mask) v (recognise.c). */
+static bool build_scaled_dot_product(onnx_call *c)
+{
+    cr_graph *g = c->g;
+    cr_ref s =
+        onnx_times(g, matmul(c, onnx_real(c, 0), onnx_real(c, 1)), strtod(onnx_attr_string(c, "scale", "1"), NULL));
+    if (!valid(g, s)) return false;
+    if (onnx_has(c, 3)) {
+        cr_ref mask = onnx_real(c, 3);
+        if (!onnx_align(c, &s, &mask)) return false;
+        s = cr_add(g, s, mask);
+    }
+    cr_ref p = cr_softmax(g, s, cr_rank(g, s) - 1);
+    if (onnx_attr_int(c, "nan_to_zero", 0)) p = cr_select(g, cr_map2(g, CR_OP_EQ, p, p), p, onnx_like(g, 0, p));
+    return onnx_out_like(c, matmul(c, p, onnx_real(c, 2)));
 }
 
 /* ---- einsum -------------------------------------------------------------------------------------- */
@@ -235,6 +255,10 @@ static bool build_det(onnx_call *c)
 }
 
 const onnx_op onnx_ops_product[] = {
-    OP("Det", build_det), OP("Einsum", build_einsum), OP("Gemm", build_gemm), OP("MatMul", build_matmul),
+    OP("Det", build_det),
+    OP("Einsum", build_einsum),
+    OP("Gemm", build_gemm),
+    OP("MatMul", build_matmul),
+    OP_OF("chainrule", "ScaledDotProduct", build_scaled_dot_product, 0),
     OP(NULL, NULL),
 };

@@ -69,7 +69,8 @@ static bool build_at(onnx_call *c)
     onnx_value *s = sequence(c, 0);
     size_t n;
     const int64_t *at = s ? onnx_ints(c, 1, &n) : NULL;
-    if (!at || n != 1) return false;
+    if (!at) return false;
+    if (n != 1) return onnx_fail(c, "its position is %zu numbers", n);
     int64_t i = *at < 0 ? *at + (int64_t)s->n_items : *at;
     if (i < 0 || (size_t)i >= s->n_items) return onnx_fail(c, "item %" PRId64 " of %zu", *at, s->n_items);
     const char *name = c->out[0]->name;
