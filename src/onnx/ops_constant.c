@@ -29,11 +29,42 @@ static bool known_list(onnx_call *c, cr_type type, bool scalar, size_t n, const 
     return known_tensor(c, &t);
 }
 
+/* A sparse constant written out: `values` at `indices`, a place in row-major order each, or one on every axis. */
+static bool known_sparse(onnx_call *c, const Onnx__SparseTensorProto *s)
+{
+    cr_tensor v, at, t = {.rank = (unsigned)s->n_dims};
+    if (!s->values || !s->indices || s->n_dims > CR_MAX_RANK) return onnx_fail(c, "a sparse tensor without its parts");
+    if (!onnx_tensor_of(c, s->values, &v) || !onnx_tensor_of(c, s->indices, &at)) return false;
+    size_t size = cr_type_size(v.type), columns = at.rank == 2 ? t.rank : 1;
+    memcpy(t.dim, s->dims, t.rank * sizeof *t.dim);
+    if (!data_product(t.rank, t.dim, 8, &t.count) || at.type != CR_TYPE_I64 || at.count != v.count * columns ||
+        (at.rank == 2 && at.dim[1] != (int64_t)columns)) {
+        return onnx_fail(c, "a sparse tensor whose parts do not fit together");
+    }
+    char *data = onnx_alloc(c, t.count * size);
+    if (!data) return false;
+    memset(data, 0, t.count * size);
+    for (size_t i = 0; i < v.count; i++) {
+        const int64_t *place = (const int64_t *)at.data + i * columns;
+        size_t to = 0;
+        for (size_t k = 0; k < columns; k++) {
+            int64_t n = at.rank == 2 ? t.dim[k] : (int64_t)t.count;
+            if (place[k] < 0 || place[k] >= n) return onnx_fail(c, "index %" PRId64 " of a sparse tensor", place[k]);
+            to = to * (size_t)n + (size_t)place[k];
+        }
+        memcpy(data + to * size, (const char *)v.data + i * size, size);
+    }
+    t.type = v.type;
+    t.data = data;
+    return known_tensor(c, &t);
+}
+
 static bool build_constant(onnx_call *c)
 {
     const Onnx__AttributeProto *a;
     cr_tensor t;
     if ((a = onnx_attr(c, "value")) && a->t) return onnx_tensor_of(c, a->t, &t) && known_tensor(c, &t);
+    if ((a = onnx_attr(c, "sparse_value")) && a->sparse_tensor) return known_sparse(c, a->sparse_tensor);
     if ((a = onnx_attr(c, "value_float"))) return known_list(c, CR_TYPE_F32, true, 1, &a->f);
     if ((a = onnx_attr(c, "value_int"))) return known_list(c, CR_TYPE_I64, true, 1, &a->i);
     if ((a = onnx_attr(c, "value_floats"))) return known_list(c, CR_TYPE_F32, false, a->n_floats, a->floats);

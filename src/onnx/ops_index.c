@@ -255,7 +255,8 @@ static bool build_reverse_sequence(onnx_call *c)
     cr_ref x = onnx_real(c, 0), length = onnx_real(c, 1);
     int64_t batch = onnx_attr_int(c, "batch_axis", 1), time = onnx_attr_int(c, "time_axis", 0);
     if (!valid(g, x) || !valid(g, length)) return false;
-    if (cr_rank(g, x) < 2 || batch + time != 1) return onnx_fail(c, "batch_axis and time_axis are 0 and 1");
+    if (cr_rank(g, x) < 2 || (batch != 0 && batch != 1) || time != 1 - batch)
+        return onnx_fail(c, "batch_axis and time_axis are 0 and 1");
     if (time == 1) x = onnx_swap(g, x, 0, 1);
     int64_t dim[CR_MAX_RANK], flat[CR_MAX_RANK], two[2];
     onnx_shape(g, x, dim);
