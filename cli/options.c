@@ -164,6 +164,7 @@ typedef enum option_id {
     O_HEAD,
     O_LABEL,
     O_BATCH,
+    O_SAMPLES,
     O_IGNORE,
     O_STANDARDIZE,
     O_SCALE,
@@ -196,7 +197,7 @@ static const struct option_row {
     {O_JSON, "--json", "FILE|-", CMD_ALL, "results as JSON; with -, standard output is only JSON"},
     {O_QUIET, "--quiet", NULL, CMD_ALL, "bare results"},
     {O_THREADS, "--threads", "N", CMD_ALL, "at most N threads"},
-    {O_PRECISION, "--precision", "f32|f64", CMD_ALL, "eval in this precision at the speed of the machine"},
+    {O_PRECISION, "--precision", "f32|f64", CMD_ALL, "of models (default f32); eval: at the speed of the machine"},
     {O_DETERMINISTIC, "--deterministic", NULL, CMD_ALL, "the same bits for every number of threads"},
     {O_PLAN, "--plan", NULL, CMD_EVAL, "how it would be run, instead of the numbers; needs sizes only"},
     {O_DATA, "--data", "FILE", CMD_MODEL,
@@ -208,7 +209,9 @@ static const struct option_row {
     {O_HEAD, "--output", "NAME", CMD_GRAD | CMD_DIAGNOSE,
      "the output that the loss is taken from (default: the first)"},
     {O_LABEL, "--label", "COLUMN", CMD_MODEL, "CSV: the column of labels: its name, its number from 1, or last"},
-    {O_BATCH, "--batch", "N", CMD_MODEL, "samples at a time (default: as the model has it, else all)"},
+    {O_BATCH, "--batch", "N", CMD_RUN | CMD_GRAD, "samples at a time (default: as the model has it, else all)"},
+    {O_SAMPLES, "--samples", "N", CMD_DIAGNOSE,
+     "samples that are measured, in one batch (default: as the model has it, else at most 512)"},
     {O_IGNORE, "--ignore-index", "I", CMD_GRAD | CMD_DIAGNOSE, "labels I do not count"},
     {O_STANDARDIZE, "--standardize", NULL, CMD_MODEL,
      "every entry of a sample to mean 0, deviation 1 over the samples"},
@@ -295,6 +298,7 @@ static bool take(options *o, const struct option_row *r, const char *v)
     case O_SCALE:
         return real(o, r->name, v, &o->scale);
     case O_BATCH:
+    case O_SAMPLES:
         if (!number(o, r->name, v, 1, UINT32_MAX, &n)) return false;
         o->batch = (unsigned long)n;
         return true;
@@ -488,7 +492,7 @@ void options_help(FILE *f, unsigned command)
         [CMD_DIAGNOSE] =
             "chainrule diagnose MODEL.onnx --data DATA [--loss LOSS] [--fail-on LIST]\n\n"
             "Whether the gradient vanishes, explodes, dies, saturates or is healthy, in which layers, and which\n"
-            "factor of the chain rule does it. DATA as for grad; one batch of at most 512 samples is measured.\n",
+            "factor of the chain rule does it. DATA as for grad; they are measured as one batch.\n",
     };
     if (!command) {
         fputs(general, f);

@@ -3,7 +3,7 @@ _chainrule()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}
     local common="-e --let --wrt --set --seed --json --quiet --threads --precision --deterministic --help --version"
-    local model="-o --data --label --batch --standardize --scale --allow-links --seed --json --quiet --threads"
+    local model="-o --data --label --standardize --scale --allow-links --seed --json --quiet --threads"
     model="$model --precision --deterministic --help --version"
     local options
     COMPREPLY=()
@@ -24,16 +24,16 @@ _chainrule()
         --json) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --at) COMPREPLY=($(compgen -f -X '!*.@(npz|safetensors)' -- "$cur")); return ;;
         -e | --let | --wrt | --set | --seed | --threads | --points | --depth | --label | --batch | --scale | \
-            --output | --ignore-index | --fail-on) return ;;
+            --samples | --output | --ignore-index | --fail-on) return ;;
     esac
     case $command in
         derive) options="$common --format --form --steps --depth" ;;
         eval) options="$common --at --depth --plan" ;;
         check) options="$common --at --depth --form --points" ;;
         explain) options="$common --format" ;;
-        run) options="$model" ;;
-        grad) options="$model --loss --cotangent --output --ignore-index" ;;
-        diagnose) options="${model/-o /} --loss --output --ignore-index --fail-on" ;;
+        run) options="$model --batch" ;;
+        grad) options="$model --batch --loss --cotangent --output --ignore-index" ;;
+        diagnose) options="${model/-o /} --loss --output --ignore-index --samples --fail-on" ;;
         *) return ;;
     esac
     if [[ $cur == -* ]]; then

@@ -253,6 +253,15 @@ def test_command(t):
         )
         good = done.returncode == want and done.stdout.startswith("Vanishing: ") and done.stdout.count("\n") == 1
         check(f"exit status with {options}", None if good else f"{done.returncode}: {done.stdout}{done.stderr}")
+    for n in (3, 5):
+        said = json.loads(
+            subprocess.run(
+                [PROGRAM, "diagnose", str(model), "--data", str(d), "--samples", str(n), "--json", "-"],
+                capture_output=True,
+                text=True,
+            ).stdout
+        )["data"]["samples"]
+        check(f"--samples {n}", None if said == n else f"{said}")
     wide = subprocess.run([PROGRAM, "diagnose", str(model), "--data", str(d)], capture_output=True, text=True).stdout
     longest = max(map(len, wide.splitlines()[2:]))
     check("the table fits 100 columns", None if longest <= 100 else f"{longest} columns")
