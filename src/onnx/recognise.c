@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 24, TOLERANCE_BITS = 20 };
+enum { MOST = 24, TOLERANCE_BITS = 23 };
 
 typedef struct match {
     onnx_importer *im;
@@ -29,15 +29,17 @@ typedef struct match {
     bool has_number[26];
     const Onnx__NodeProto *node[MOST];
     unsigned n_nodes, axes; /* axes: how many of the last ones a Mean is over; 0: none was met */
+    unsigned number_rank;   /* the highest of a number's */
 } match;
 
 /* ---- values -------------------------------------------------------------------------------------- */
 
 static bool same(const onnx_value *a, const onnx_value *b) { return a == b || (a->ref != CR_NONE && a->ref == b->ref); }
 
-static bool number_of(const onnx_value *v, double *x)
+static bool number_of(match *m, const onnx_value *v, double *x)
 {
     if (v->count != 1 || !v->data || v->sequence) return false;
+    if (v->rank > m->number_rank) m->number_rank = v->rank;
     data_to_f64(v->type, v->data, 1, x);
     return true;
 }
@@ -174,14 +176,14 @@ static bool fits(match *m, const char *form, char *name)
     }
     if (isupper((unsigned char)*form) && alone) {
         unsigned i = (unsigned)(*form - 'A');
-        if (!number_of(v, &x) || (m->has_number[i] && m->number[i] != x)) return false;
+        if (!number_of(m, v, &x) || (m->has_number[i] && m->number[i] != x)) return false;
         m->has_number[i] = true;
         m->number[i] = x;
         return true;
     }
     if (!isupper((unsigned char)*form)) {
         double want = strtod(form, NULL);
-        return number_of(v, &x) && fabs(x - want) <= ldexp(fabs(want), -TOLERANCE_BITS);
+        return number_of(m, v, &x) && fabs(x - want) <= ldexp(fabs(want), -TOLERANCE_BITS);
     }
     const Onnx__NodeProto *n = maker_of(m->im, v);
     return n && fits_node(m, form, n);
@@ -201,6 +203,13 @@ static bool exclusive(const match *m, const Onnx__NodeProto *root)
         if (onnx_uses(m->im, name) > reads + (reads == 0)) return false;
     }
     return true;
+}
+
+/* A number of more axes than what it meets gives the result those axes. */
+static bool keeps_rank(const match *m)
+{
+    const onnx_value *x = m->letter['x' - 'a'] ? m->letter['x' - 'a'] : m->letter['q' - 'a'];
+    return x && m->number_rank <= x->rank;
 }
 
 /* ---- what stands in their place ------------------------------------------------------------------ */
@@ -411,7 +420,8 @@ static Onnx__NodeProto *scaled(match *m, const Onnx__NodeProto *root, const form
 {
     const Onnx__NodeProto *inner = inner_of(m, "Softmax");
     const onnx_value *q = m->letter['q' - 'a'], *k = m->letter['k' - 'a'];
-    int64_t axis = inner ? integer(m->im, inner, "axis", -1) : 0, rank = q->rank;
+    int64_t missing = onnx_version_of(m->im, "") < 13 ? 1 : -1, rank = q->rank;
+    int64_t axis = inner ? integer(m->im, inner, "axis", missing) : 0;
     if (!inner || q->rank < 2 || k->rank != q->rank || (axis != -1 && axis != rank - 1)) return NULL;
     double scale = m->has_number['S' - 'A'] ? pow(m->number['S' - 'A'], power) : 1;
     if (m->has_number['D' - 'A']) scale = 1 / m->number['D' - 'A'];
@@ -515,7 +525,7 @@ const Onnx__NodeProto *onnx_recognise(onnx_importer *im, const Onnx__NodeProto *
     if (*onnx_domain(root->domain)) return root;
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         match m = {.im = im};
-        if (!fits_node(&m, forms[i].form, root) || !exclusive(&m, root)) continue;
+        if (!fits_node(&m, forms[i].form, root) || !exclusive(&m, root) || !keeps_rank(&m)) continue;
         Onnx__NodeProto *n = forms[i].make(&m, root, &forms[i]);
         if (n) absorb(&m, root);
         if (n || cr_graph_status(im->g) != CR_OK) return n;
