@@ -264,6 +264,16 @@ def bad_graphs(t):
         "`x` is N x 2 in the model, and 4 x 3 in the data",
         data="wide.npz",
     )
+    np.savez(t / "odd.npz", x=np.ones((3, 2), "f4"))
+    u = node("Identity", ["w"], ["u"])
+    for name, declared, data in (
+        ("an output as long as a batch by chance", value("u", 2), "d.npz"),
+        ("and the last batch is shorter", value("u", 2), "odd.npz"),
+        ("and its shape is not declared", field(1, "u") + field(2, field(1, field(1, 1))), "odd.npz"),
+    ):
+        (t / "g.onnx").write_bytes(model(node("Mul", ["x", "w"], ["y"]), u, w, x, y, field(12, declared)))
+        how = ("run", "--quiet", "--batch", "2", "--data", t / data, "-o", t / "none.npz")
+        refused(name, t / "g.onnx", "output `u`", "run one batch", program=PROGRAM, arguments=how)
     if (t / "none.npz").exists():
         check("nothing is written", "none.npz is there")
     else:
