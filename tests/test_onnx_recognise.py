@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tempfile
 
+import numpy as np
+
 EDIT = os.environ["ONNX_EDIT"]
 SOURCE = pathlib.Path(os.environ["CHAINRULE_SOURCE"])
 failures = 0
@@ -113,6 +115,9 @@ def cases(helper, proto):
     yield "attention", "ScaledDotProduct", attention, [*keys, two], ["y"]
     # Until opset 12 a softmax without axis is one over all axes but the first.
     yield "attention over queries, too", None, attention, [*keys, two], ["y"], 12
+    # What stands in its place has no derivative by the scale.
+    trained = [n("Div", ["s", "trained"], ["d"]) if i.op_type == "Div" else i for i in attention]
+    yield "attention with a trained scale", None, trained, [*keys, c("trained", 2)], ["y"]
     yield "attention with one axis more", None, attention, [*keys, tall], ["y"]
     yield "SiLU", "Silu", [n("Sigmoid", ["x"], ["s"]), n("Mul", ["s", "x"], ["y"])], base, ["y"]
     yield "a gate", None, [n("Exp", ["x"], ["q"]), n("Sigmoid", ["q"], ["s"]), n("Mul", ["s", "x"], ["y"])], base, [
@@ -136,8 +141,11 @@ def test_cases(folder):
     for name, want, nodes, constants, outputs, *opset in cases(helper, proto):
         x = helper.make_tensor_value_info("x", proto.FLOAT, [2, 3, 4])
         out = [helper.make_tensor_value_info(o, proto.FLOAT, None) for o in outputs]
+        # Single numbers are constants in the file, and all else (and what is trained) initialisers: parameters.
+        fixed = [i for i in constants if np.prod(i.dims) == 1 and i.name != "trained"]
+        nodes = [*(helper.make_node("Constant", [], [i.name], value=i) for i in fixed), *nodes]
         model = helper.make_model(
-            helper.make_graph(nodes, "g", [x], out, constants),
+            helper.make_graph(nodes, "g", [x], out, [i for i in constants if i not in fixed]),
             opset_imports=[helper.make_opsetid("", *(opset or [13]))],
         )
         save(model, str(folder / "m.onnx"))
