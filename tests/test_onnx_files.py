@@ -264,6 +264,16 @@ def bad_graphs(t):
         "`x` is N x 2 in the model, and 4 x 3 in the data",
         data="wide.npz",
     )
+    np.savez(t / "odd.npz", x=np.ones((3, 2), "f4"))
+    u = node("Identity", ["w"], ["u"])
+    for name, declared, data in (
+        ("an output as long as a batch by chance", value("u", 2), "d.npz"),
+        ("and the last batch is shorter", value("u", 2), "odd.npz"),
+        ("and its shape is not declared", field(1, "u") + field(2, field(1, field(1, 1))), "odd.npz"),
+    ):
+        (t / "g.onnx").write_bytes(model(node("Mul", ["x", "w"], ["y"]), u, w, x, y, field(12, declared)))
+        how = ("run", "--quiet", "--batch", "2", "--data", t / data, "-o", t / "none.npz")
+        refused(name, t / "g.onnx", "output `u`", "run one batch", program=PROGRAM, arguments=how)
     if (t / "none.npz").exists():
         check("nothing is written", "none.npz is there")
     else:
@@ -290,10 +300,24 @@ def test_peak_memory(t):
     return None if size <= peak <= 1.3 * size else f"{peak >> 20} MiB for {size >> 20}: {done.stderr}"
 
 
+def test_standardize(t):
+    (t / "s.onnx").write_bytes(linear(w=tensor("w", [2], _9=np.ones(2, "<f4").tobytes())))
+    x = np.stack([np.arange(6), np.full(6, 0.1)], 1).astype("f4")  # the mean of six 0.1 is not 0.1
+    np.savez(t / "s.npz", x=x)
+    how = ("run", "--quiet", "--standardize", "--data", t / "s.npz", "-o", t / "out.npz", t / "s.onnx")
+    status, said = run(*how, program=PROGRAM)
+    if status != 0:
+        return said
+    y = np.load(t / "out.npz")["y"]
+    want = (x[:, 0] - x[:, 0].mean()) / x[:, 0].std()
+    return None if np.abs(y[:, 0] - want).max() < 1e-6 and not y[:, 1].any() else f"{y.tolist()}"
+
+
 def main():
     with tempfile.TemporaryDirectory() as t:
         t = pathlib.Path(t)
-        for test in (test_same_bytes, test_edit, test_unknown_fields, test_truncated, test_peak_memory):
+        tests = (test_same_bytes, test_edit, test_unknown_fields, test_truncated, test_standardize, test_peak_memory)
+        for test in tests:
             check(test.__name__[5:].replace("_", " "), test(t))
         bad_files(t)
         bad_graphs(t)

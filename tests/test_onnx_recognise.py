@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tempfile
 
+import numpy as np
+
 EDIT = os.environ["ONNX_EDIT"]
 SOURCE = pathlib.Path(os.environ["CHAINRULE_SOURCE"])
 failures = 0
@@ -56,7 +58,7 @@ def test_files():
 
 
 def cases(helper, proto):
-    """(name, operator that is expected or None, nodes, initialisers, outputs)"""
+    """(name, operator that is expected or None, nodes, initialisers, outputs[, opset, else 13])"""
     n = helper.make_node
 
     def c(name, *values):
@@ -99,6 +101,24 @@ def cases(helper, proto):
     yield "epsilon outside of the root", None, outside, base, ["y"]
     yield "GELU", "Gelu", gelu, base, ["y"]
     yield "GELU by another constant", None, other, base, ["y"]
+    high, off = helper.make_tensor("half", proto.FLOAT, [1, 1, 1, 1], [0.5]), c("half", 0.5000002)
+    yield "GELU with one axis more", None, gelu, [high, one, root], ["y"]
+    yield "GELU by nearly a half", None, gelu, [off, one, root], ["y"]
+    attention = [
+        n("MatMul", ["x", "k"], ["s"]),
+        n("Div", ["s", "two"], ["d"]),
+        n("Softmax", ["d"], ["p"]),
+        n("MatMul", ["p", "v"], ["y"]),
+    ]
+    keys = [helper.make_tensor(i, proto.FLOAT, d, [0.5] * 40) for i, d in (("k", [2, 4, 5]), ("v", [2, 5, 4]))]
+    tall = helper.make_tensor("two", proto.FLOAT, [1, 1, 1, 1], [2])
+    yield "attention", "ScaledDotProduct", attention, [*keys, two], ["y"]
+    # Until opset 12 a softmax without axis is one over all axes but the first.
+    yield "attention over queries, too", None, attention, [*keys, two], ["y"], 12
+    # What stands in its place has no derivative by the scale.
+    trained = [n("Div", ["s", "trained"], ["d"]) if i.op_type == "Div" else i for i in attention]
+    yield "attention with a trained scale", None, trained, [*keys, c("trained", 2)], ["y"]
+    yield "attention with one axis more", None, attention, [*keys, tall], ["y"]
     yield "SiLU", "Silu", [n("Sigmoid", ["x"], ["s"]), n("Mul", ["s", "x"], ["y"])], base, ["y"]
     yield "a gate", None, [n("Exp", ["x"], ["q"]), n("Sigmoid", ["q"], ["s"]), n("Mul", ["s", "x"], ["y"])], base, [
         "y"
@@ -117,12 +137,16 @@ def test_cases(folder):
     except ImportError:
         print("ok - cases # SKIP no python3-onnx")
         return
-    composites = {"LayerNormalization", "Gelu", "Silu", "LogSoftmax", "RMSNormalization"}
-    for name, want, nodes, constants, outputs in cases(helper, proto):
+    composites = {"LayerNormalization", "Gelu", "Silu", "LogSoftmax", "RMSNormalization", "ScaledDotProduct"}
+    for name, want, nodes, constants, outputs, *opset in cases(helper, proto):
         x = helper.make_tensor_value_info("x", proto.FLOAT, [2, 3, 4])
         out = [helper.make_tensor_value_info(o, proto.FLOAT, None) for o in outputs]
+        # Single numbers are constants in the file, and all else (and what is trained) initialisers: parameters.
+        fixed = [i for i in constants if np.prod(i.dims) == 1 and i.name != "trained"]
+        nodes = [*(helper.make_node("Constant", [], [i.name], value=i) for i in fixed), *nodes]
         model = helper.make_model(
-            helper.make_graph(nodes, "g", [x], out, constants), opset_imports=[helper.make_opsetid("", 13)]
+            helper.make_graph(nodes, "g", [x], out, [i for i in constants if i not in fixed]),
+            opset_imports=[helper.make_opsetid("", *(opset or [13]))],
         )
         save(model, str(folder / "m.onnx"))
         seen = operators(folder / "m.onnx")

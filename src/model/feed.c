@@ -71,7 +71,10 @@ static bool prepare(model_feed *f, cr_tensor *t, bool standardize, double scale)
         double mean = 0, square = 0;
         for (size_t i = 0; i < n && standardize; i++) mean += x[i * k + j] / (double)n;
         for (size_t i = 0; i < n && standardize; i++) square += pow(x[i * k + j] - mean, 2) / (double)n;
-        double by = scale / (square > 0 ? sqrt(square) : 1);
+        bool constant = standardize;
+        for (size_t i = 1; i < n && constant; i++) constant = x[i * k + j] == x[j];
+        if (constant && n > 0) mean = x[j]; /* to the bit: a rounding of the mean is no deviation */
+        double by = scale / (square > 0 && !constant ? sqrt(square) : 1);
         for (size_t i = 0; i < n; i++) x[i * k + j] = (x[i * k + j] - mean) * by;
     }
     t->data = x;

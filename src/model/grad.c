@@ -77,13 +77,26 @@ static bool per_sample(const job *j, const pass *p, cr_ref e)
     return j->feed.samples_first && cr_rank(p->net.g, e) > 0 && onnx_size(p->net.g, e, 0) == (int64_t)p->batch;
 }
 
+/* The first axis of an output counts samples if it is as long as the batch, unless the file fixes it where that of
+ * the inputs is free. */
+static bool counts_samples(const job *j, const pass *p, const net_output *out)
+{
+    const Onnx__GraphProto *g = j->m->onnx->proto->graph;
+    for (size_t i = 0; i < g->n_output && j->feed.batch == 0; i++) {
+        const Onnx__TypeProto__Tensor *t = onnx_tensor_type(g->output[i]);
+        if (!t || !t->shape || t->shape->n_dim == 0 || strcmp(g->output[i]->name, out->name) != 0) continue;
+        if (t->shape->dim[0]->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE) return false;
+    }
+    return per_sample(j, p, out->ref);
+}
+
 static cr_status outputs(job *j, pass *p)
 {
     network *n = &p->net;
     for (size_t i = 0; i < n->n_outputs; i++) {
         p->name[i] = n->output[i].name;
         p->expression[i] = n->output[i].ref;
-        p->rows[i] = per_sample(j, p, n->output[i].ref);
+        p->rows[i] = counts_samples(j, p, &n->output[i]);
     }
     p->n_results = n->n_outputs;
     return CR_OK;
@@ -139,7 +152,7 @@ static cr_status seed_cotangents(job *j, pass *p, size_t n, const cr_ref *wrt, c
             status = model_fail(j->m, CR_ENAME, "a cotangent for `%s`: the model has no such output", t.name);
             break;
         }
-        if (per_sample(j, p, out->ref) && t.rank > 0 && t.dim[0] == (int64_t)j->feed.samples) {
+        if (counts_samples(j, p, out) && t.rank > 0 && t.dim[0] == (int64_t)j->feed.samples) {
             t = model_rows(&t, 0, p->batch);
         }
         t.data = NULL;
@@ -332,6 +345,12 @@ static cr_status collect(job *j, const pass *p, size_t first)
     for (size_t i = 0; i < j->n_results; i++) {
         result *r = &j->result[i];
         size_t n = net_runner_count(p->r, (unsigned)i);
+        if (p->rows[i] != r->rows || n != r->row * (r->rows ? p->batch : 1)) {
+            return model_fail(j->m, CR_ESHAPE,
+                              "output `%s` does not grow with the samples, so that those of several "
+                              "batches have no common value: run one batch",
+                              r->name);
+        }
         double *to = r->value + (r->rows ? first * r->row : 0);
         if (r->rows) {
             data_to_f64(net_runner_type(p->r), net_runner_result(p->r, (unsigned)i), n, to);

@@ -219,7 +219,7 @@ const Onnx__AttributeProto *onnx_attr_meant(const onnx_importer *im, const Onnx_
     return a;
 }
 
-static int64_t version_of(const onnx_importer *im, const char *domain)
+int64_t onnx_version_of(const onnx_importer *im, const char *domain)
 {
     if (im->function) {
         const Onnx__FunctionProto *f = im->function->function;
@@ -339,7 +339,7 @@ static bool call_function(onnx_call *c, const Onnx__FunctionProto *f);
 static bool import_node(onnx_importer *im, const Onnx__NodeProto *node)
 {
     if (!im->as_written && !(node = onnx_recognise(im, node))) return false;
-    onnx_call c = {.im = im, .g = im->g, .node = node, .version = version_of(im, node->domain)};
+    onnx_call c = {.im = im, .g = im->g, .node = node, .version = onnx_version_of(im, node->domain)};
     const Onnx__FunctionProto *f = onnx_model_function(im->m, node->domain, node->op_type);
     const onnx_op *op = f ? NULL : onnx_find_op(onnx_domain(node->domain), node->op_type);
     if (!collect(&c)) return name_node(im, node);

@@ -55,6 +55,8 @@ unsigned onnx_uses(onnx_importer *im, const char *name);
 /* The node itself, or one that stands for it and the nodes that it ends (recognise.c). NULL: an error is set. */
 const Onnx__NodeProto *onnx_recognise(onnx_importer *im, const Onnx__NodeProto *node);
 
+/* Of the operators of a domain that the graph, or the function that is being inlined, was written for. */
+int64_t onnx_version_of(const onnx_importer *im, const char *domain);
 const char *onnx_node_name(const Onnx__NodeProto *n); /* its name, or what it makes */
 /* The value as an expression: made on first asking if it is known. */
 cr_ref onnx_value_ref(onnx_importer *im, onnx_value *v);

@@ -25,8 +25,7 @@ void onnx_notices_free(onnx_notices *n)
 
 /* ---- names --------------------------------------------------------------------------------------- */
 
-/* A name that an exporter made up: onnx::MatMul_27, 27, val_27, _val_3. */
-static bool made_up(const char *name)
+bool onnx_made_up(const char *name)
 {
     const char *s = name;
     if (strncmp(s, "onnx::", 6) == 0) return true;
@@ -202,7 +201,8 @@ static bool is_product(const Onnx__NodeProto *n) { return strcmp(n->op_type, "Ma
 
 static bool transposed(search *s, const uses *u)
 {
-    if (!made_up(u->name) || u->tensor->n_dims != 2 || u->n == 0 || !is_product(u->at[0].node) || u->at[0].input != 1) {
+    if (!onnx_made_up(u->name) || u->tensor->n_dims != 2 || u->n == 0 || !is_product(u->at[0].node) ||
+        u->at[0].input != 1) {
         return true;
     }
     strbuf b;
@@ -234,8 +234,8 @@ static bool fused(search *s)
         for (size_t k = 0; k < u->n; k++) {
             const Onnx__NodeProto *node = u->at[k].node;
             bool conv = strcmp(node->op_type, "Conv") == 0 || strcmp(node->op_type, "ConvTranspose") == 0;
-            bool computed = (u->at[k].input == 1 && made_up(u->name)) ||
-                            (u->at[k].input == 2 && (made_up(u->name) || ends_with(u->name, ".weight_bias")));
+            bool computed = (u->at[k].input == 1 && onnx_made_up(u->name)) ||
+                            (u->at[k].input == 2 && (onnx_made_up(u->name) || ends_with(u->name, ".weight_bias")));
             if (!conv || !computed || node == first) continue;
             if (u->at[k].input == 1 || ends_with(u->name, ".weight_bias")) n++;
             if (!first) first = node;
@@ -288,7 +288,7 @@ static bool names(search *s)
     for (size_t i = 0; i < s->n_of; i++) {
         if (s->of[i].n == 0) continue;
         all++;
-        made += made_up(s->of[i].name);
+        made += onnx_made_up(s->of[i].name);
     }
     if (all == 0 || made < all) return true;
     strbuf b;

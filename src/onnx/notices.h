@@ -27,6 +27,9 @@ const char *onnx_notice_word(onnx_notice_kind kind); /* "tied", "merged", ... */
 cr_status onnx_notices_find(onnx_model *m, onnx_notices *out, error *e);
 void onnx_notices_free(onnx_notices *n);
 
+/* Is it a name that an exporter made up: onnx::MatMul_27, 27, val_27, _val_3? */
+bool onnx_made_up(const char *name);
+
 /* One place where a parameter is read: input `input` of a node, behind Identity nodes. */
 typedef struct onnx_use {
     const Onnx__NodeProto *node;

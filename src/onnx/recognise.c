@@ -12,6 +12,7 @@
  * found stands in its place, built by the ordinary operator. So forms grow: a layer norm is found first without scale
  * and bias, then with a scale, then with both. What it was made of is left without readers. */
 #include "onnx/importer.h"
+#include "onnx/notices.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -19,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 24, TOLERANCE_BITS = 20 };
+enum { MOST = 24, TOLERANCE_BITS = 23 };
 
 typedef struct match {
     onnx_importer *im;
@@ -29,15 +30,32 @@ typedef struct match {
     bool has_number[26];
     const Onnx__NodeProto *node[MOST];
     unsigned n_nodes, axes; /* axes: how many of the last ones a Mean is over; 0: none was met */
+    unsigned number_rank;   /* the highest of a number's */
 } match;
 
 /* ---- values -------------------------------------------------------------------------------------- */
 
 static bool same(const onnx_value *a, const onnx_value *b) { return a == b || (a->ref != CR_NONE && a->ref == b->ref); }
 
-static bool number_of(const onnx_value *v, double *x)
+/* The parameter that v is, as it is or renamed; NULL: it is none. */
+static const net_leaf *parameter_of(const match *m, const onnx_value *v)
 {
-    if (v->count != 1 || !v->data || v->sequence) return false;
+    const net_leaf *l = v->ref != CR_NONE ? net_find_leaf(m->im->net, v->ref) : NULL;
+    return l && l->role == NET_PARAMETER ? l : NULL;
+}
+
+/* Is it the user's, by its name? What stands in place of a form has no derivative by its numbers: these must be ones
+ * that the exporter wrote. */
+static bool is_trained(const match *m, const onnx_value *v)
+{
+    const net_leaf *l = parameter_of(m, v);
+    return l && !onnx_made_up(l->name);
+}
+
+static bool number_of(match *m, const onnx_value *v, double *x)
+{
+    if (v->count != 1 || !v->data || v->sequence || is_trained(m, v)) return false;
+    if (v->rank > m->number_rank) m->number_rank = v->rank;
     data_to_f64(v->type, v->data, 1, x);
     return true;
 }
@@ -174,14 +192,14 @@ static bool fits(match *m, const char *form, char *name)
     }
     if (isupper((unsigned char)*form) && alone) {
         unsigned i = (unsigned)(*form - 'A');
-        if (!number_of(v, &x) || (m->has_number[i] && m->number[i] != x)) return false;
+        if (!number_of(m, v, &x) || (m->has_number[i] && m->number[i] != x)) return false;
         m->has_number[i] = true;
         m->number[i] = x;
         return true;
     }
     if (!isupper((unsigned char)*form)) {
         double want = strtod(form, NULL);
-        return number_of(v, &x) && fabs(x - want) <= ldexp(fabs(want), -TOLERANCE_BITS);
+        return number_of(m, v, &x) && fabs(x - want) <= ldexp(fabs(want), -TOLERANCE_BITS);
     }
     const Onnx__NodeProto *n = maker_of(m->im, v);
     return n && fits_node(m, form, n);
@@ -201,6 +219,13 @@ static bool exclusive(const match *m, const Onnx__NodeProto *root)
         if (onnx_uses(m->im, name) > reads + (reads == 0)) return false;
     }
     return true;
+}
+
+/* A number of more axes than what it meets gives the result those axes. */
+static bool keeps_rank(const match *m)
+{
+    const onnx_value *x = m->letter['x' - 'a'] ? m->letter['x' - 'a'] : m->letter['q' - 'a'];
+    return x && m->number_rank <= x->rank;
 }
 
 /* ---- what stands in their place ------------------------------------------------------------------ */
@@ -304,13 +329,6 @@ static Onnx__NodeProto *norm(match *m, const Onnx__NodeProto *root, const form *
     return n && set_integer(m, n, "axis", -(int64_t)m->axes) && set_float(m, n, "epsilon", epsilon) ? n : NULL;
 }
 
-/* A parameter, as it is or renamed. */
-static bool is_parameter(const match *m, const onnx_value *v)
-{
-    const net_leaf *l = v->ref != CR_NONE ? net_find_leaf(m->im->net, v->ref) : NULL;
-    return l && l->role == NET_PARAMETER;
-}
-
 /* A norm (n, which is on the way) with a scale or bias more: `letter`, a parameter of the shape that is normalised. */
 static Onnx__NodeProto *grown(match *m, const Onnx__NodeProto *root, const Onnx__NodeProto *inner, char letter,
                               bool channels)
@@ -318,7 +336,7 @@ static Onnx__NodeProto *grown(match *m, const Onnx__NodeProto *root, const Onnx_
     const onnx_value *v = m->letter[letter - 'a'], *x = onnx_look(m->im, inner->input[0]);
     int64_t axis = integer(m->im, inner, "axis", -1);
     unsigned rank = (unsigned)-axis;
-    if (!x || !is_parameter(m, v)) return NULL;
+    if (!x || !parameter_of(m, v)) return NULL;
     bool fit = channels
                    ? v->rank == x->rank - 1 && v->rank > 0 && v->dim[0] == x->dim[1] && v->count == (size_t)v->dim[0]
                    : v->rank == rank && rank <= x->rank;
@@ -353,8 +371,9 @@ static Onnx__NodeProto *norm_with(match *m, const Onnx__NodeProto *root, const f
                  : NULL;
 }
 
-static bool all(const onnx_value *v, double x)
+static bool all(const match *m, const onnx_value *v, double x)
 {
+    if (is_trained(m, v)) return false;
     for (size_t i = 0; i < v->count; i++) {
         double y;
         if (!v->data) return false;
@@ -370,7 +389,7 @@ static Onnx__NodeProto *group_norm(match *m, const Onnx__NodeProto *root, const 
     const Onnx__NodeProto *inner = inner_of(m, "InstanceNormalization");
     const onnx_value *x = m->letter['x' - 'a'], *g = inner ? onnx_look(m->im, inner->input[0]) : NULL;
     const onnx_value *out = m->letter['q' - 'a'];
-    if (!g || !all(m->letter['s' - 'a'], 1) || !all(m->letter['b' - 'a'], 0)) return NULL;
+    if (!g || !all(m, m->letter['s' - 'a'], 1) || !all(m, m->letter['b' - 'a'], 0)) return NULL;
     bool split = g->rank == 3 && x->rank >= 2 && g->dim[0] == x->dim[0] && g->dim[1] > 0 && x->dim[1] % g->dim[1] == 0;
     bool back = out->data && out->type == CR_TYPE_I64 && out->count == x->rank;
     for (unsigned i = 0; i < x->rank && back; i++) {
@@ -411,7 +430,8 @@ static Onnx__NodeProto *scaled(match *m, const Onnx__NodeProto *root, const form
 {
     const Onnx__NodeProto *inner = inner_of(m, "Softmax");
     const onnx_value *q = m->letter['q' - 'a'], *k = m->letter['k' - 'a'];
-    int64_t axis = inner ? integer(m->im, inner, "axis", -1) : 0, rank = q->rank;
+    int64_t missing = onnx_version_of(m->im, "") < 13 ? 1 : -1, rank = q->rank;
+    int64_t axis = inner ? integer(m->im, inner, "axis", missing) : 0;
     if (!inner || q->rank < 2 || k->rank != q->rank || (axis != -1 && axis != rank - 1)) return NULL;
     double scale = m->has_number['S' - 'A'] ? pow(m->number['S' - 'A'], power) : 1;
     if (m->has_number['D' - 'A']) scale = 1 / m->number['D' - 'A'];
@@ -515,7 +535,7 @@ const Onnx__NodeProto *onnx_recognise(onnx_importer *im, const Onnx__NodeProto *
     if (*onnx_domain(root->domain)) return root;
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         match m = {.im = im};
-        if (!fits_node(&m, forms[i].form, root) || !exclusive(&m, root)) continue;
+        if (!fits_node(&m, forms[i].form, root) || !exclusive(&m, root) || !keeps_rank(&m)) continue;
         Onnx__NodeProto *n = forms[i].make(&m, root, &forms[i]);
         if (n) absorb(&m, root);
         if (n || cr_graph_status(im->g) != CR_OK) return n;
