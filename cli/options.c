@@ -351,6 +351,8 @@ static bool consistent(options *o)
     if (o->command & CMD_MODEL) {
         if (!o->file) return usage(o, "%s what? Give MODEL.onnx and --data FILE", o->name);
         if (!o->data) return usage(o, "%s needs data: --data FILE, or --data random", o->name);
+        if (o->cotangent && o->loss != CR_LOSS_AUTO && o->loss != CR_LOSS_NONE)
+            return usage(o, "--cotangent is instead of a loss: leave --loss out");
         if (!o->output && !o->json && o->command != CMD_DIAGNOSE)
             return usage(o, "%s needs a place for its results: -o FILE, or --json", o->name);
         return true;

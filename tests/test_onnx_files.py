@@ -280,6 +280,12 @@ def bad_graphs(t):
         check("nothing is written")
 
 
+def other_formats(t):
+    for name, start in (("m.pt", b"PK\3\4rest"), ("m.h5", b"\x89HDF\r\n\x1a\nrest")):
+        (t / name).write_bytes(start)
+        refused(f"{name} is told how to become one", t / name, name, "torch.onnx.export")
+
+
 def test_peak_memory(t):
     """Numbers are copied once, out of the mapped file: a model of 192 MiB in 192 MiB and a little."""
     size = 192 << 20
@@ -321,6 +327,7 @@ def main():
             check(test.__name__[5:].replace("_", " "), test(t))
         bad_files(t)
         bad_graphs(t)
+        other_formats(t)
     sys.exit(failures > 0)
 
 

@@ -37,24 +37,28 @@ static int64_t size(cr_graph *g, cr_ref a, unsigned axis)
 
 /* ---- how a network ends ------------------------------------------------------------------------- */
 
-/* The expression behind reshapes that lead back to its own shape: before version 13, softmax is one on a matrix. */
-static cr_ref behind_reshape(cr_graph *g, cr_ref a)
+static bool is_ending(cr_op op) { return op == CR_OP_SOFTMAX || op == CR_OP_LOGSOFTMAX || op == CR_OP_SIGMOID; }
+
+/* The ending behind what does not change what it says: a reshape (before version 13, softmax is one on a matrix), and
+ * bounds that keep a probability from 0. a itself if there is none. */
+static cr_ref ending_of(cr_graph *g, cr_ref a)
 {
-    if (op_of(g, a) == CR_OP_FENCE) a = in_of(g, a, 0);
-    if (op_of(g, a) != CR_OP_RESHAPE) return a;
-    cr_ref inner = in_of(g, a, 0);
-    cr_op op = op_of(g, inner);
-    return op == CR_OP_SOFTMAX || op == CR_OP_LOGSOFTMAX || op == CR_OP_SIGMOID ? inner : a;
+    cr_op op = op_of(g, a);
+    unsigned n = op == CR_OP_FENCE || op == CR_OP_RESHAPE ? 1 : op == CR_OP_MAX2 || op == CR_OP_MIN2 ? 2 : 0;
+    for (unsigned i = 0; i < n; i++) {
+        cr_ref inner = ending_of(g, in_of(g, a, i));
+        if (is_ending(op_of(g, inner))) return inner;
+    }
+    return a;
 }
 
 /* What `ending` is applied to, in the shape of a; CR_NONE: a does not end so. */
 static cr_ref undone(cr_graph *g, cr_ref a, cr_op ending)
 {
-    cr_ref e = behind_reshape(g, a);
+    cr_ref e = ending_of(g, a);
     if (op_of(g, e) != ending) return CR_NONE;
     const cr_shape *s = shape_of(g, a);
-    return same_shape(g, e, a) && op_of(g, a) != CR_OP_RESHAPE ? in_of(g, e, 0)
-                                                               : cr_reshape(g, in_of(g, e, 0), s->rank, s->dim);
+    return same_shape(g, e, a) ? in_of(g, e, 0) : cr_reshape(g, in_of(g, e, 0), s->rank, s->dim);
 }
 
 static bool is_whole(cr_type t) { return t >= CR_TYPE_I8 && t < CR_TYPE_BOOL; }
@@ -190,7 +194,7 @@ static bool cross_entropy(maker *m, cr_ref out)
     cr_ref y = l->y;
     bool whole = m->o->label && same_sizes(m, y, -1) && cr_rank(g, y) > 0;
     int axis = m->o->label ? class_axis(m, y) : -1;
-    cr_ref ending = behind_reshape(g, out);
+    cr_ref ending = ending_of(g, out);
     cr_op op = op_of(g, ending);
     if (!m->o->label) return fail(m, CR_EVALUE, "cross-entropy needs labels: `y` or `label` in the data");
     if (op == CR_OP_SOFTMAX || op == CR_OP_LOGSOFTMAX) {
@@ -199,6 +203,15 @@ static bool cross_entropy(maker *m, cr_ref out)
     }
     if (whole && axis < 0) axis = cr_rank(g, y) > 1 ? 1 : 0; /* one-hot, or probabilities */
     if (axis < 0) return shapes_disagree(m, y, "labels");
+    if (op == CR_OP_SOFTMAX || op == CR_OP_LOGSOFTMAX) {
+        int64_t together = size(g, ending, (unsigned)attr_of(g, ending, 0)), n = size(g, y, (unsigned)axis);
+        if (together != n) {
+            return fail(m, CR_ESHAPE,
+                        "the network ends in a softmax over %" PRId64 " numbers together, and the labels choose among "
+                        "%" PRId64 ": no cross-entropy fits (before opset 13, Softmax is over all axes but the first)",
+                        together, n);
+        }
+    }
     if (!label_leaf(m)) return false;
     cr_ref logp = cr_logsoftmax(g, y, (unsigned)axis), hit;
     cr_dim classes = cr_size(g, y, (unsigned)axis);

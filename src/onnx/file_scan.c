@@ -281,6 +281,13 @@ cr_status scan_model(const char *path, const unsigned char *bytes, size_t n, str
         err_set(e, CR_ESYNTAX, "%s is empty", path);
         return CR_ESYNTAX;
     }
+    if ((n > 4 && memcmp(bytes, "PK\3\4", 4) == 0) || (n > 4 && memcmp(bytes, "\x89HDF", 4) == 0)) {
+        err_set(e, CR_ESYNTAX,
+                "%s is no ONNX file but a zip or HDF5 file, as PyTorch and Keras save them; export it: torch.onnx.export(model, x, \"m.onnx\"), "
+                "or tf2onnx (docs/from-pytorch.md)",
+                path);
+        return CR_ESYNTAX;
+    }
     if (!scan_message(&s, MODEL, 0, n)) return e->status;
     if (skeleton->status != CR_OK) err_set(e, skeleton->status, "out of memory");
     return skeleton->status;

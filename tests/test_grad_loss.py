@@ -1,0 +1,101 @@
+"""The loss that `grad` takes: how a network ends, and with which labels, against definitions in NumPy."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+try:
+    from onnx import TensorProto as proto, helper, save
+except ImportError:
+    print("1..0 # SKIP no python3-onnx")
+    sys.exit(77)
+
+PROGRAM = os.environ["CHAINRULE"]
+random = np.random.default_rng(3)
+failures = 0
+
+
+def check(name, problem=None):
+    global failures
+    failures += problem is not None
+    print(f"{'not ok' if problem else 'ok'} - {name}{': ' + problem if problem else ''}")
+
+
+def grad(folder, version, nodes, data, *options):
+    """Of a model from x to y by `nodes`, (operator, attributes); a Clip is from 1e-7 on. Exit status, JSON, message."""
+    names = ["x", *(f"h{i}" for i in range(len(nodes) - 1)), "y"]
+    made = []
+    for (op, attributes), a, b in zip(nodes, names, names[1:]):
+        made.append(helper.make_node(op, [a, "low"] if op == "Clip" else [a], [b], **attributes))
+    shape = data["x"].shape
+    value = helper.make_tensor_value_info("x", proto.DOUBLE, shape)
+    out = helper.make_tensor_value_info("y", proto.DOUBLE, shape)
+    low = [helper.make_tensor("low", proto.DOUBLE, [], [1e-7])]
+    graph = helper.make_graph(made, "g", [value], [out], low)
+    opset = [helper.make_opsetid("", version)]
+    save(helper.make_model(graph, opset_imports=opset, ir_version=7), folder / "m.onnx")
+    np.savez(folder / "d.npz", **data)
+    command = [PROGRAM, "grad", folder / "m.onnx", "--data", folder / "d.npz", "--precision", "f64", "--json", "-"]
+    done = subprocess.run([*map(str, command), *options], capture_output=True, text=True, timeout=60)
+    return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr
+
+
+def cross_entropy(z, label, axis):
+    z = np.moveaxis(z, axis, -1)
+    logp = z - z.max(-1, keepdims=True)
+    logp = logp - np.log(np.exp(logp).sum(-1, keepdims=True))
+    return -np.take_along_axis(logp, label[..., None], -1).mean()
+
+
+def binary(z, t):
+    return (np.logaddexp(0, z) - t * z).mean()
+
+
+def test_values(folder):
+    x, label = random.normal(size=(4, 3)), np.array([0, 2, 1, 1])
+    image, pixels = random.normal(size=(2, 3, 4, 5)), random.integers(0, 3, (2, 4, 5))
+    flat, one = random.normal(size=(2, 3, 1, 1)), np.array([[[0]], [[2]]])
+    ce, bits = cross_entropy(x, label, 1), (x > 0.2) * 1.0
+    squares = ((np.maximum(x, 1e-7) - x - 2) ** 2).mean()
+    last = {"axis": -1}
+    cases = (
+        ("logits", 13, [("Identity", {})], dict(x=x, label=label), ce),
+        ("softmax", 13, [("Softmax", last)], dict(x=x, label=label), ce),
+        ("softmax, with a guard", 13, [("Softmax", last), ("Clip", {})], dict(x=x, label=label), ce),
+        ("log-softmax", 13, [("LogSoftmax", last)], dict(x=x, label=label), ce),
+        ("softmax, then its logarithm", 13, [("Softmax", last), ("Log", {})], dict(x=x, label=label), ce),
+        ("sigmoid", 13, [("Sigmoid", {})], dict(x=x, target=bits), binary(x, bits)),
+        ("sigmoid, with a guard", 13, [("Sigmoid", {}), ("Clip", {})], dict(x=x, target=bits), binary(x, bits)),
+        ("mean squares behind a clip", 13, [("Clip", {})], dict(x=x, target=x + 2), squares),
+        ("softmax per pixel", 13, [("Softmax", {"axis": 1})], dict(x=image, label=pixels), cross_entropy(image, pixels, 1)),
+        ("softmax of all axes, opset 11", 11, [("Softmax", {})], dict(x=flat, label=one), cross_entropy(flat, one, 1)),
+    )
+    for name, version, nodes, data, want in cases:
+        status, said, message = grad(folder, version, nodes, data)
+        got = said.get("loss", {}).get("value") if status == 0 else None
+        check(name, None if got is not None and abs(got - want) <= 1e-9 * abs(want) else f"{got}, not {want} {message}")
+
+
+def test_refused(folder):
+    image, pixels = random.normal(size=(2, 3, 4, 5)), random.integers(0, 3, (2, 4, 5))
+    status, _, message = grad(folder, 11, [("Softmax", {})], dict(x=image, label=pixels))
+    good = status == 3 and "softmax over 60 numbers" in message and "choose among 3" in message
+    check("a softmax over all axes and labels of pixels", None if good else f"{status}: {message}")
+    data = dict(x=image, label=pixels)
+    status, _, message = grad(folder, 13, [("Identity", {})], data, "--loss", "ce", "--cotangent", str(folder / "d.npz"))
+    check("a loss beside a cotangent", None if status == 2 and "instead of a loss" in message else f"{status}: {message}")
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        test_values(pathlib.Path(folder))
+        test_refused(pathlib.Path(folder))
+    sys.exit(failures > 0)
+
+
+main()
