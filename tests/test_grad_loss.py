@@ -26,7 +26,7 @@ def check(name, problem=None):
     print(f"{'not ok' if problem else 'ok'} - {name}{': ' + problem if problem else ''}")
 
 
-def grad(folder, version, nodes, data, *options):
+def grad(folder, version, nodes, data, *options, command="grad"):
     """Of a model from x to y by `nodes`, (operator, attributes); a Clip is from 1e-7 on. Exit status, JSON, message."""
     names = ["x", *(f"h{i}" for i in range(len(nodes) - 1)), "y"]
     made = []
@@ -40,8 +40,9 @@ def grad(folder, version, nodes, data, *options):
     opset = [helper.make_opsetid("", version)]
     save(helper.make_model(graph, opset_imports=opset, ir_version=7), folder / "m.onnx")
     np.savez(folder / "d.npz", **data)
-    command = [PROGRAM, "grad", folder / "m.onnx", "--data", folder / "d.npz", "--precision", "f64", "--json", "-"]
-    done = subprocess.run([*map(str, command), *options], capture_output=True, text=True, timeout=60)
+    command = [PROGRAM, command, folder / "m.onnx", "--precision", "f64", "--json", "-"]
+    source = [] if "--data" in options else ["--data", str(folder / "d.npz")]
+    done = subprocess.run([*map(str, command), *source, *options], capture_output=True, text=True, timeout=60)
     return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr
 
 
@@ -61,6 +62,7 @@ def test_values(folder):
     image, pixels = random.normal(size=(2, 3, 4, 5)), random.integers(0, 3, (2, 4, 5))
     flat, one = random.normal(size=(2, 3, 1, 1)), np.array([[[0]], [[2]]])
     ce, bits = cross_entropy(x, label, 1), (x > 0.2) * 1.0
+    seen = cross_entropy(image, pixels, 1)
     squares = ((np.maximum(x, 1e-7) - x - 2) ** 2).mean()
     last = {"axis": -1}
     cases = (
@@ -70,15 +72,16 @@ def test_values(folder):
         ("log-softmax", 13, [("LogSoftmax", last)], dict(x=x, label=label), ce),
         ("softmax, then its logarithm", 13, [("Softmax", last), ("Log", {})], dict(x=x, label=label), ce),
         ("sigmoid", 13, [("Sigmoid", {})], dict(x=x, target=bits), binary(x, bits)),
-        ("sigmoid, with a guard", 13, [("Sigmoid", {}), ("Clip", {})], dict(x=x, target=bits), binary(x, bits)),
+        ("sigmoid, guarded", 13, [("Sigmoid", {}), ("Clip", {})], dict(x=x, target=bits), binary(x, bits)),
         ("mean squares behind a clip", 13, [("Clip", {})], dict(x=x, target=x + 2), squares),
-        ("softmax per pixel", 13, [("Softmax", {"axis": 1})], dict(x=image, label=pixels), cross_entropy(image, pixels, 1)),
+        ("softmax per pixel", 13, [("Softmax", {"axis": 1})], dict(x=image, label=pixels), seen),
         ("softmax of all axes, opset 11", 11, [("Softmax", {})], dict(x=flat, label=one), cross_entropy(flat, one, 1)),
     )
     for name, version, nodes, data, want in cases:
         status, said, message = grad(folder, version, nodes, data)
         got = said.get("loss", {}).get("value") if status == 0 else None
-        check(name, None if got is not None and abs(got - want) <= 1e-9 * abs(want) else f"{got}, not {want} {message}")
+        good = got is not None and abs(got - want) <= 1e-9 * abs(want)
+        check(name, None if good else f"{got}, not {want} {message}")
 
 
 def test_refused(folder):
@@ -87,8 +90,21 @@ def test_refused(folder):
     good = status == 3 and "softmax over 60 numbers" in message and "choose among 3" in message
     check("a softmax over all axes and labels of pixels", None if good else f"{status}: {message}")
     data = dict(x=image, label=pixels)
-    status, _, message = grad(folder, 13, [("Identity", {})], data, "--loss", "ce", "--cotangent", str(folder / "d.npz"))
-    check("a loss beside a cotangent", None if status == 2 and "instead of a loss" in message else f"{status}: {message}")
+    both = ("--loss", "ce", "--cotangent", str(folder / "d.npz"))
+    status, _, message = grad(folder, 13, [("Identity", {})], data, *both)
+    good = status == 2 and "instead of a loss" in message
+    check("a loss beside a cotangent", None if good else f"{status}: {message}")
+    for end, kind in (("Softmax", "ce"), ("LogSoftmax", "ce"), ("Sigmoid", "bce"), ("Tanh", "ce")):
+        status, said, message = grad(folder, 13, [(end, {})], dict(x=image[0, :, :, 0]), "--data", "random")
+        got = said["loss"]["kind"] if status == 0 else message
+        check(f"random labels fit {end}", None if got == kind else f"{got}")
+    for command in ("grad", "diagnose"):
+        for name, end, data, part in (
+            ("targets above 1", "Sigmoid", dict(x=image, target=(image > 0) * 2.0), "target 2 (number"),
+            ("a class too many", "Identity", dict(x=image, label=pixels + 1), "label 3 (number"),
+        ):
+            status, _, message = grad(folder, 13, [(end, {})], data, command=command)
+            check(f"{command}: {name}", None if status == 3 and part in message else f"{status}: {message}")
 
 
 def main():

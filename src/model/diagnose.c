@@ -93,6 +93,7 @@ static cr_status make_network(work *w)
                            .ignores = w->o->ignores,
                            .ignore_index = w->o->ignore_index};
     status = net_loss_make(&w->net, &lo, &w->loss, &w->e);
+    if (status == CR_OK) status = net_loss_check(&w->loss, &lo, &w->e);
     bool regression = w->loss.kind == CR_LOSS_MSE || w->loss.kind == CR_LOSS_L1;
     w->s_y = regression && label.data ? deviation(&label) : 1;
     return status;

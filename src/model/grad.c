@@ -373,21 +373,12 @@ static cr_status collect(job *j, const pass *p, size_t first)
 
 /* ---- all of them --------------------------------------------------------------------------------- */
 
-/* Labels that are classes must be some. */
 static cr_status check_labels(job *j, const pass *p)
 {
-    const cr_tensor *t = &j->feed.label;
-    if (p->loss.classes == 0 || !t->data) return CR_OK;
-    for (size_t i = 0; i < t->count; i++) {
-        double v;
-        data_to_f64(t->type, (const char *)t->data + i * cr_type_size(t->type), 1, &v);
-        if (j->o->ignores && v == (double)j->o->ignore_index) continue;
-        if (v >= 0 && v < (double)p->loss.classes && v == floor(v)) continue;
-        return model_fail(j->m, CR_EVALUE,
-                          "label %g (number %zu) is no class: the network has %" PRId64 " of them, 0 to %" PRId64, v,
-                          i + 1, p->loss.classes, p->loss.classes - 1);
-    }
-    return CR_OK;
+    net_loss_options o = {.label = &j->feed.label, .ignores = j->o->ignores, .ignore_index = j->o->ignore_index};
+    error e = {CR_OK, NULL};
+    net_loss_check(&p->loss, &o, &e);
+    return model_keep(j->m, &e);
 }
 
 static cr_status run_batches(job *j)

@@ -64,6 +64,7 @@ static cr_status add_labels(cr_model *m, random_gen *r, cr_loss loss, cr_data *d
         int64_t dim[CR_MAX_RANK], left[CR_MAX_RANK];
         unsigned rank = out ? cr_rank(net.g, out->ref) : 0, k = 0;
         if (out) onnx_shape(net.g, out->ref, dim);
+        if (out && loss == CR_LOSS_AUTO) loss = net_loss_ending(net.g, out->ref);
         bool classes = (loss == CR_LOSS_CE || loss == CR_LOSS_AUTO) && rank >= 2 && dim[1] > 1;
         for (unsigned i = 0; i < rank; i++) {
             if (i != 1) left[k++] = dim[i];

@@ -1,6 +1,7 @@
 #include "network/loss.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -50,6 +51,12 @@ static cr_ref ending_of(cr_graph *g, cr_ref a)
         if (is_ending(op_of(g, inner))) return inner;
     }
     return a;
+}
+
+cr_loss net_loss_ending(cr_graph *g, cr_ref output)
+{
+    cr_op op = op_of(g, ending_of(g, output));
+    return op == CR_OP_SIGMOID ? CR_LOSS_BCE : is_ending(op) ? CR_LOSS_CE : CR_LOSS_AUTO;
 }
 
 /* What `ending` is applied to, in the shape of a; CR_NONE: a does not end so. */
@@ -329,4 +336,26 @@ cr_status net_loss_make(network *n, const net_loss_options *o, net_loss *loss, e
     if (ok && cr_graph_status(n->g) == CR_OK) return CR_OK;
     err_set(e, cr_graph_status(n->g), "%s", cr_graph_message(n->g));
     return e->status;
+}
+
+cr_status net_loss_check(const net_loss *loss, const net_loss_options *o, error *e)
+{
+    const cr_tensor *t = o->label;
+    bool binary = loss->kind == CR_LOSS_BCE;
+    double top = binary ? 1 : (double)loss->classes - 1;
+    if (!t || !t->data || (!binary && loss->classes == 0)) return CR_OK;
+    for (size_t i = 0; i < t->count; i++) {
+        double v;
+        data_to_f64(t->type, (const char *)t->data + i * cr_type_size(t->type), 1, &v);
+        if (o->ignores && v == (double)o->ignore_index) continue;
+        if (v >= 0 && v <= top && (binary || v == floor(v))) continue;
+        if (binary)
+            err_set(e, CR_EVALUE, "target %g (number %zu) is not from 0 to 1, as in a binary cross-entropy", v, i + 1);
+        else
+            err_set(e, CR_EVALUE,
+                    "label %g (number %zu) is no class: the network has %" PRId64 " of them, 0 to %" PRId64, v, i + 1,
+                    loss->classes, loss->classes - 1);
+        return CR_EVALUE;
+    }
+    return CR_OK;
 }

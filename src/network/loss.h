@@ -25,6 +25,10 @@ typedef struct net_loss {
 
 /* Builds it in the network's graph, with the label as one more input. Errors name shapes. */
 cr_status net_loss_make(network *n, const net_loss_options *o, net_loss *loss, error *e);
+/* Labels that are classes must be some; targets of a binary cross-entropy are probabilities. */
+cr_status net_loss_check(const net_loss *loss, const net_loss_options *o, error *e);
+/* What the end of a network says the loss is: ce after a softmax, bce after a sigmoid, else auto. */
+cr_loss net_loss_ending(cr_graph *g, cr_ref output);
 const char *net_loss_name(cr_loss kind); /* "ce" */
 
 #endif

@@ -283,8 +283,8 @@ cr_status scan_model(const char *path, const unsigned char *bytes, size_t n, str
     }
     if ((n > 4 && memcmp(bytes, "PK\3\4", 4) == 0) || (n > 4 && memcmp(bytes, "\x89HDF", 4) == 0)) {
         err_set(e, CR_ESYNTAX,
-                "%s is no ONNX file but a zip or HDF5 file, as PyTorch and Keras save them; export it: torch.onnx.export(model, x, \"m.onnx\"), "
-                "or tf2onnx (docs/from-pytorch.md)",
+                "%s is no ONNX file but a zip or HDF5 file, as PyTorch and Keras save them; export it: "
+                "torch.onnx.export(model, x, \"m.onnx\"), or tf2onnx (docs/from-pytorch.md)",
                 path);
         return CR_ESYNTAX;
     }
