@@ -84,6 +84,31 @@ def test_values(folder):
         check(name, None if good else f"{got}, not {want} {message}")
 
 
+def test_tail(folder):
+    """A model that puts out classes: `run` gives them, `grad` is of what they are chosen from."""
+    x, label = random.normal(size=(4, 3)), np.array([0, 2, 1, 1])
+    np.savez(folder / "d.npz", x=x, label=label)
+    cast = [("ArgMax", {"axis": 1}), ("Identity", {}), ("Cast", {"to": proto.DOUBLE})]
+    for nodes, kind in (([("ArgMax", {"axis": 1, "keepdims": 0})], proto.INT64), (cast, proto.DOUBLE)):
+        names = ["h", *(f"c{i}" for i in range(len(nodes) - 1)), "y"]
+        made = [helper.make_node("Neg", ["x"], ["h"])]
+        made += [helper.make_node(op, [a], [b], **how) for (op, how), a, b in zip(nodes, names, names[1:])]
+        value = helper.make_tensor_value_info("x", proto.DOUBLE, x.shape)
+        graph = helper.make_graph(made, "g", [value], [helper.make_tensor_value_info("y", kind, None)])
+        opset = [helper.make_opsetid("", 13)]
+        save(helper.make_model(graph, opset_imports=opset, ir_version=7), folder / "m.onnx")
+        common = ["--data", str(folder / "d.npz"), "--precision", "f64", "--json", "-", "-o", str(folder / "o.npz")]
+        for command in ("run", "grad"):
+            done = subprocess.run([PROGRAM, command, str(folder / "m.onnx"), *common], capture_output=True, text=True)
+            out, said = np.load(folder / "o.npz"), json.loads(done.stdout)
+            if command == "run":
+                good = np.array_equal(out["y"].ravel(), x.argmin(1)) and "cut" not in said
+            else:
+                loss = said["loss"]["value"]
+                good = abs(loss - cross_entropy(-x, label, 1)) < 1e-9 and "cut at `h`" in said["cut"]
+            check(f"{command} with a tail of {len(nodes)}", None if good else f"{done.stdout} {done.stderr}")
+
+
 def test_refused(folder):
     image, pixels = random.normal(size=(2, 3, 4, 5)), random.integers(0, 3, (2, 4, 5))
     status, _, message = grad(folder, 11, [("Softmax", {})], dict(x=image, label=pixels))
@@ -110,6 +135,7 @@ def test_refused(folder):
 def main():
     with tempfile.TemporaryDirectory() as folder:
         test_values(pathlib.Path(folder))
+        test_tail(pathlib.Path(folder))
         test_refused(pathlib.Path(folder))
     sys.exit(failures > 0)
 

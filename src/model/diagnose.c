@@ -80,7 +80,7 @@ static cr_status make_network(work *w)
     cr_tensor *in = mem_zalloc(w->feed.n_inputs + 1, sizeof *in);
     if (!in) return model_fail(w->m, CR_ENOMEM, "out of memory");
     for (size_t i = 0; i < w->feed.n_inputs; i++) in[i] = first_rows(w, &w->feed.input[i]);
-    onnx_import_options io = {.n_inputs = w->feed.n_inputs, .input = in, .fences = true};
+    onnx_import_options io = {.n_inputs = w->feed.n_inputs, .input = in, .fences = true, .smooth = true};
     cr_status status = onnx_import(w->m->onnx, &io, &w->net, &w->e);
     mem_free(in);
     if (status != CR_OK) return status;

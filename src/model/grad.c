@@ -202,7 +202,8 @@ static cr_status pass_make(job *j, pass *p, size_t first, size_t batch)
     *p = (pass){.batch = batch};
     if (!in) return no_memory(j);
     for (size_t i = 0; i < j->feed.n_inputs; i++) in[i] = part_of(j, &j->feed.input[i], first, batch);
-    onnx_import_options io = {.n_inputs = j->feed.n_inputs, .input = in, .fences = j->fences};
+    onnx_import_options io = {
+        .n_inputs = j->feed.n_inputs, .input = in, .fences = j->fences, .smooth = j->kind == JOB_GRAD};
     cr_status status = onnx_import(j->m->onnx, &io, &p->net, &e);
     size_t room = p->net.n_leaves + p->net.n_outputs + 4;
     p->expression = mem_zalloc(room, sizeof *p->expression);

@@ -55,7 +55,7 @@ static cr_status add_labels(cr_model *m, random_gen *r, cr_loss loss, cr_data *d
     error e = {CR_OK, NULL};
     if (!in) return model_fail(m, CR_ENOMEM, "out of memory");
     for (size_t i = 0; i < n; i++) cr_data_at(data, i, &in[i]);
-    onnx_import_options o = {.n_inputs = n, .input = in};
+    onnx_import_options o = {.n_inputs = n, .input = in, .smooth = true};
     if (onnx_import(m->onnx, &o, &net, &e) == CR_OK) {
         const net_output *out = NULL;
         for (size_t i = 0; i < net.n_outputs && !out; i++) {

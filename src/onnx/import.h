@@ -147,6 +147,7 @@ typedef struct onnx_import_options {
      * NULL: unknown. Inputs that are not among them have the sizes of the file, with 1 for a symbol. */
     const cr_tensor *input;
     bool fences;        /* every value stays an expression of its own, by which a cotangent can be asked for */
+    bool smooth;        /* outputs that choose classes by an ArgMax are cut before it, as it has no derivative */
     bool as_written;    /* functions that were written out stay so (recognise.c) */
     uint32_t max_nodes; /* of the graph; 0: as many as there can be */
 } onnx_import_options;

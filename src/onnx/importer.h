@@ -23,7 +23,7 @@ struct onnx_importer {
     unsigned *uses; /* by dim_sym: how often nodes of the graph at hand read a name, its outputs included */
     size_t n_uses;
     bool as_written; /* nothing is recognised */
-    bool fences;
+    bool fences, smooth; /* as in onnx_import_options */
     unsigned depth;  /* of graphs in graphs, functions in functions */
 };
 

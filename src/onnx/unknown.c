@@ -144,6 +144,23 @@ static bool is_tail(const Onnx__NodeProto *n, size_t *input)
     return false;
 }
 
+static bool is_choice(const Onnx__NodeProto *n)
+{
+    return strcmp(n->op_type, "ArgMax") == 0 || strcmp(n->op_type, "ArgMin") == 0;
+}
+
+/* Is it a class that an ArgMax chose, perhaps in another type or shape? */
+static bool is_chosen(const Onnx__GraphProto *g, const char *value)
+{
+    const Onnx__NodeProto *node;
+    size_t input, most = g->n_node; /* the graph may be a circle */
+    while (most-- > 0 && (node = maker(g, value)) && is_tail(node, &input)) {
+        if (is_choice(node)) return true;
+        value = node->input[input];
+    }
+    return false;
+}
+
 bool onnx_choose_outputs(onnx_importer *im, const char **wanted, size_t *n)
 {
     const Onnx__GraphProto *g = im->m->proto->graph;
@@ -154,15 +171,17 @@ bool onnx_choose_outputs(onnx_importer *im, const char **wanted, size_t *n)
         size_t input;
         bool known, decided = false;
         if (!knows(im, value, &known)) return false;
+        if (im->smooth && is_chosen(g, value)) known = false;
         /* Back to what is known, and behind what chooses a class: the last tensor of numbers that vary smoothly. */
         while (!known && (node = maker(g, value)) && is_tail(node, &input)) {
-            decided |= strncmp(node->op_type, "Arg", 3) == 0;
+            decided |= is_choice(node);
             value = node->input[input];
             if (!knows(im, value, &known)) return false;
+            if (im->smooth && is_chosen(g, value)) known = false;
         }
         while (known && value != name && !decided && (node = maker(g, value)) && is_tail(node, &input) &&
                strcmp(node->op_type, "Identity") != 0) {
-            decided = strncmp(node->op_type, "Arg", 3) == 0;
+            decided = is_choice(node);
             value = node->input[input];
         }
         if (!known) value = name; /* then it is an error, with all unknown operators */
