@@ -632,8 +632,14 @@ typedef struct cr_diagnosis {
     size_t samples, left_out;
 } cr_diagnosis;
 
-/* Of one batch: the first `batch` samples (0: as the file has it, else at most 512). *d is the caller's. */
-CR_API cr_status cr_model_diagnose(cr_model *m, const cr_data *data, const cr_model_run_options *options,
+/* All zero: the defaults. */
+typedef struct cr_diagnose_options {
+    const cr_model_run_options *run; /* NULL: all defaults */
+} cr_diagnose_options;
+
+/* Of one batch: the first `batch` samples (0: as the file has it, else at most 512). options may be NULL; *d is the
+ * caller's. */
+CR_API cr_status cr_model_diagnose(cr_model *m, const cr_data *data, const cr_diagnose_options *options,
                                    cr_diagnosis **d);
 CR_API void cr_diagnosis_free(cr_diagnosis *d);
 

@@ -1,0 +1,105 @@
+/* A diagnosis as JSON: a function for each part of the document. */
+#include "diagnose.h"
+
+#include <math.h>
+#include <string.h>
+
+static const char *const factors[] = {"slope", "weight", "norm", "skip", "rest"};
+
+static double log10_of(double ln) { return ln / log(10); }
+
+static json_t *layer_json(const cr_flow_layer *l)
+{
+    json_t *o = json_object(), *parameters = json_array(), *gradients = json_array(), *f = json_object();
+    json_object_set_new(o, "name", json_text(l->name));
+    json_object_set_new(o, "op", json_text(l->op));
+    json_object_set_new(o, "lambda", json_finite(l->lambda));
+    json_object_set_new(o, "log10_cotangent_in", json_finite(log10_of(l->ln_in)));
+    json_object_set_new(o, "log10_cotangent_out", json_finite(log10_of(l->ln_out)));
+    json_object_set_new(o, "ln_gain", json_finite(l->ln_gain));
+    for (int k = 0; k < CR_FLOW_FACTORS; k++) json_object_set_new(f, factors[k], json_finite(l->factor[k]));
+    json_object_set_new(o, "factors", f);
+    json_object_set_new(o, "slope_mean_square", json_finite(l->slope_square));
+    json_object_set_new(o, "saturated_fraction", json_finite(l->saturated));
+    json_object_set_new(o, "dead_fraction", json_finite(l->dead));
+    json_object_set_new(o, "activation",
+                        json_pack("{s:o,s:o}", "mean", json_finite(l->mean), "std", json_finite(l->deviation)));
+    for (size_t i = 0; i < l->n_gradients; i++) {
+        const cr_flow_gradient *g = &l->gradient[i];
+        json_array_append_new(parameters, json_text(g->parameter));
+        json_array_append_new(gradients,
+                              json_pack("{s:o,s:o,s:o,s:o}", "parameter", json_text(g->parameter), "log10_norm",
+                                        json_finite(log10_of(g->ln_norm)), "log10_weight_norm",
+                                        json_finite(log10_of(g->ln_weight_norm)), "cosine", json_finite(g->cosine)));
+    }
+    json_object_set_new(o, "parameters", parameters);
+    json_object_set_new(o, "gradients", gradients);
+    return o;
+}
+
+static json_t *verdict_json(const session *s, const cr_diagnosis *d)
+{
+    (void)s;
+    json_t *verdict = json_object(), *findings = json_array();
+    for (size_t i = 0; i < d->n_findings; i++) {
+        const cr_flow_finding *f = &d->finding[i];
+        json_array_append_new(findings, json_pack("{s:s,s:o,s:o,s:o,s:o}", "status", f->status, "text",
+                                                  json_text(f->text), "where", json_text(f->where), "value",
+                                                  json_finite(f->value), "threshold", json_finite(f->threshold)));
+    }
+    json_object_set_new(verdict, "status", json_string(d->status));
+    json_object_set_new(verdict, "sentence", json_text(d->sentence));
+    json_object_set_new(verdict, "lambda_low", json_finite(d->low));
+    json_object_set_new(verdict, "lambda_high", json_finite(d->high));
+    json_object_set_new(verdict, "findings", findings);
+    return verdict;
+}
+
+static json_t *data_json(const session *s, const cr_diagnosis *d)
+{
+    return json_pack("{s:i,s:s}", "samples", (int)d->samples, "source",
+                     strcmp(s->o->data, "random") ? "file" : "random");
+}
+
+static json_t *loss_json(const session *s, const cr_diagnosis *d)
+{
+    static const char *const loss[] = {"auto", "ce", "mse", "bce", "l1", "none"};
+    (void)s;
+    return json_pack("{s:s,s:o,s:o}", "kind", loss[d->kind], "value", json_finite(d->loss), "said", json_text(d->said));
+}
+
+static json_t *export_json(const session *s, const cr_diagnosis *d)
+{
+    json_t *export = json_array();
+    (void)d;
+    for (size_t i = 0; i < cr_model_notices(s->m); i++) {
+        json_array_append_new(export, json_pack("{s:s,s:o}", "kind", cr_model_notice_kind(s->m, i), "text",
+                                                json_text(cr_model_notice_text(s->m, i))));
+    }
+    return export;
+}
+
+static json_t *layers_json(const session *s, const cr_diagnosis *d)
+{
+    json_t *layers = json_array();
+    (void)s;
+    for (size_t i = 0; i < d->n_layers; i++) json_array_append_new(layers, layer_json(&d->layer[i]));
+    return layers;
+}
+
+/* The parts of the document. One that is NULL was not measured, and is null. */
+static const struct part {
+    const char *key;
+    json_t *(*make)(const session *s, const cr_diagnosis *d);
+} parts[] = {
+    {"verdict", verdict_json}, {"data", data_json},     {"loss", loss_json},
+    {"export", export_json},   {"layers", layers_json},
+};
+
+void diagnosis_json(const session *s, const cr_diagnosis *d, json_t *doc)
+{
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        json_t *part = parts[i].make(s, d);
+        json_object_set_new(doc, parts[i].key, part ? part : json_null());
+    }
+}

@@ -1,0 +1,148 @@
+/* What was found, copied for the user. */
+#include "model/diagnose.h"
+
+#include <math.h>
+#include <string.h>
+
+/* With its memory: everything in it lies in the arena. */
+typedef struct diagnosis {
+    cr_diagnosis d;
+    arena mem;
+} diagnosis;
+
+void cr_diagnosis_free(cr_diagnosis *d)
+{
+    if (!d) return;
+    diagnosis *own = (diagnosis *)(void *)d;
+    arena_free(&own->mem);
+    mem_free(own);
+}
+
+static void *take(diagnosing *w, size_t n)
+{
+    void *p = arena_alloc(w->mem, n ? n : 1);
+    if (!p) model_fail(w->m, CR_ENOMEM, "out of memory");
+    return p;
+}
+
+static const char *text(diagnosing *w, const char *s)
+{
+    char *p = take(w, strlen(s) + 1);
+    return p ? strcpy(p, s) : "";
+}
+
+/* Parameters that a block's steps read, behind what only changes their form: by that of each leaf. */
+static void mark_leaves(diagnosing *w)
+{
+    const network *n = &w->net;
+    size_t n_refs = w->b.n_refs;
+    w->leaf_of = mem_zalloc(n_refs, sizeof *w->leaf_of);
+    if (!w->leaf_of) return;
+    for (size_t i = 0; i < n->n_leaves; i++) {
+        if (n->leaf[i].ref < n_refs && !isnan(w->measured.leaf[i].ln_gradient)) w->leaf_of[n->leaf[i].ref] = i + 1;
+    }
+    for (size_t i = 0; i < n->n_nodes; i++) {
+        const net_node *node = &n->node[i];
+        for (size_t k = 0; k < node->n_operands; k++) {
+            size_t leaf = w->leaf_of[n->operand[node->first_operand + k].ref];
+            for (size_t v = 0; leaf && v < node->n_values; v++) {
+                cr_ref ref = n->value[node->first_value + v].ref;
+                if (flow_tensor_of(&w->f, ref) == FLOW_NONE && !w->leaf_of[ref]) w->leaf_of[ref] = leaf;
+            }
+        }
+    }
+}
+
+static size_t gradients(diagnosing *w, const flow_block *b, cr_flow_gradient *out, size_t room)
+{
+    const network *n = &w->net;
+    size_t count = 0;
+    for (size_t i = b->first_step; i < b->first_step + b->n_steps && w->leaf_of; i++) {
+        const net_node *node = &n->node[w->f.step[i].node];
+        for (size_t k = 0; k < node->n_operands; k++) {
+            size_t leaf = w->leaf_of[n->operand[node->first_operand + k].ref];
+            if (!leaf) continue;
+            const flow_at_leaf *a = &w->measured.leaf[leaf - 1];
+            const char *name = n->leaf[leaf - 1].name;
+            bool again = false;
+            for (size_t t = 0; t < count && out && !again; t++) again = strcmp(out[t].parameter, name) == 0;
+            if (again) continue;
+            if (out && count < room)
+                out[count] = (cr_flow_gradient){text(w, name), a->ln_gradient, a->ln_weight, a->dot};
+            count++;
+        }
+    }
+    return count;
+}
+
+static bool put_layer(diagnosing *w, const flow_block *b, const flow_gain *gain, cr_flow_layer *out)
+{
+    const flow *f = &w->f;
+    const flow_measured *m = &w->measured;
+    size_t step = b->affine != FLOW_NONE ? b->affine : b->first_step, n = gradients(w, b, NULL, 0);
+    cr_flow_gradient *list = take(w, n * sizeof *list);
+    if (!list) return false;
+    *out = (cr_flow_layer){.name = text(w, flow_block_name(f, b)),
+                           .op = text(w, w->net.node[f->step[step].node].op),
+                           .lambda = flow_lambda(f, m, b->out, w->s_y),
+                           .ln_in = b->in == FLOW_NONE ? NAN : m->tensor[b->in].ln_norm,
+                           .ln_out = m->tensor[b->out].ln_norm,
+                           .ln_gain = gain->ln_gain,
+                           .slope_square = NAN,
+                           .saturated = NAN,
+                           .dead = NAN,
+                           .mean = m->tensor[b->out].mean,
+                           .n_gradients = n,
+                           .gradient = list,
+                           .steps = b->n_steps};
+    out->deviation = sqrt(fmax(0, m->tensor[b->out].square - out->mean * out->mean));
+    memcpy(out->factor, gain->factor, sizeof out->factor);
+    for (size_t i = b->first_step; i < b->first_step + b->n_steps; i++) {
+        const flow_at_step *s = &m->step[i];
+        if (!isnan(s->slope_square)) out->slope_square = s->slope_square;
+        if (!isnan(s->saturated)) out->saturated = s->saturated;
+        if (!isnan(s->dead)) out->dead = s->dead;
+    }
+    out->n_gradients = gradients(w, b, list, n);
+    return true;
+}
+
+cr_status diagnosis_make(diagnosing *w, cr_diagnosis **out)
+{
+    const flow_verdict *v = &w->verdict;
+    diagnosis *own = mem_zalloc(1, sizeof *own);
+    if (!own) return model_fail(w->m, CR_ENOMEM, "out of memory");
+    cr_diagnosis *d = &own->d;
+    w->mem = &own->mem;
+    cr_flow_layer *layer = take(w, w->f.n_blocks * sizeof *layer);
+    cr_flow_finding *finding = take(w, (v->n_findings + 1) * sizeof *finding);
+    mark_leaves(w);
+    bool ok = layer && finding;
+    for (size_t i = 0; i < w->f.n_blocks && ok; i++) ok = put_layer(w, &w->f.block[i], &w->gain[i], &layer[i]);
+    for (size_t i = 0; i < v->n_findings && ok; i++) {
+        const flow_finding *x = &v->finding[i];
+        finding[i] = (cr_flow_finding){flow_status_name(x->status), text(w, x->text),
+                                       text(w, flow_block_name(&w->f, &w->f.block[x->block])), x->value, x->threshold};
+    }
+    *d = (cr_diagnosis){.status = flow_status_name(v->status),
+                        .sentence = text(w, v->sentence),
+                        .low = v->low,
+                        .high = v->high,
+                        .n_findings = v->n_findings,
+                        .finding = finding,
+                        .n_layers = w->f.n_blocks,
+                        .layer = layer,
+                        .loss = w->measured.loss,
+                        .kind = w->loss.kind,
+                        .said = text(w, w->loss.said),
+                        .cut = text(w, sb_str(&w->net.said)),
+                        .samples = w->batch,
+                        .left_out = w->feed.samples_first ? w->feed.samples - w->batch : 0};
+    if (!ok || w->m->err.status != CR_OK) {
+        cr_diagnosis_free(d);
+        return w->m->err.status;
+    }
+    *out = d;
+    return CR_OK;
+}
+
