@@ -46,8 +46,8 @@ typedef struct options {
     const char *json, *precision;
     const char *data, *label, *output, *head, *cotangent, *fail_on; /* of models */
     cr_loss loss;
-    bool standardize, links, has_ignore;
-    double scale;
+    bool standardize, links, has_ignore, stored_norms, dropout, redact;
+    double scale, loss_scale;
     unsigned long batch;
     int64_t ignore;
     char message[512]; /* of a usage error */

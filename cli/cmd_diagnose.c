@@ -20,7 +20,12 @@ int cmd_diagnose(session *s)
 {
     cr_plan_options plan = model_plan_options(s->o);
     cr_model_run_options ro = model_run_options(s->o, &plan);
-    cr_diagnose_options how = {.run = &ro};
+    cr_diagnose_options how = {.run = &ro,
+                               .stored_norms = s->o->stored_norms,
+                               .dropout = s->o->dropout,
+                               .seed = s->o->seed,
+                               .loss_scale = s->o->loss_scale,
+                               .redact = s->o->redact};
     cr_diagnosis *d;
     if (cr_model_diagnose(s->m, s->data, &how, &d) != CR_OK) return session_model_fail(s);
     if (s->doc) diagnosis_json(s, d, s->doc);

@@ -34,6 +34,8 @@ static json_t *layer_json(const cr_flow_layer *l)
     }
     json_object_set_new(o, "parameters", parameters);
     json_object_set_new(o, "gradients", gradients);
+    json_object_set_new(o, "zero_because", json_text(l->zero_because));
+    if (l->after) json_object_set_new(o, "after_step", layer_json(l->after));
     return o;
 }
 
@@ -55,9 +57,40 @@ static json_t *verdict_json(const session *s, const cr_diagnosis *d)
     return verdict;
 }
 
+/* The last part of a path: reports name no folders. */
+static const char *file_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static json_t *model_json(const session *s, const cr_diagnosis *d)
+{
+    return json_pack("{s:o,s:i,s:i,s:i}", "file", json_text(s->o->redact ? NULL : file_name(s->o->file)), "inputs",
+                     (int)cr_model_count(s->m, CR_MODEL_INPUTS), "parameters",
+                     (int)cr_model_count(s->m, CR_MODEL_PARAMETERS), "layers", (int)d->n_layers);
+}
+
+/* What may stand either way: NULL where the model has no such operator. */
+static json_t *modes_json(const session *s, const cr_diagnosis *d)
+{
+    static const char *const norms[] = {NULL, "batch", "stored"};
+    return json_pack("{s:o,s:o,s:f}", "batch_norm", json_text(norms[d->norms]), "dropout",
+                     json_text(!d->has_dropout ? NULL : s->o->dropout ? "on" : "off"), "loss_scale",
+                     s->o->loss_scale > 0 ? s->o->loss_scale : 1.0);
+}
+
+static json_t *gates_json(const session *s, const cr_diagnosis *d)
+{
+    json_t *gates = json_array();
+    (void)s;
+    for (size_t i = 0; i < d->n_gates; i++) json_array_append_new(gates, json_text(d->gate[i]));
+    return gates;
+}
+
 static json_t *data_json(const session *s, const cr_diagnosis *d)
 {
-    return json_pack("{s:i,s:s}", "samples", (int)d->samples, "source",
+    return json_pack("{s:i,s:i,s:s}", "samples", (int)d->samples, "batch", (int)d->samples, "source",
                      strcmp(s->o->data, "random") ? "file" : "random");
 }
 
@@ -74,7 +107,7 @@ static json_t *export_json(const session *s, const cr_diagnosis *d)
     (void)d;
     for (size_t i = 0; i < cr_model_notices(s->m); i++) {
         json_array_append_new(export, json_pack("{s:s,s:o}", "kind", cr_model_notice_kind(s->m, i), "text",
-                                                json_text(cr_model_notice_text(s->m, i))));
+                                                json_text(s->o->redact ? NULL : cr_model_notice_text(s->m, i))));
     }
     return export;
 }
@@ -92,8 +125,8 @@ static const struct part {
     const char *key;
     json_t *(*make)(const session *s, const cr_diagnosis *d);
 } parts[] = {
-    {"verdict", verdict_json}, {"data", data_json},     {"loss", loss_json},
-    {"export", export_json},   {"layers", layers_json},
+    {"model", model_json}, {"verdict", verdict_json}, {"data", data_json}, {"loss", loss_json},
+    {"modes", modes_json}, {"closed_gates", gates_json}, {"export", export_json}, {"layers", layers_json},
 };
 
 void diagnosis_json(const session *s, const cr_diagnosis *d, json_t *doc)

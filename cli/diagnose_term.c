@@ -69,8 +69,11 @@ void diagnosis_print(const session *s, const cr_diagnosis *d)
     if (*d->cut) printf("    %s\n", d->cut);
     printf("    loss %.6g: %s\n    %zu sample%s%s\n", d->loss + 0.0, d->said, d->samples, d->samples == 1 ? "" : "s",
            d->left_out ? " (the first; one batch is measured)" : "");
+    static const char *const norms[] = {NULL, "the batch", "the file"};
+    if (d->norms) printf("    batch norms with the statistics of %s\n", norms[d->norms]);
+    if (d->has_dropout) printf("    dropout %s\n", s->o->dropout ? "drops" : "is the identity");
     print_layers(d);
-    for (size_t i = 0; i < cr_model_notices(s->m); i++) {
+    for (size_t i = 0; i < cr_model_notices(s->m) && !s->o->redact; i++) {
         term_printf(INK_LABEL, "    %-12s", cr_model_notice_kind(s->m, i));
         term_lines(INK_PLAIN, cr_model_notice_text(s->m, i), 4);
     }

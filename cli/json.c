@@ -127,7 +127,7 @@ json_t *json_document(const options *o)
         json_decref(in);
         return NULL;
     }
-    if (o->file) json_object_set_new(in, "file", json_text(o->file));
+    if (o->file && o->command != CMD_DIAGNOSE) json_object_set_new(in, "file", json_text(o->file)); /* in `model` */
     if (o->expr) json_object_set_new(in, "expr", json_text(o->expr));
     if (o->wrt) json_object_set_new(in, "wrt", json_text(o->wrt));
     put_texts(in, "let", &o->let);

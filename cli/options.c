@@ -129,6 +129,12 @@ static bool real(options *o, const char *name, const char *s, double *out)
     return (*s && !*end && *out - *out == 0) || usage(o, "%s takes a number, not '%s'", name, s);
 }
 
+static bool either(options *o, const char *name, const char *s, const char *no, const char *yes, bool *out)
+{
+    *out = !strcmp(s, yes);
+    return *out || !strcmp(s, no) || usage(o, "%s is %s or %s, not '%s'", name, no, yes, s);
+}
+
 static bool whole(options *o, const char *name, const char *s, int64_t *out)
 {
     char *end;
@@ -169,6 +175,10 @@ typedef enum option_id {
     O_STANDARDIZE,
     O_SCALE,
     O_FAIL_ON,
+    O_BN,
+    O_DROPOUT,
+    O_LOSS_SCALE,
+    O_REDACT,
     O_LINKS,
     O_HELP,
     O_VERSION
@@ -217,6 +227,13 @@ static const struct option_row {
      "every entry of a sample to mean 0, deviation 1 over the samples"},
     {O_SCALE, "--scale", "S", CMD_MODEL, "inputs times S"},
     {O_FAIL_ON, "--fail-on", "LIST", CMD_DIAGNOSE, "findings that make the exit status 1: vanishing,exploding,..."},
+    {O_BN, "--bn", "batch|stored", CMD_DIAGNOSE,
+     "statistics of batch norms: the data's, as in training (default), or the file's"},
+    {O_DROPOUT, "--dropout", "off|on", CMD_DIAGNOSE,
+     "on: dropout drops (by --seed); off (default): it is the identity"},
+    {O_LOSS_SCALE, "--loss-scale", "S", CMD_DIAGNOSE,
+     "the file multiplies its loss by S: divide gradients by that"},
+    {O_REDACT, "--redact", NULL, CMD_DIAGNOSE, "numbers in place of all names"},
     {O_LINKS, "--allow-links", NULL, CMD_MODEL, "external data may be links that lead out of the model's folder"},
     {O_HELP, "--help", NULL, CMD_ALL, "this text"},
     {O_VERSION, "--version", NULL, CMD_ALL, "the version"},
@@ -293,6 +310,15 @@ static bool take(options *o, const struct option_row *r, const char *v)
         return o->standardize = true;
     case O_FAIL_ON:
         return finding_words(o, v);
+    case O_BN:
+        return either(o, r->name, v, "batch", "stored", &o->stored_norms);
+    case O_DROPOUT:
+        return either(o, r->name, v, "off", "on", &o->dropout);
+    case O_LOSS_SCALE:
+        if (!real(o, r->name, v, &o->loss_scale)) return false;
+        return o->loss_scale > 0 || usage(o, "--loss-scale is a number above 0, not %s", v);
+    case O_REDACT:
+        return o->redact = true;
     case O_LINKS:
         return o->links = true;
     case O_SCALE:

@@ -17,6 +17,8 @@ _chainrule()
             [[ $command == explain ]] && formats="text unicode latex"
             COMPREPLY=($(compgen -W "$formats" -- "$cur"))
             return ;;
+        --bn) COMPREPLY=($(compgen -W "batch stored" -- "$cur")); return ;;
+        --dropout) COMPREPLY=($(compgen -W "off on" -- "$cur")); return ;;
         --form) COMPREPLY=($(compgen -W "auto component matrix gradient" -- "$cur")); return ;;
         --precision) COMPREPLY=($(compgen -W "f32 f64" -- "$cur")); return ;;
         --loss) COMPREPLY=($(compgen -W "auto ce mse bce l1 none" -- "$cur")); return ;;
@@ -24,7 +26,7 @@ _chainrule()
         --json) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --at) COMPREPLY=($(compgen -f -X '!*.@(npz|safetensors)' -- "$cur")); return ;;
         -e | --let | --wrt | --set | --seed | --threads | --points | --depth | --label | --batch | --scale | \
-            --samples | --output | --ignore-index | --fail-on) return ;;
+            --samples | --output | --ignore-index | --fail-on | --loss-scale) return ;;
     esac
     case $command in
         derive) options="$common --format --form --steps --depth" ;;
@@ -33,7 +35,9 @@ _chainrule()
         explain) options="$common --format" ;;
         run) options="$model --batch" ;;
         grad) options="$model --batch --loss --cotangent --output --ignore-index" ;;
-        diagnose) options="${model/-o /} --loss --output --ignore-index --samples --fail-on" ;;
+        diagnose)
+            options="${model/-o /} --loss --output --ignore-index --samples --fail-on"
+            options+=" --bn --dropout --loss-scale --redact" ;;
         *) return ;;
     esac
     if [[ $cur == -* ]]; then

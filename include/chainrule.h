@@ -614,9 +614,15 @@ typedef struct cr_flow_layer {
     size_t n_gradients;
     const cr_flow_gradient *gradient;
     size_t steps; /* operators in it */
+    const char *zero_because; /* a cotangent is exactly 0: "no_path", "loss_fitted", "dead", "closed_gate". NULL: none
+                                 is */
+    const struct cr_flow_layer *after; /* behind a closed gate: the same after one small step on it; else NULL */
 } cr_flow_layer;
 
 typedef struct cr_flow_finding { const char *status, *text, *where; double value, threshold; } cr_flow_finding;
+
+/* Whose statistics batch norms used. */
+typedef enum cr_norms { CR_NORMS_NONE /* there are none */, CR_NORMS_BATCH, CR_NORMS_STORED } cr_norms;
 
 typedef struct cr_diagnosis {
     const char *status;   /* "healthy", "vanishing", "exploding", "dying", "saturated", "non-finite" */
@@ -626,6 +632,10 @@ typedef struct cr_diagnosis {
     const cr_flow_finding *finding;
     size_t n_layers;
     const cr_flow_layer *layer; /* in forward order */
+    size_t n_gates; /* closed ones: parameters that are 0 in every entry and let no gradient pass before they move */
+    const char *const *gate;
+    cr_norms norms;
+    bool has_dropout;
     double loss;
     cr_loss kind;
     const char *said, *cut; /* as in cr_model_report */
@@ -635,6 +645,11 @@ typedef struct cr_diagnosis {
 /* All zero: the defaults. */
 typedef struct cr_diagnose_options {
     const cr_model_run_options *run; /* NULL: all defaults */
+    bool stored_norms;  /* batch norms use the statistics of the file; else those of the batch, as in training */
+    bool dropout;       /* drops entries; else it is the identity */
+    uint64_t seed;      /* of what is dropped */
+    double loss_scale;  /* by which the file multiplies its loss; gradients are divided by it. 0: 1 */
+    bool redact;        /* numbers in place of the names of the file, in all texts */
 } cr_diagnose_options;
 
 /* Of one batch: the first `batch` samples (0: as the file has it, else at most 512). options may be NULL; *d is the

@@ -4,6 +4,7 @@
  * backward.c   the backward pass, edge by edge, rescaled at every boundary so that nothing is lost to zero
  * measure.c    norms and statistics of it, in the same plan
  * factors.c    ln gain of a block = slope + weight + norm + skip + rest
+ * zeros.c      why a cotangent is exactly 0: closed gates, dead units
  * verdict.c    the rule
  *
  * Definitions are those of docs/flow.md; the names here are its terms. */

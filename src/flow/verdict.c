@@ -62,6 +62,11 @@ static void say_flow(const flow *f, const flow_gain *gain, flow_verdict *v, flow
     double share;
     flow_factor k = worst_factor(gain, first, last, vanishing ? -1 : 1, &share);
     double power = (vanishing ? v->low : v->high) / log(10);
+    if (isinf(power)) {
+        snprintf(x->text, sizeof x->text, "no gradient at all gets to the output of \"%s\" or further",
+                 flow_block_name(f, &f->block[x->block]));
+        return;
+    }
     snprintf(
         x->text, sizeof x->text,
         "the gradient %s towards the input: at \"%s\" its effect on the loss is 10^%.1f of that at the output; %s do "
@@ -70,14 +75,33 @@ static void say_flow(const flow *f, const flow_gain *gain, flow_verdict *v, flow
         flow_block_name(f, &f->block[first]), flow_block_name(f, &f->block[last]));
 }
 
-static void look_at_lambda(const flow *f, const flow_measured *m, const flow_gain *gain, double s_y, flow_verdict *v)
+/* Does it only weigh another signal? A gate that is open or shut is at work, not saturated. */
+static bool is_gate(const flow *f, const flow_step *st)
 {
+    for (size_t e = 0; e < f->n_edges; e++) {
+        const flow_step *reader = &f->step[f->edge[e].step];
+        if (f->edge[e].tensor != f->out[st->first_out]) continue;
+        if (reader->n_edges < 2 || strcmp(f->n->node[reader->node].op, "Mul") != 0) return false;
+    }
+    return f->out[st->first_out] != f->y;
+}
+
+/* What lies behind closed gates only is not judged, and where no derivative leads, nothing can be. */
+static bool is_judged(const flow_case *c, size_t tensor)
+{
+    flow_zero why = c->zeros->tensor[tensor];
+    return tensor != c->f->y && (why == FLOW_NOT_ZERO || why == FLOW_DEAD);
+}
+
+static void look_at_lambda(const flow_case *c, flow_verdict *v)
+{
+    const flow *f = c->f;
     double t = threshold();
     v->low = INFINITY;
     v->high = -INFINITY;
     for (size_t i = 0; i + 1 < f->n_blocks; i++) {
-        double l = flow_lambda(f, m, f->block[i].out, s_y);
-        if (isnan(l) || f->block[i].out == f->y) continue;
+        double l = flow_lambda(f, c->m, f->block[i].out, c->s_y);
+        if (isnan(l) || !is_judged(c, f->block[i].out)) continue;
         if (l < v->low) {
             v->low = l;
             v->at_low = i;
@@ -87,10 +111,11 @@ static void look_at_lambda(const flow *f, const flow_measured *m, const flow_gai
             v->at_high = i;
         }
     }
+    if (v->low > v->high) v->low = v->high = NAN; /* there is no boundary between */
     if (-v->low >= t && -v->low > v->high) {
-        say_flow(f, gain, v, find(v, FLOW_VANISHING, v->low, -t, v->at_low), true);
+        say_flow(f, c->gain, v, find(v, FLOW_VANISHING, v->low, -t, v->at_low), true);
     } else if (v->high >= t && v->high >= -v->low) {
-        say_flow(f, gain, v, find(v, FLOW_EXPLODING, v->high, t, v->at_high), false);
+        say_flow(f, c->gain, v, find(v, FLOW_EXPLODING, v->high, t, v->at_high), false);
     }
 }
 
@@ -101,9 +126,28 @@ static size_t block_of(const flow *f, size_t step)
     return i;
 }
 
-static void look_at_units(const flow *f, const flow_measured *m, size_t samples, flow_verdict *v)
+/* The last block behind which all cotangents are 0 because of dead units; FLOW_NONE. */
+static size_t cut_off(const flow_case *c)
 {
-    size_t worst = FLOW_NONE;
+    for (size_t i = c->f->n_blocks; i-- > 0;) {
+        const flow_block *b = &c->f->block[i];
+        if (b->in != FLOW_NONE && c->zeros->tensor[b->in] == FLOW_DEAD && c->zeros->dying[b->in]) return i;
+    }
+    return FLOW_NONE;
+}
+
+static void look_at_units(const flow_case *c, flow_verdict *v)
+{
+    const flow *f = c->f;
+    const flow_measured *m = c->m;
+    size_t samples = c->samples, worst = FLOW_NONE, cut = cut_off(c);
+    if (cut != FLOW_NONE) {
+        flow_finding *x = find(v, FLOW_DYING, 1, dying_share, cut);
+        snprintf(x->text, sizeof x->text,
+                 "no gradient at all gets through \"%s\": its units are inactive on all of %zu samples",
+                 flow_block_name(f, &f->block[cut]), samples);
+        return;
+    }
     for (size_t i = 0; i < f->n_steps; i++) {
         if (!(m->step[i].dead >= dying_share)) continue;
         if (worst == FLOW_NONE || m->step[i].dead > m->step[worst].dead) worst = i;
@@ -114,11 +158,13 @@ static void look_at_units(const flow *f, const flow_measured *m, size_t samples,
              100 * x->value, f->n->node[f->step[worst].node].name, samples);
 }
 
-static void look_at_saturation(const flow *f, const flow_measured *m, flow_verdict *v)
+static void look_at_saturation(const flow_case *c, flow_verdict *v)
 {
+    const flow *f = c->f;
+    const flow_measured *m = c->m;
     size_t worst = FLOW_NONE;
     for (size_t i = 0; i < f->n_steps; i++) {
-        if (!(m->step[i].saturated >= saturated_share)) continue;
+        if (!(m->step[i].saturated >= saturated_share) || is_gate(f, &f->step[i])) continue;
         if (worst == FLOW_NONE || m->step[i].saturated > m->step[worst].saturated) worst = i;
     }
     if (worst == FLOW_NONE) return;
@@ -127,36 +173,47 @@ static void look_at_saturation(const flow *f, const flow_measured *m, flow_verdi
              100 * x->value, f->n->node[f->step[worst].node].name);
 }
 
-void flow_judge(const flow *f, const flow_measured *m, const flow_gain *gain, double s_y, size_t samples,
-                flow_verdict *v)
+/* What the rule did not look at, and why; behind the sentence. */
+static void say_gates(const flow_case *c, flow_verdict *v)
 {
-    *v = (flow_verdict){.status = FLOW_HEALTHY, .confidence = 1};
-    bool bad = !isfinite(m->loss) || isnan(m->tensor[f->y].ln_norm);
-    if (bad) {
+    size_t n = 0, at = strlen(v->sentence);
+    for (size_t i = 0; i < c->f->n_blocks; i++) n += c->zeros->tensor[c->f->block[i].out] == FLOW_CLOSED_GATE;
+    if (n == 0 || c->zeros->n_gates == 0) return;
+    snprintf(v->sentence + at, sizeof v->sentence - at,
+             " %zu layer%s behind `%s`%s, which %s 0 in every entry, %s not judged: no gradient gets there before the "
+             "first step.",
+             n, n == 1 ? "" : "s", c->f->n->leaf[c->zeros->gate[0]].name, c->zeros->n_gates > 1 ? " and others" : "",
+             c->zeros->n_gates > 1 ? "are" : "is", n == 1 ? "is" : "are");
+}
+
+void flow_judge(const flow_case *c, flow_verdict *v)
+{
+    const flow_measured *m = c->m;
+    double ln_y = m->tensor[c->f->y].ln_norm;
+    *v = (flow_verdict){.status = FLOW_HEALTHY, .confidence = 1, .low = NAN, .high = NAN};
+    if (!isfinite(m->loss) || isnan(ln_y)) {
         flow_finding *x = find(v, FLOW_NONFINITE, (double)m->nonfinite, 0, 0);
         snprintf(x->text, sizeof x->text, "the loss or its gradient is not finite");
+    } else if (isfinite(ln_y)) {
+        look_at_units(c, v);
+        look_at_lambda(c, v);
+        look_at_saturation(c, v);
+    }
+    char *s = v->sentence;
+    size_t room = sizeof v->sentence;
+    if (v->n_findings > 0) {
+        v->status = v->finding[0].status;
+        snprintf(s, room, "%s: %s.", names[v->status], v->finding[0].text);
+        if (*s >= 'a' && *s <= 'z') *s = (char)(*s - 32);
+    } else if (!isfinite(ln_y)) {
+        snprintf(s, room, "Nothing to judge: the gradient at the network's output is exactly 0; the loss is fitted.");
+    } else if (!isfinite(v->low)) {
+        snprintf(s, room, "Healthy: there is no layer between the first one and the output%s.",
+                 c->zeros->n_gates > 0 ? " that a gradient gets to" : "");
     } else {
-        look_at_units(f, m, samples, v);
-        look_at_lambda(f, m, gain, s_y, v);
-        look_at_saturation(f, m, v);
-    }
-    if (v->n_findings == 0 && !isfinite(m->tensor[f->y].ln_norm)) {
-        snprintf(v->sentence, sizeof v->sentence,
-                 "Nothing to judge: the gradient at the network's output is exactly 0; the loss is fitted.");
-        return;
-    }
-    if (v->n_findings == 0 && !isfinite(v->low)) {
-        snprintf(v->sentence, sizeof v->sentence, "Healthy: there is no layer between the first one and the output.");
-        return;
-    }
-    if (v->n_findings == 0) {
-        snprintf(v->sentence, sizeof v->sentence,
+        snprintf(s, room,
                  "Healthy: the effect of every layer on the loss lies between 10^%.1f and 10^%.1f times the output's.",
                  v->low / log(10), v->high / log(10));
-        return;
     }
-    v->status = v->finding[0].status;
-    char *s = v->sentence;
-    snprintf(s, sizeof v->sentence, "%s: %s.", names[v->status], v->finding[0].text);
-    if (*s >= 'a' && *s <= 'z') *s = (char)(*s - 32);
+    if (isfinite(ln_y)) say_gates(c, v);
 }

@@ -3,6 +3,7 @@
 #define CR_FLOW_VERDICT_H
 
 #include "flow/factors.h"
+#include "flow/zeros.h"
 
 /* In the order of the rule: the first that is found is the status. */
 typedef enum flow_status {
@@ -32,10 +33,16 @@ typedef struct flow_verdict {
     char sentence[512];
 } flow_verdict;
 
-/* gain: of every block. s_y: 1 for ce and bce, the deviation of the targets for mse and l1. samples: how many there
- * were. */
-void flow_judge(const flow *f, const flow_measured *m, const flow_gain *gain, double s_y, size_t samples,
-                flow_verdict *v);
+/* What the rule looks at. */
+typedef struct flow_case {
+    const flow *f;
+    const flow_measured *m;
+    const flow_gain *gain; /* of every block */
+    const flow_zeros *zeros;
+    double s_y;     /* 1 for ce and bce, the deviation of the targets for mse and l1 */
+    size_t samples; /* that were measured */
+} flow_case;
+void flow_judge(const flow_case *c, flow_verdict *v);
 const char *flow_block_name(const flow *f, const flow_block *b); /* of its affine operator */
 /* Lambda at the output of a block. */
 double flow_lambda(const flow *f, const flow_measured *m, size_t tensor, double s_y);

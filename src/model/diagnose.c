@@ -18,9 +18,7 @@ static cr_status feed_runner(void *user, net_runner *r, error *e)
     for (size_t i = 0; i < w->net.n_leaves && status == CR_OK; i++) {
         const net_leaf *l = &w->net.leaf[i];
         const cr_tensor *t = l->ref == w->loss.label ? &w->feed.label : NULL;
-        for (size_t k = 0; k < w->feed.n_inputs; k++) {
-            if (l->role == NET_INPUT && strcmp(w->feed.input[k].name, l->name) == 0) t = &w->feed.input[k];
-        }
+        if (i < w->n_input_of && w->input_of[i]) t = &w->feed.input[w->input_of[i] - 1];
         if (!t) continue;
         cr_tensor rows = first_rows(w, t);
         status = net_runner_feed(r, l, &rows, e);
@@ -42,14 +40,43 @@ static double deviation(const cr_tensor *t)
     return v > 0 ? sqrt(v) : 1;
 }
 
+static cr_status match_inputs(diagnosing *w)
+{
+    w->n_input_of = w->net.n_leaves;
+    w->input_of = mem_zalloc(w->n_input_of + 1, sizeof *w->input_of);
+    if (!w->input_of) return model_fail(w->m, CR_ENOMEM, "out of memory");
+    for (size_t i = 0; i < w->n_input_of; i++) {
+        const net_leaf *l = &w->net.leaf[i];
+        for (size_t k = 0; k < w->feed.n_inputs && l->role == NET_INPUT; k++) {
+            if (strcmp(w->feed.input[k].name, l->name) == 0) w->input_of[i] = k + 1;
+        }
+    }
+    return CR_OK;
+}
+
+/* Before anything is said with names of the file in it. */
+static cr_status redact(diagnosing *w)
+{
+    bool cut = w->net.said.n > 0;
+    sb_free(&w->net.said);
+    sb_init(&w->net.said);
+    if (cut) sb_puts(&w->net.said, "outputs were cut or nodes left out");
+    return net_redact(&w->net) == CR_OK ? CR_OK : model_fail(w->m, CR_ENOMEM, "out of memory");
+}
+
 static cr_status make_network(diagnosing *w)
 {
     cr_tensor *in = mem_zalloc(w->feed.n_inputs + 1, sizeof *in);
     if (!in) return model_fail(w->m, CR_ENOMEM, "out of memory");
     for (size_t i = 0; i < w->feed.n_inputs; i++) in[i] = first_rows(w, &w->feed.input[i]);
-    onnx_import_options io = {.n_inputs = w->feed.n_inputs, .input = in, .fences = true, .smooth = true};
+    onnx_import_options io = {.n_inputs = w->feed.n_inputs, .input = in, .fences = true, .smooth = true,
+                              .norms = w->o->stored_norms ? ONNX_NORMS_STORED : ONNX_NORMS_BATCH,
+                              .drops = w->o->dropout, .seed = w->o->seed};
     cr_status status = onnx_import(w->m->onnx, &io, &w->net, &w->e);
     mem_free(in);
+    if (status != CR_OK) return status;
+    status = match_inputs(w);
+    if (status == CR_OK && w->o->redact) status = redact(w);
     if (status != CR_OK) return status;
     cr_tensor label = w->feed.label;
     if (label.data) label = first_rows(w, &label);
@@ -66,6 +93,82 @@ static cr_status make_network(diagnosing *w)
     return status;
 }
 
+static flow_gain *gains(diagnosing *w, const flow_measured *m)
+{
+    flow_gain *gain = mem_zalloc(w->f.n_blocks + 1, sizeof *gain);
+    for (size_t i = 0; i < w->f.n_blocks && gain; i++)
+        gain[i] = flow_block_gain(&w->f, m, &w->f.block[i], w->weight);
+    return gain;
+}
+
+/* ---- closed gates -------------------------------------------------------------------------------- */
+
+static bool any_gated(const diagnosing *w)
+{
+    for (size_t i = 0; i < w->f.n_blocks; i++) {
+        if (flow_block_zero(&w->zeros, &w->f.block[i]) == FLOW_CLOSED_GATE) return true;
+    }
+    return false;
+}
+
+/* Against the gradient, to a root mean square of 0.001: the gates were 0, so what is behind them is linear in it. */
+static cr_status step_gate(diagnosing *w, const net_runner *r, size_t i, void **numbers)
+{
+    net_leaf *l = &w->net.leaf[w->zeros.gate[i]];
+    size_t n = l->tensor.count;
+    double *x = *numbers = mem_alloc((n + 1) * sizeof *x), square = 0;
+    if (!x) return model_fail(w->m, CR_ENOMEM, "out of memory");
+    data_to_f64(net_runner_type(r), net_runner_result(r, (unsigned)i), n, x);
+    for (size_t k = 0; k < n; k++) square += x[k] * x[k] / (double)n;
+    for (size_t k = 0; k < n; k++) x[k] *= -0.001 / sqrt(square);
+    l->tensor.type = CR_TYPE_F64;
+    l->tensor.data = x;
+    return CR_OK;
+}
+
+/* What is behind closed gates, measured after one small step on them. */
+static cr_status measure_after(diagnosing *w)
+{
+    size_t n = w->zeros.n_gates;
+    net_runner *r = NULL;
+    cr_ref *gradient = mem_alloc((n + 1) * sizeof *gradient);
+    cr_tensor *before = mem_alloc((n + 1) * sizeof *before);
+    void **numbers = mem_zalloc(n + 1, sizeof *numbers);
+    cr_status status = gradient && before && numbers ? CR_OK : model_fail(w->m, CR_ENOMEM, "out of memory");
+    for (size_t i = 0; i < n && status == CR_OK; i++) {
+        gradient[i] = w->b.leaf[w->zeros.gate[i]].ref; /* up to a scale, which the step has none of */
+        before[i] = w->net.leaf[w->zeros.gate[i]].tensor;
+    }
+    if (status == CR_OK) status = net_runner_new(&w->net, (unsigned)n, gradient, w->run->plan, &r, &w->e);
+    if (status == CR_OK) status = feed_runner(w, r, &w->e);
+    if (status == CR_OK) status = net_runner_run(r, &w->e);
+    for (size_t i = 0; i < n && status == CR_OK; i++) status = step_gate(w, r, i, &numbers[i]);
+    net_runner_free(r);
+    if (status == CR_OK) {
+        status = flow_measure(&w->f, &w->b, &w->loss, w->run->plan, feed_runner, w, &w->after, &w->e);
+    }
+    for (size_t i = 0; i < n && numbers && before; i++) {
+        if (numbers[i]) w->net.leaf[w->zeros.gate[i]].tensor = before[i];
+        mem_free(numbers[i]);
+    }
+    mem_free(gradient);
+    mem_free(before);
+    mem_free(numbers);
+    if (status == CR_OK && !(w->gain_after = gains(w, &w->after)))
+        status = model_fail(w->m, CR_ENOMEM, "out of memory");
+    return status;
+}
+
+/* ---- the order of things -------------------------------------------------------------------------- */
+
+static void look_for_modes(diagnosing *w)
+{
+    for (size_t i = 0; i < w->net.n_nodes; i++) {
+        w->norms |= strcmp(w->net.node[i].op, "BatchNormalization") == 0;
+        w->drops |= strcmp(w->net.node[i].op, "Dropout") == 0;
+    }
+}
+
 static cr_status measure(diagnosing *w)
 {
     cr_status status = make_network(w);
@@ -75,13 +178,15 @@ static cr_status measure(diagnosing *w)
         status = flow_measure(&w->f, &w->b, &w->loss, w->run->plan, feed_runner, w, &w->measured, &w->e);
     }
     if (status != CR_OK) return status;
-    w->gain = mem_zalloc(w->f.n_blocks + 1, sizeof *w->gain);
+    look_for_modes(w);
     w->weight = mem_zalloc(w->f.n_tensors + 1, sizeof *w->weight);
-    if (!w->gain || !w->weight) return model_fail(w->m, CR_ENOMEM, "out of memory");
-    for (size_t i = 0; i < w->f.n_blocks; i++)
-        w->gain[i] = flow_block_gain(&w->f, &w->measured, &w->f.block[i], w->weight);
-    flow_judge(&w->f, &w->measured, w->gain, w->s_y, w->batch, &w->verdict);
-    return CR_OK;
+    w->gain = w->weight ? gains(w, &w->measured) : NULL;
+    w->leaf_of = flow_leaves(&w->f, &w->measured, w->b.n_refs);
+    if (!w->gain || !w->leaf_of || flow_zeros_find(&w->b, &w->measured, w->leaf_of, &w->zeros) != CR_OK)
+        return model_fail(w->m, CR_ENOMEM, "out of memory");
+    flow_case c = {&w->f, &w->measured, w->gain, &w->zeros, w->s_y, w->batch};
+    flow_judge(&c, &w->verdict);
+    return any_gated(w) ? measure_after(w) : CR_OK;
 }
 
 cr_status cr_model_diagnose(cr_model *m, const cr_data *data, const cr_diagnose_options *options, cr_diagnosis **d)
@@ -105,9 +210,13 @@ cr_status cr_model_diagnose(cr_model *m, const cr_data *data, const cr_diagnose_
     if (status == CR_OK) status = diagnosis_make(&w, d);
     status = model_keep(m, &w.e) != CR_OK ? m->err.status : status;
     mem_free(w.gain);
+    mem_free(w.gain_after);
     mem_free(w.weight);
     mem_free(w.leaf_of);
+    mem_free(w.input_of);
+    flow_zeros_free(&w.zeros);
     flow_measured_free(&w.measured);
+    flow_measured_free(&w.after);
     flow_backward_free(&w.b);
     flow_free(&w.f);
     net_free(&w.net);

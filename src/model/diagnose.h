@@ -18,7 +18,13 @@ typedef struct diagnosing {
     flow_measured measured;
     flow_gain *gain;
     double *weight, s_y;
-    size_t *leaf_of; /* by ref: the parameter that it is, or is made of, + 1 */
+    size_t *input_of; /* by leaf: the input of the feed that it is + 1 */
+    size_t n_input_of;
+    size_t *leaf_of;  /* of flow_leaves */
+    flow_zeros zeros;
+    flow_measured after; /* one small step on the closed gates; tensor NULL: none is closed */
+    flow_gain *gain_after;
+    bool drops, norms; /* the model has dropout, batch norms */
     flow_verdict verdict;
     arena *mem; /* the result's */
     error e;

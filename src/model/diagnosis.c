@@ -31,29 +31,11 @@ static const char *text(diagnosing *w, const char *s)
     return p ? strcpy(p, s) : "";
 }
 
-/* Parameters that a block's steps read, behind what only changes their form: by that of each leaf. */
-static void mark_leaves(diagnosing *w)
-{
-    const network *n = &w->net;
-    size_t n_refs = w->b.n_refs;
-    w->leaf_of = mem_zalloc(n_refs, sizeof *w->leaf_of);
-    if (!w->leaf_of) return;
-    for (size_t i = 0; i < n->n_leaves; i++) {
-        if (n->leaf[i].ref < n_refs && !isnan(w->measured.leaf[i].ln_gradient)) w->leaf_of[n->leaf[i].ref] = i + 1;
-    }
-    for (size_t i = 0; i < n->n_nodes; i++) {
-        const net_node *node = &n->node[i];
-        for (size_t k = 0; k < node->n_operands; k++) {
-            size_t leaf = w->leaf_of[n->operand[node->first_operand + k].ref];
-            for (size_t v = 0; leaf && v < node->n_values; v++) {
-                cr_ref ref = n->value[node->first_value + v].ref;
-                if (flow_tensor_of(&w->f, ref) == FLOW_NONE && !w->leaf_of[ref]) w->leaf_of[ref] = leaf;
-            }
-        }
-    }
-}
+/* A loss that the user's file multiplies against underflow is divided by that again. */
+static double scale_of(const diagnosing *w) { return w->o->loss_scale > 0 ? w->o->loss_scale : 1; }
+static double unscaled(const diagnosing *w, double ln) { return ln - log(scale_of(w)); }
 
-static size_t gradients(diagnosing *w, const flow_block *b, cr_flow_gradient *out, size_t room)
+static size_t gradients(diagnosing *w, const flow_measured *m, const flow_block *b, cr_flow_gradient *out, size_t room)
 {
     const network *n = &w->net;
     size_t count = 0;
@@ -62,31 +44,31 @@ static size_t gradients(diagnosing *w, const flow_block *b, cr_flow_gradient *ou
         for (size_t k = 0; k < node->n_operands; k++) {
             size_t leaf = w->leaf_of[n->operand[node->first_operand + k].ref];
             if (!leaf) continue;
-            const flow_at_leaf *a = &w->measured.leaf[leaf - 1];
+            const flow_at_leaf *a = &m->leaf[leaf - 1];
             const char *name = n->leaf[leaf - 1].name;
             bool again = false;
             for (size_t t = 0; t < count && out && !again; t++) again = strcmp(out[t].parameter, name) == 0;
             if (again) continue;
             if (out && count < room)
-                out[count] = (cr_flow_gradient){text(w, name), a->ln_gradient, a->ln_weight, a->dot};
+                out[count] = (cr_flow_gradient){text(w, name), unscaled(w, a->ln_gradient), a->ln_weight, a->dot};
             count++;
         }
     }
     return count;
 }
 
-static bool put_layer(diagnosing *w, const flow_block *b, const flow_gain *gain, cr_flow_layer *out)
+static bool put_layer(diagnosing *w, const flow_measured *m, const flow_block *b, const flow_gain *gain,
+                      cr_flow_layer *out)
 {
     const flow *f = &w->f;
-    const flow_measured *m = &w->measured;
-    size_t step = b->affine != FLOW_NONE ? b->affine : b->first_step, n = gradients(w, b, NULL, 0);
+    size_t step = b->affine != FLOW_NONE ? b->affine : b->first_step, n = gradients(w, m, b, NULL, 0);
     cr_flow_gradient *list = take(w, n * sizeof *list);
     if (!list) return false;
     *out = (cr_flow_layer){.name = text(w, flow_block_name(f, b)),
                            .op = text(w, w->net.node[f->step[step].node].op),
                            .lambda = flow_lambda(f, m, b->out, w->s_y),
-                           .ln_in = b->in == FLOW_NONE ? NAN : m->tensor[b->in].ln_norm,
-                           .ln_out = m->tensor[b->out].ln_norm,
+                           .ln_in = b->in == FLOW_NONE ? NAN : unscaled(w, m->tensor[b->in].ln_norm),
+                           .ln_out = unscaled(w, m->tensor[b->out].ln_norm),
                            .ln_gain = gain->ln_gain,
                            .slope_square = NAN,
                            .saturated = NAN,
@@ -103,8 +85,25 @@ static bool put_layer(diagnosing *w, const flow_block *b, const flow_gain *gain,
         if (!isnan(s->saturated)) out->saturated = s->saturated;
         if (!isnan(s->dead)) out->dead = s->dead;
     }
-    out->n_gradients = gradients(w, b, list, n);
+    out->n_gradients = gradients(w, m, b, list, n);
     return true;
+}
+
+/* Also why nothing flows, and what does once the gates have opened. */
+static bool put_layers(diagnosing *w, cr_flow_layer *layer)
+{
+    bool ok = true;
+    for (size_t i = 0; i < w->f.n_blocks && ok; i++) {
+        const flow_block *b = &w->f.block[i];
+        flow_zero why = flow_block_zero(&w->zeros, b);
+        ok = put_layer(w, &w->measured, b, &w->gain[i], &layer[i]);
+        layer[i].zero_because = flow_zero_name(why);
+        if (!ok || why != FLOW_CLOSED_GATE || !w->after.tensor) continue;
+        cr_flow_layer *after = take(w, sizeof *after);
+        ok = after && put_layer(w, &w->after, b, &w->gain_after[i], after);
+        layer[i].after = after;
+    }
+    return ok;
 }
 
 cr_status diagnosis_make(diagnosing *w, cr_diagnosis **out)
@@ -116,9 +115,9 @@ cr_status diagnosis_make(diagnosing *w, cr_diagnosis **out)
     w->mem = &own->mem;
     cr_flow_layer *layer = take(w, w->f.n_blocks * sizeof *layer);
     cr_flow_finding *finding = take(w, (v->n_findings + 1) * sizeof *finding);
-    mark_leaves(w);
-    bool ok = layer && finding;
-    for (size_t i = 0; i < w->f.n_blocks && ok; i++) ok = put_layer(w, &w->f.block[i], &w->gain[i], &layer[i]);
+    const char **gate = take(w, (w->zeros.n_gates + 1) * sizeof *gate);
+    bool ok = layer && finding && gate && put_layers(w, layer);
+    for (size_t i = 0; i < w->zeros.n_gates && ok; i++) gate[i] = text(w, w->net.leaf[w->zeros.gate[i]].name);
     for (size_t i = 0; i < v->n_findings && ok; i++) {
         const flow_finding *x = &v->finding[i];
         finding[i] = (cr_flow_finding){flow_status_name(x->status), text(w, x->text),
@@ -132,7 +131,13 @@ cr_status diagnosis_make(diagnosing *w, cr_diagnosis **out)
                         .finding = finding,
                         .n_layers = w->f.n_blocks,
                         .layer = layer,
-                        .loss = w->measured.loss,
+                        .n_gates = w->zeros.n_gates,
+                        .gate = gate,
+                        .norms = !w->norms              ? CR_NORMS_NONE
+                                 : w->o->stored_norms ? CR_NORMS_STORED
+                                                      : CR_NORMS_BATCH,
+                        .has_dropout = w->drops,
+                        .loss = w->measured.loss / scale_of(w),
                         .kind = w->loss.kind,
                         .said = text(w, w->loss.said),
                         .cut = text(w, sb_str(&w->net.said)),

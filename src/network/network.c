@@ -44,3 +44,26 @@ net_leaf *net_find_leaf(const network *n, cr_ref ref)
     }
     return NULL;
 }
+
+static const char *numbered(network *n, const char *what, size_t i)
+{
+    char *s = arena_alloc(&n->names, strlen(what) + 24);
+    if (s) snprintf(s, strlen(what) + 24, "%s %zu", what, i + 1);
+    return s;
+}
+
+cr_status net_redact(network *n)
+{
+    static const char *const role[] = {"input", "parameter", "constant"};
+    size_t count[3] = {0};
+    bool ok = true;
+    for (size_t i = 0; i < n->n_leaves && ok; i++) {
+        net_leaf *l = &n->leaf[i];
+        ok = (l->name = numbered(n, role[l->role], count[l->role]++)) != NULL;
+    }
+    for (size_t i = 0; i < n->n_nodes && ok; i++) ok = (n->node[i].name = numbered(n, n->node[i].op, i)) != NULL;
+    for (size_t i = 0; i < n->n_values && ok; i++) ok = (n->value[i].name = numbered(n, "tensor", i)) != NULL;
+    for (size_t i = 0; i < n->n_outputs && ok; i++) ok = (n->output[i].name = numbered(n, "output", i)) != NULL;
+    for (size_t i = 0; i < n->n_operands && ok; i++) n->operand[i].name = "";
+    return ok ? CR_OK : CR_ENOMEM;
+}

@@ -73,6 +73,8 @@ void net_free(network *n);
  * plan knows it. The tensor's memory must outlive the network. CR_NONE: out of memory. */
 cr_ref net_add_leaf(network *n, net_role role, const cr_tensor *tensor);
 const char *net_key(const network *n, cr_ref leaf);
+/* Numbers in place of all names, for what is shown; keys of leaves stay. CR_ENOMEM only. */
+cr_status net_redact(network *n);
 net_leaf *net_find_leaf(const network *n, cr_ref ref); /* NULL: none */
 
 #endif

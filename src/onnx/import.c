@@ -531,8 +531,9 @@ static bool import_model(onnx_importer *im, const onnx_import_options *o)
 
 cr_status onnx_import(onnx_model *m, const onnx_import_options *o, network *n, error *e)
 {
-    onnx_importer im = {.m = m, .net = n, .e = e, .as_written = o->as_written,
-                        .fences = o->fences, .smooth = o->smooth};
+    onnx_importer im = {.m = m, .net = n, .e = e, .as_written = o->as_written, .fences = o->fences,
+                        .smooth = o->smooth, .norms = o->norms, .drops = o->drops};
+    random_seed(&im.random, o->seed);
     cr_status status = CR_ENOMEM;
     if (net_init(n)) {
         im.g = n->g;

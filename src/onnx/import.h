@@ -141,6 +141,13 @@ cr_ref onnx_trunc(cr_graph *g, cr_ref a);
 
 /* ---- importing ---------------------------------------------------------------------------------- */
 
+/* Whose statistics batch norms use. */
+typedef enum onnx_norms {
+    ONNX_NORMS_WRITTEN, /* as each node says */
+    ONNX_NORMS_BATCH,   /* those of the data, as in training */
+    ONNX_NORMS_STORED   /* the file's */
+} onnx_norms;
+
 typedef struct onnx_import_options {
     size_t n_inputs;
     /* Inputs that are fed, by name: their shapes, and their numbers where those may shape the network (integers); data
@@ -149,6 +156,9 @@ typedef struct onnx_import_options {
     bool fences;        /* every value stays an expression of its own, by which a cotangent can be asked for */
     bool smooth;        /* outputs that choose classes by an ArgMax are cut before it, as it has no derivative */
     bool as_written;    /* functions that were written out stay so (recognise.c) */
+    onnx_norms norms;
+    bool drops;         /* Dropout drops entries at its ratio; else it is the identity */
+    uint64_t seed;      /* of what is dropped */
     uint32_t max_nodes; /* of the graph; 0: as many as there can be */
 } onnx_import_options;
 

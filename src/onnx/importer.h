@@ -4,6 +4,7 @@
 #define CR_ONNX_IMPORTER_H
 
 #include "onnx/import.h"
+#include "program/program.h"
 
 struct onnx_importer {
     onnx_model *m;
@@ -24,6 +25,9 @@ struct onnx_importer {
     size_t n_uses;
     bool as_written; /* nothing is recognised */
     bool fences, smooth; /* as in onnx_import_options */
+    onnx_norms norms;
+    bool drops;
+    random_gen random; /* of what is dropped */
     unsigned depth;  /* of graphs in graphs, functions in functions */
 };
 

@@ -1,4 +1,5 @@
 /* Losses, dropout. */
+#include "onnx/importer.h"
 #include "onnx/ops.h"
 
 #include <math.h>
@@ -82,34 +83,60 @@ static bool build_cross_entropy(onnx_call *c)
 
 /* ---- dropout ------------------------------------------------------------------------------------- */
 
-/* Does it drop, as the model has it? From version 12 on, an input says whether it trains. */
-static bool drops(onnx_call *c, bool *yes)
+/* The share that it drops, and whether it does as the model has it: from version 12 on, an input says whether it
+ * trains; before 7, an attribute. */
+static bool ratio_of(onnx_call *c, double *ratio, bool *trains)
 {
     size_t n;
-    *yes = false;
+    const double *v;
+    *ratio = onnx_attr_float(c, "ratio", 0.5);
+    *trains = false;
+    if (c->version >= 12 && onnx_has(c, 1)) {
+        if (!(v = onnx_reals(c, 1, &n))) return false;
+        if (n != 1) return onnx_fail(c, "its ratio is %zu numbers", n);
+        *ratio = *v;
+    }
+    if (!(*ratio >= 0 && *ratio < 1)) return onnx_fail(c, "its ratio is %g", *ratio);
     if (c->version < 12 || !onnx_has(c, 2)) return true;
-    const double *trains = onnx_reals(c, 2, &n);
-    if (!trains) return false;
+    if (!(v = onnx_reals(c, 2, &n))) return false;
     if (n != 1) return onnx_fail(c, "training_mode is %zu numbers", n);
-    if (*trains == 0) return true;
-    const double half = 0.5, *ratio = onnx_has(c, 1) ? onnx_reals(c, 1, &n) : &half;
-    if (!ratio) return false;
-    if (n != 1) return onnx_fail(c, "its ratio is %zu numbers", n);
-    *yes = *ratio != 0;
+    *trains = *v != 0;
     return true;
 }
 
+/* 0 for what is dropped, else 1: numbers of the importer's random generator. */
+static cr_ref mask_of(onnx_call *c, cr_ref x, double ratio)
+{
+    cr_tensor t = {.name = onnx_node_name(c->node), .type = CR_TYPE_U8, .rank = cr_rank(c->g, x)};
+    uint8_t *kept = onnx_alloc(c, onnx_count(c->g, x) + 1);
+    if (!kept) return CR_NONE;
+    onnx_shape(c->g, x, t.dim);
+    t.count = onnx_count(c->g, x);
+    t.data = kept;
+    for (size_t i = 0; i < t.count; i++) kept[i] = random_unit(&c->im->random) >= ratio;
+    return onnx_constant(c, &t);
+}
+
 /* The identity: in inference by definition, and in training because a gradient without noise is wanted; that is said.
- */
+ * Asked to drop, what is left is scaled up, so that the mean stays. */
 static bool build_dropout(onnx_call *c)
 {
+    cr_graph *g = c->g;
     cr_ref x = onnx_in(c, 0);
-    bool yes;
-    if (!valid(c->g, x) || !drops(c, &yes)) return false;
-    if (yes && !onnx_note(c, "dropout \"%s\" is the identity", c->node->name ? c->node->name : "")) return false;
-    cr_ref kept = onnx_like(c->g, 1, x);
-    cr_type mask = c->version < 10 ? c->in[0]->type : CR_TYPE_BOOL;
-    return onnx_out_like(c, x) && onnx_out(c, 1, kept, mask);
+    double ratio;
+    bool trains;
+    if (!valid(g, x) || !ratio_of(c, &ratio, &trains)) return false;
+    cr_type type = c->version < 10 ? c->in[0]->type : CR_TYPE_BOOL;
+    if (!c->im->drops || ratio == 0) {
+        if (trains && ratio > 0 && !onnx_note(c, "dropout \"%s\" is the identity", onnx_node_name(c->node)))
+            return false;
+        return onnx_out_like(c, x) && onnx_out(c, 1, onnx_like(g, 1, x), type);
+    }
+    cr_ref kept = mask_of(c, x, ratio);
+    if (!valid(g, kept)) return false;
+    cr_ref some = cr_map2(g, CR_OP_NE, kept, onnx_like(g, 0, kept)), zero = onnx_like(g, 0, x);
+    /* Selected, not multiplied: an infinity that is dropped is gone. */
+    return onnx_out_like(c, onnx_times(g, cr_select(g, some, x, zero), 1 / (1 - ratio))) && onnx_out(c, 1, kept, type);
 }
 
 /* lambd, bias: x + bias below -lambd, x - bias above lambd, else 0. */

@@ -1,4 +1,5 @@
 /* Normalisations. A variance is the mean of squared deviations: it does not cancel. */
+#include "onnx/importer.h"
 #include "onnx/ops.h"
 
 #include <string.h>
@@ -43,6 +44,7 @@ static cr_ref by_channel(onnx_call *c, unsigned i, cr_ref x)
 
 static bool is_training(const onnx_call *c)
 {
+    if (c->im->norms != ONNX_NORMS_WRITTEN) return c->im->norms == ONNX_NORMS_BATCH;
     if (c->version >= 14) return onnx_attr_int(c, "training_mode", 0) != 0;
     if (c->version < 7 && onnx_has_attr(c, "is_test")) return onnx_attr_int(c, "is_test", 0) == 0;
     for (unsigned i = 1; i < c->n_out; i++) {
@@ -74,6 +76,10 @@ static bool build_batch_norm(onnx_call *c)
             return onnx_fail(c, "a variance of %s", shape_text(g, variance, 0));
         inverse = onnx_stretch_like(g, onnx_reshape(g, inverse, rank > 1 ? rank - 1 : 1, column), x);
         return onnx_out_like(c, cr_add(g, cr_mul(g, cr_mul(g, cr_sub(g, x, mean), inverse), scale), bias));
+    }
+    if (onnx_count(g, x) == (size_t)(rank > 1 ? onnx_size(g, x, 1) : 1)) {
+        return onnx_fail(c, "the data have one value a channel, which is its own mean: statistics of the batch need "
+                            "more samples, or the stored ones (--bn stored)");
     }
     normal n = normalise(g, x, ((1u << rank) - 1) & ~2u, epsilon);
     cr_ref now[2] = {n.mean, n.variance};
