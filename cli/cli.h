@@ -44,7 +44,8 @@ typedef struct options {
     unsigned long points, threads, depth;
     uint64_t seed;
     const char *json, *precision;
-    const char *data, *label, *output, *head, *cotangent, *fail_on; /* of models */
+    const char *data, *label, *output, *head, *cotangent, *fail_on, *against; /* of models */
+    text_list weights;
     cr_loss loss;
     bool standardize, links, has_ignore, stored_norms, dropout, redact;
     double scale, loss_scale;
@@ -89,6 +90,9 @@ cr_model_run_options model_run_options(const options *o, const cr_plan_options *
 int session_open(session *s, const options *o);
 /* The same for a command of models: reads FILE and --data. */
 int session_open_model(session *s, const options *o);
+/* Another model, for the same data (random ones: of its own), without a document. End it with session_close_other. */
+int session_open_other(session *s, const session *first, const options *o);
+void session_close_other(session *s, const session *first);
 /* The exit status for an error of the model or of data; reports it. */
 int session_model_fail(session *s);
 int session_data_fail(session *s, const cr_data *d);

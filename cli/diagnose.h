@@ -4,7 +4,15 @@
 
 #include "cli.h"
 
-void diagnosis_print(const session *s, const cr_diagnosis *d);
+/* against: set beside, by layers of the same name; NULL: none. */
+void diagnosis_print(const session *s, const cr_diagnosis *d, const cr_diagnosis *against);
 void diagnosis_json(const session *s, const cr_diagnosis *d, json_t *doc);
+
+/* One diagnosis for each checkpoint of the options. */
+void history_print(const session *s, cr_diagnosis *const *d);
+json_t *history_json(const session *s, cr_diagnosis *const *d);
+
+/* The last part of a path: reports name no folders. */
+const char *file_name(const char *path);
 
 #endif

@@ -57,8 +57,7 @@ static json_t *verdict_json(const session *s, const cr_diagnosis *d)
     return verdict;
 }
 
-/* The last part of a path: reports name no folders. */
-static const char *file_name(const char *path)
+const char *file_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
@@ -135,4 +134,21 @@ void diagnosis_json(const session *s, const cr_diagnosis *d, json_t *doc)
         json_t *part = parts[i].make(s, d);
         json_object_set_new(doc, parts[i].key, part ? part : json_null());
     }
+}
+
+json_t *history_json(const session *s, cr_diagnosis *const *d)
+{
+    json_t *history = json_array();
+    for (size_t i = 0; i < s->o->weights.n; i++) {
+        json_t *lambda = json_array();
+        for (size_t k = 0; k < d[i]->n_layers; k++)
+            json_array_append_new(lambda, json_finite(d[i]->layer[k].lambda));
+        json_array_append_new(history, json_pack("{s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:o}", "checkpoint",
+                                                 json_text(s->o->redact ? NULL : file_name(s->o->weights.item[i])),
+                                                 "status", d[i]->status, "sentence", json_text(d[i]->sentence), "loss",
+                                                 json_finite(d[i]->loss), "lambda_low", json_finite(d[i]->low),
+                                                 "lambda_high", json_finite(d[i]->high), "kept",
+                                                 json_text(*d[i]->kept ? d[i]->kept : NULL), "lambda", lambda));
+    }
+    return history;
 }

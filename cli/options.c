@@ -179,6 +179,8 @@ typedef enum option_id {
     O_DROPOUT,
     O_LOSS_SCALE,
     O_REDACT,
+    O_AGAINST,
+    O_WEIGHTS,
     O_LINKS,
     O_HELP,
     O_VERSION
@@ -234,6 +236,9 @@ static const struct option_row {
     {O_LOSS_SCALE, "--loss-scale", "S", CMD_DIAGNOSE,
      "the file multiplies its loss by S: divide gradients by that"},
     {O_REDACT, "--redact", NULL, CMD_DIAGNOSE, "numbers in place of all names"},
+    {O_AGAINST, "--against", "OTHER", CMD_DIAGNOSE, "another model, diagnosed with the same data and set beside"},
+    {O_WEIGHTS, "--weights", "FILE...", CMD_DIAGNOSE,
+     "checkpoints, in order: their values by name in place of the model's; the verdict is the last one's"},
     {O_LINKS, "--allow-links", NULL, CMD_MODEL, "external data may be links that lead out of the model's folder"},
     {O_HELP, "--help", NULL, CMD_ALL, "this text"},
     {O_VERSION, "--version", NULL, CMD_ALL, "the version"},
@@ -317,6 +322,11 @@ static bool take(options *o, const struct option_row *r, const char *v)
     case O_LOSS_SCALE:
         if (!real(o, r->name, v, &o->loss_scale)) return false;
         return o->loss_scale > 0 || usage(o, "--loss-scale is a number above 0, not %s", v);
+    case O_AGAINST:
+        o->against = v;
+        return true;
+    case O_WEIGHTS:
+        return append(o, r->name, v, &o->weights);
     case O_REDACT:
         return o->redact = true;
     case O_LINKS:
@@ -354,6 +364,13 @@ static bool unknown(options *o, const char *arg, size_t n)
     return usage(o, "unknown option '%s'; see chainrule %s --help", typed, o->name);
 }
 
+/* Of the files behind --weights, those that can be no model are checkpoints, too. */
+static bool is_checkpoint(const char *arg)
+{
+    size_t n = strlen(arg);
+    return arg[0] != '-' && !(n > 5 && !strcmp(arg + n - 5, ".onnx"));
+}
+
 static bool take_argument(options *o, int argc, char **argv, int *i)
 {
     const char *arg = argv[*i];
@@ -366,7 +383,11 @@ static bool take_argument(options *o, int argc, char **argv, int *i)
         if (!r->value) return arg[n] ? usage(o, "%s takes no value", r->name) : take(o, r, NULL);
         if (arg[n]) return take(o, r, arg + n + 1);
         if (*i + 1 >= argc) return usage(o, "%s needs a value: %s %s", r->name, r->name, r->value);
-        return take(o, r, argv[++*i]);
+        if (!take(o, r, argv[++*i])) return false;
+        while (r->id == O_WEIGHTS && *i + 1 < argc && is_checkpoint(argv[*i + 1])) {
+            if (!take(o, r, argv[++*i])) return false;
+        }
+        return true;
     }
     return unknown(o, arg, n);
 }

@@ -127,6 +127,16 @@ int session_data_fail(session *s, const cr_data *d)
     return report(s, status_of(cr_data_status(d)), cr_data_message(d), 0, 0);
 }
 
+/* The model, and random data for it if these are asked for. */
+static int read_model(session *s)
+{
+    const options *o = s->o;
+    cr_model_options mo = {.allow_links = o->links};
+    if (cr_model_read(s->m, o->file, &mo) != CR_OK) return session_model_fail(s);
+    if (strcmp(o->data, "random")) return EXIT_DONE;
+    return cr_model_random(s->m, o->batch, o->seed, o->loss, s->data) == CR_OK ? EXIT_DONE : session_model_fail(s);
+}
+
 int session_open_model(session *s, const options *o)
 {
     *s = (session){.o = o};
@@ -134,14 +144,27 @@ int session_open_model(session *s, const options *o)
     s->m = cr_model_new();
     s->data = cr_data_new();
     if (!s->m || !s->data) return fail_with(s, EXIT_FAULT, "out of memory");
-    cr_model_options mo = {.allow_links = o->links};
     cr_data_options d = {.label = o->label};
-    if (cr_model_read(s->m, o->file, &mo) != CR_OK) return session_model_fail(s);
-    if (!strcmp(o->data, "random")) {
-        return cr_model_random(s->m, o->batch, o->seed, o->loss, s->data) == CR_OK ? EXIT_DONE : session_model_fail(s);
-    }
+    int status = read_model(s);
+    if (status != EXIT_DONE || !strcmp(o->data, "random")) return status;
     if (cr_data_read(s->data, o->data, &d) != CR_OK) return session_data_fail(s, s->data);
     return EXIT_DONE;
+}
+
+int session_open_other(session *s, const session *first, const options *o)
+{
+    bool random = !strcmp(o->data, "random");
+    *s = (session){.o = o, .doc = first->doc};
+    s->m = cr_model_new();
+    s->data = random ? cr_data_new() : first->data;
+    if (!s->m || !s->data) return fail_with(s, EXIT_FAULT, "out of memory");
+    return read_model(s);
+}
+
+void session_close_other(session *s, const session *first)
+{
+    cr_model_free(s->m);
+    if (s->data != first->data) cr_data_free(s->data);
 }
 
 int session_close(session *s, int exit_status)

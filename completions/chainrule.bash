@@ -22,7 +22,7 @@ _chainrule()
         --form) COMPREPLY=($(compgen -W "auto component matrix gradient" -- "$cur")); return ;;
         --precision) COMPREPLY=($(compgen -W "f32 f64" -- "$cur")); return ;;
         --loss) COMPREPLY=($(compgen -W "auto ce mse bce l1 none" -- "$cur")); return ;;
-        --data | --cotangent | -o) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --data | --cotangent | --against | --weights | -o) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --json) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --at) COMPREPLY=($(compgen -f -X '!*.@(npz|safetensors)' -- "$cur")); return ;;
         -e | --let | --wrt | --set | --seed | --threads | --points | --depth | --label | --batch | --scale | \
@@ -37,7 +37,7 @@ _chainrule()
         grad) options="$model --batch --loss --cotangent --output --ignore-index" ;;
         diagnose)
             options="${model/-o /} --loss --output --ignore-index --samples --fail-on"
-            options+=" --bn --dropout --loss-scale --redact" ;;
+            options+=" --bn --dropout --loss-scale --redact --against --weights" ;;
         *) return ;;
     esac
     if [[ $cur == -* ]]; then

@@ -639,6 +639,7 @@ typedef struct cr_diagnosis {
     double loss;
     cr_loss kind;
     const char *said, *cut; /* as in cr_model_report */
+    const char *kept;       /* "", or which parameters a checkpoint does not have */
     size_t samples, left_out;
 } cr_diagnosis;
 
@@ -650,6 +651,8 @@ typedef struct cr_diagnose_options {
     uint64_t seed;      /* of what is dropped */
     double loss_scale;  /* by which the file multiplies its loss; gradients are divided by it. 0: 1 */
     bool redact;        /* numbers in place of the names of the file, in all texts */
+    const cr_data *weights; /* a checkpoint: values by the names of parameters, in place of the file's. Those that it
+                               does not have stay (`kept` of the result); none of them, or another shape: an error */
 } cr_diagnose_options;
 
 /* Of one batch: the first `batch` samples (0: as the file has it, else at most 512). options may be NULL; *d is the

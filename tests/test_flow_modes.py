@@ -211,6 +211,76 @@ def test_redact(t):
         is_(f"--redact changes no number: {folder}", a, b)
 
 
+# ---- against another, and over checkpoints --------------------------------------------------------
+
+
+def test_against(t):
+    d = data(t / "pair.npz", 64, 16, 4)
+    deep = mlp(t, "pair_sigmoid", 20, 16, "Sigmoid", lambda r, n: he(r, n, gain=1.0), 4)
+    well = mlp(t, "pair_relu", 20, 16, "Relu", he, 4)
+    both, alone = diagnose(deep, d, "--against", well), diagnose(well, d)
+    is_("--against: the first is the verdict", both["verdict"]["status"], "vanishing")
+    for part in ("verdict", "layers", "loss", "model"):
+        is_(f"--against: {part} of the other", both["against"][part], alone[part])
+    fails = [run(a, "--data", d, "--against", b, "--fail-on", "vanishing") for a, b in ((deep, well), (well, deep))]
+    is_("--against: what fails is the first", [x.returncode for x in fails], [1, 0])
+    table = run(deep, "--data", d, "--against", well).stdout.splitlines()
+    rows = [x for x in table if x.startswith("    n")]
+    longest = max(map(len, table[3:]))
+    good = len(rows) == 21 and longest <= 100
+    check("--against: the table", None if good else f"{len(rows)} rows, {longest} columns")
+    bad = run(deep, "--data", d, "--against", t / "none.onnx")
+    good = bad.returncode == 3 and "none.onnx" in bad.stderr
+    check("--against a file that is not there", None if good else bad.stderr)
+    random = diagnose(deep, "random", "--against", SOURCE / "tests/data/onnx-reference/lenet/model.onnx")
+    check("--against: random data for each", None if random["against"]["layers"] else "no layers")
+
+
+def test_weights(t):
+    """Checkpoints in place of the file's parameters: the same as files with these parameters in them."""
+    d, names = data(t / "ck.npz", 64, 16, 4), []
+    for i, gain in enumerate((2.0, 1.0, 0.3)):
+        model = mlp(t, f"ck{i}", 20, 16, "Relu", lambda r, n: he(r, n, gain=gain), 4, bias=0.0)
+        import onnx
+        from onnx import numpy_helper
+
+        values = {p.name: numpy_helper.to_array(p) for p in onnx.load(str(model)).graph.initializer}
+        wide = np.float64 if i == 1 else np.float32
+        np.savez(t / f"ck{i}.npz", **{k: v.astype(wide) for k, v in values.items() if k != "p1" or i != 2})
+        names.append(t / f"ck{i}.npz")
+    h = diagnose(t / "ck0.onnx", d, "--weights", *names)
+    want = [diagnose(t / f"ck{i}.onnx", d) for i in range(3)]
+    is_("--weights: names", [x["checkpoint"] for x in h["history"]], [n.name for n in names])
+    is_("--weights: status", [x["status"] for x in h["history"]], [w["verdict"]["status"] for w in want])
+    lambdas = [[x["lambda"] for x in w["layers"]] for w in want]
+    is_("--weights: lambda", [x["lambda"] for x in h["history"]], lambdas)
+    is_("--weights: the verdict is the last one's", h["layers"], want[2]["layers"])
+    is_("--weights: what is not there is said", [x["kept"] for x in h["history"]], [None, None, "`p1`"])
+    two = diagnose(t / "ck0.onnx", d, "--weights", names[0], "--weights", names[1])
+    is_("--weights: again and again", two["history"], h["history"][:2])
+    out = run("--weights", *names, t / "ck0.onnx", "--data", d).stdout
+    check("--weights: on the terminal", None if out.count("ck") >= 3 and "not in the checkpoint" in out else out)
+    np.savez(t / "other.npz", q=np.zeros(3))
+    bad = run(t / "ck0.onnx", "--data", d, "--weights", t / "other.npz")
+    good = bad.returncode == 3 and "none of the model's parameters" in bad.stderr and "`q`" in bad.stderr
+    check("--weights of another model", None if good else bad.stderr)
+    np.savez(t / "shape.npz", p0=np.zeros((16, 15), np.float32))
+    bad = run(t / "ck0.onnx", "--data", d, "--weights", t / "shape.npz")
+    good = bad.returncode == 3 and "16 x 16" in bad.stderr and "16 x 15" in bad.stderr
+    check("--weights of another shape", None if good else bad.stderr)
+
+
+def test_long_table(t):
+    """A table of 200 layers is read by groups, whose gains are sums."""
+    d = data(t / "long.npz", 8, 4, 2)
+    model = mlp(t, "long", 200, 4, "Tanh", lambda r, n: he(r, n, gain=1.0), 2)
+    rows = [x for x in run(model, "--data", d).stdout.splitlines() if x.startswith("    n")]
+    total = sum(float(x.split()[-3]) for x in rows)
+    want = sum(x["ln_gain"] for x in diagnose(model, d)["layers"])
+    check("200 layers: rows", None if len(rows) <= 40 else f"{len(rows)}")
+    near("200 layers: sums", total, want, 0.3)
+
+
 def main():
     need_onnx()
     with tempfile.TemporaryDirectory() as t:
@@ -225,6 +295,9 @@ def main():
             test_dropout,
             test_loss_scale,
             test_redact,
+            test_against,
+            test_weights,
+            test_long_table,
         ):
             test(t)
     finish()

@@ -60,6 +60,11 @@ static cr_status redact(diagnosing *w)
     bool cut = w->net.said.n > 0;
     sb_free(&w->net.said);
     sb_init(&w->net.said);
+    if (w->kept.n) {
+        sb_free(&w->kept);
+        sb_init(&w->kept);
+        sb_puts(&w->kept, "some");
+    }
     if (cut) sb_puts(&w->net.said, "outputs were cut or nodes left out");
     return net_redact(&w->net) == CR_OK ? CR_OK : model_fail(w->m, CR_ENOMEM, "out of memory");
 }
@@ -71,7 +76,8 @@ static cr_status make_network(diagnosing *w)
     for (size_t i = 0; i < w->feed.n_inputs; i++) in[i] = first_rows(w, &w->feed.input[i]);
     onnx_import_options io = {.n_inputs = w->feed.n_inputs, .input = in, .fences = true, .smooth = true,
                               .norms = w->o->stored_norms ? ONNX_NORMS_STORED : ONNX_NORMS_BATCH,
-                              .drops = w->o->dropout, .seed = w->o->seed};
+                              .drops = w->o->dropout, .seed = w->o->seed,
+                              .weights = w->o->weights, .kept = &w->kept};
     cr_status status = onnx_import(w->m->onnx, &io, &w->net, &w->e);
     mem_free(in);
     if (status != CR_OK) return status;
@@ -196,6 +202,7 @@ cr_status cr_model_diagnose(cr_model *m, const cr_data *data, const cr_diagnose_
     *d = NULL;
     if (m->err.status != CR_OK) return m->err.status;
     diagnosing w = {.m = m, .o = options ? options : &none};
+    sb_init(&w.kept);
     w.run = w.o->run ? w.o->run : &no_run;
     cr_status status = model_feed_init(m, data, w.run, &w.feed);
     if (status == CR_OK) {
@@ -214,6 +221,7 @@ cr_status cr_model_diagnose(cr_model *m, const cr_data *data, const cr_diagnose_
     mem_free(w.weight);
     mem_free(w.leaf_of);
     mem_free(w.input_of);
+    sb_free(&w.kept);
     flow_zeros_free(&w.zeros);
     flow_measured_free(&w.measured);
     flow_measured_free(&w.after);

@@ -13,6 +13,7 @@ typedef struct diagnosing {
     size_t batch;
     network net;
     net_loss loss;
+    strbuf kept; /* parameters that a checkpoint does not have */
     flow f;
     flow_backward b;
     flow_measured measured;

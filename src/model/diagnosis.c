@@ -141,6 +141,7 @@ cr_status diagnosis_make(diagnosing *w, cr_diagnosis **out)
                         .kind = w->loss.kind,
                         .said = text(w, w->loss.said),
                         .cut = text(w, sb_str(&w->net.said)),
+                        .kept = text(w, sb_str(&w->kept)),
                         .samples = w->batch,
                         .left_out = w->feed.samples_first ? w->feed.samples - w->batch : 0};
     if (!ok || w->m->err.status != CR_OK) {

@@ -401,6 +401,50 @@ static bool results(onnx_importer *im, size_t n, const char *const *name, onnx_v
 }
 
 /* Initializers: parameters of floats, known numbers otherwise. */
+/* Names of weights that a checkpoint does not have, as many as are read. */
+static bool keep(onnx_importer *im, const char *name)
+{
+    enum { SHOWN = 5 };
+    if (im->n_kept++ < SHOWN) sb_printf(&im->kept, "%s`%s`", im->n_kept > 1 ? ", " : "", name);
+    return true;
+}
+
+/* The numbers that a checkpoint has under the name, in place of the file's. */
+static bool replace(onnx_importer *im, cr_tensor *t)
+{
+    cr_tensor own;
+    if (!cr_data_find(im->weights, t->name, &own)) return keep(im, t->name);
+    if (own.rank != t->rank || memcmp(own.dim, t->dim, t->rank * sizeof *t->dim) != 0) {
+        strbuf b;
+        sb_init(&b);
+        sb_printf(&b, "`%s` is ", t->name);
+        data_shape(&b, t->rank, t->dim);
+        sb_puts(&b, " in the model, and ");
+        data_shape(&b, own.rank, own.dim);
+        sb_puts(&b, " in the checkpoint");
+        onnx_import_fail(im, CR_ESHAPE, "%s", sb_str(&b));
+        sb_free(&b);
+        return false;
+    }
+    im->n_replaced++;
+    if (own.type == t->type) {
+        t->data = own.data;
+        return true;
+    }
+    /* In the type of the file, of which what computes with it is; 16 bits are widened. */
+    cr_type type = t->type == CR_TYPE_F64 ? CR_TYPE_F64 : CR_TYPE_F32;
+    void *data = arena_alloc(&im->mem, t->count * cr_type_size(type) + 1);
+    double *wide = mem_alloc((t->count + 1) * sizeof *wide);
+    if (data && wide) {
+        data_to_f64(own.type, own.data, t->count, wide);
+        store(type, t->count, wide, data);
+        t->type = type;
+        t->data = data;
+    }
+    mem_free(wide);
+    return (data && wide) || onnx_no_memory(im);
+}
+
 static bool define_initializers(onnx_importer *im, const Onnx__GraphProto *graph)
 {
     for (size_t i = 0; i < graph->n_initializer; i++) {
@@ -410,6 +454,7 @@ static bool define_initializers(onnx_importer *im, const Onnx__GraphProto *graph
         if (onnx_model_tensor(im->m, graph->initializer[i], &t, &im->g->err) != CR_OK) return false;
         onnx_value *v = onnx_new_value(im, t.name);
         if (!v) return false;
+        if (im->weights && onnx_is_float(t.type) && !replace(im, &t)) return false;
         onnx_take_shape(v, &t);
         if (onnx_is_float(t.type)) {
             v->ref = net_add_leaf(im->net, NET_PARAMETER, &t);
@@ -518,6 +563,17 @@ static bool define_outputs(onnx_importer *im, size_t n_wanted, const char *const
     return true;
 }
 
+static bool any_replaced(onnx_importer *im)
+{
+    if (!im->weights || im->n_replaced) return true;
+    cr_tensor t;
+    bool some = cr_data_at(im->weights, 0, &t);
+    return onnx_import_fail(im, CR_EVALUE, "the checkpoint has none of the model's parameters: the model has %s, the "
+                                           "checkpoint %s%s%s",
+                            im->n_kept ? sb_str(&im->kept) : "none", some ? "`" : "nothing", some ? t.name : "",
+                            some ? "`, ..." : "");
+}
+
 static bool import_model(onnx_importer *im, const onnx_import_options *o)
 {
     const Onnx__GraphProto *graph = im->m->proto->graph;
@@ -526,13 +582,15 @@ static bool import_model(onnx_importer *im, const onnx_import_options *o)
     if (!wanted) return onnx_no_memory(im);
     return onnx_choose_outputs(im, wanted, &n) && onnx_check_operators(im, n, wanted) &&
            onnx_define_inputs(im, graph, o) && define_initializers(im, graph) &&
+           any_replaced(im) &&
            import_nodes(im, graph->n_node, graph->node, n, wanted) && define_outputs(im, n, wanted);
 }
 
 cr_status onnx_import(onnx_model *m, const onnx_import_options *o, network *n, error *e)
 {
     onnx_importer im = {.m = m, .net = n, .e = e, .as_written = o->as_written, .fences = o->fences,
-                        .smooth = o->smooth, .norms = o->norms, .drops = o->drops};
+                        .smooth = o->smooth, .norms = o->norms, .drops = o->drops, .weights = o->weights};
+    sb_init(&im.kept);
     random_seed(&im.random, o->seed);
     cr_status status = CR_ENOMEM;
     if (net_init(n)) {
@@ -549,6 +607,8 @@ cr_status onnx_import(onnx_model *m, const onnx_import_options *o, network *n, e
     exec_env_free(im.env);
     mem_free(im.by_name);
     mem_free(im.hidden);
+    if (o->kept && im.n_kept) sb_printf(o->kept, "%s%s", sb_str(&im.kept), im.n_kept > 5 ? ", ..." : "");
+    sb_free(&im.kept);
     n->names = im.mem; /* known numbers are leaves of the network */
     return status;
 }

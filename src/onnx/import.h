@@ -159,6 +159,8 @@ typedef struct onnx_import_options {
     onnx_norms norms;
     bool drops;         /* Dropout drops entries at its ratio; else it is the identity */
     uint64_t seed;      /* of what is dropped */
+    const cr_data *weights; /* in place of the file's parameters, by name; the sizes must agree. NULL: the file's */
+    strbuf *kept;           /* gets the names of parameters that weights do not have; may be NULL */
     uint32_t max_nodes; /* of the graph; 0: as many as there can be */
 } onnx_import_options;
 

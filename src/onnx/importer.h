@@ -28,6 +28,9 @@ struct onnx_importer {
     onnx_norms norms;
     bool drops;
     random_gen random; /* of what is dropped */
+    const cr_data *weights;
+    size_t n_replaced, n_kept; /* parameters that have their numbers from there, that have not */
+    strbuf kept;               /* the first of these */
     unsigned depth;  /* of graphs in graphs, functions in functions */
 };
 
