@@ -20,10 +20,10 @@ enum { EXIT_DONE = 0, EXIT_FINDING = 1, EXIT_USAGE = 2, EXIT_INPUT = 3, EXIT_FAU
 
 enum {
     CMD_DERIVE = 1, CMD_EVAL = 2, CMD_CHECK = 4, CMD_EXPLAIN = 8,
-    CMD_RUN = 16, CMD_GRAD = 32, CMD_DIAGNOSE = 64,
+    CMD_RUN = 16, CMD_GRAD = 32, CMD_DIAGNOSE = 64, CMD_EXPORT = 128,
     CMD_PROGRAM = 15, /* those of formulas */
     CMD_MODEL = 112,  /* those of models */
-    CMD_ALL = 127
+    CMD_ALL = 255
 };
 enum { MAX_TEXTS = 64 }; /* repeatable options: at most so many of each */
 
@@ -58,6 +58,7 @@ typedef struct options {
 bool options_parse(options *o, int argc, char **argv);
 /* Path given with --json anywhere in the arguments, NULL if none: for errors in the arguments themselves. */
 const char *options_json(int argc, char **argv);
+bool is_formula(const char *path); /* FILE.cr: a network may be one */
 void options_help(FILE *f, unsigned command);
 /* The name in list (ended by NULL) nearest to what was typed, NULL if none is near. */
 const char *nearest(const char *typed, const char *const *list);
@@ -82,13 +83,14 @@ int cmd_explain(session *s);
 int cmd_run(session *s);
 int cmd_grad(session *s);
 int cmd_diagnose(session *s);
+int cmd_export(session *s);
 /* What the options say of running a model; plan outlives the result. */
 cr_plan_options model_plan_options(const options *o);
 cr_model_run_options model_run_options(const options *o, const cr_plan_options *plan);
 
 /* Opens the session: reads FILE, --let, -e, --set and --at, picks the statements. EXIT_DONE or the exit status. */
 int session_open(session *s, const options *o);
-/* The same for a command of models: reads FILE and --data. */
+/* The same for a command of models: reads FILE and --data, if it is given. */
 int session_open_model(session *s, const options *o);
 /* Another model, for the same data (random ones: of its own), without a document. End it with session_close_other. */
 int session_open_other(session *s, const session *first, const options *o);

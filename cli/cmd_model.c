@@ -1,4 +1,4 @@
-/* chainrule run, chainrule grad */
+/* chainrule run, chainrule grad, chainrule export */
 #include "cli.h"
 
 #include <math.h>
@@ -181,4 +181,23 @@ int cmd_grad(session *s)
     cr_data_free(out);
     cr_data_free(cotangents);
     return status;
+}
+
+int cmd_export(session *s)
+{
+    const options *o = s->o;
+    if (cr_model_write(s->m, o->output) != CR_OK) return session_model_fail(s);
+    if (s->doc) {
+        json_object_set_new(s->doc, "written", json_text(o->output));
+        json_object_set_new(s->doc, "parameters", json_integer((json_int_t)cr_model_count(s->m, CR_MODEL_PARAMETERS)));
+    }
+    if (o->quiet || (o->json && !strcmp(o->json, "-"))) return EXIT_DONE;
+    printf("%s: %zu parameters, input `%s` (%s), output `%s`\n", o->output, cr_model_count(s->m, CR_MODEL_PARAMETERS),
+           cr_model_name(s->m, CR_MODEL_INPUTS, 0), cr_model_shape(s->m, CR_MODEL_INPUTS, 0),
+           cr_model_name(s->m, CR_MODEL_OUTPUTS, 0));
+    for (size_t i = 0; i < cr_model_notices(s->m); i++) {
+        term_printf(INK_LABEL, "%-12s", cr_model_notice_kind(s->m, i));
+        term_lines(INK_PLAIN, cr_model_notice_text(s->m, i), 4);
+    }
+    return EXIT_DONE;
 }

@@ -126,7 +126,8 @@ void diagnosis_print(const session *s, const cr_diagnosis *d, const cr_diagnosis
 
 void history_print(const session *s, cr_diagnosis *const *d)
 {
-    term_printf(INK_LABEL, "    %-*s %-12s %12s %10s %10s\n", NAME, "checkpoint", "status", "loss", "lowest", "highest");
+    term_printf(INK_LABEL, "    %-*s %-12s %12s %10s %10s\n", NAME, "checkpoint", "status", "loss", "lowest",
+                "highest");
     for (size_t i = 0; i < s->o->weights.n; i++) {
         const char *name = s->o->redact ? "" : file_name(s->o->weights.item[i]);
         size_t n = strlen(name);

@@ -13,7 +13,8 @@ static const struct command {
                 {"explain", CMD_EXPLAIN, cmd_explain},
                 {"run", CMD_RUN, cmd_run},
                 {"grad", CMD_GRAD, cmd_grad},
-                {"diagnose", CMD_DIAGNOSE, cmd_diagnose}};
+                {"diagnose", CMD_DIAGNOSE, cmd_diagnose},
+                {"export", CMD_EXPORT, cmd_export}};
 
 /* Names of the contract that later versions fill. */
 static const char *const planned[] = {"repair", "train", NULL};
@@ -34,7 +35,7 @@ static int misuse(const options *o, const char *json)
 
 static int unknown_command(options *o, const char *typed, const char *json)
 {
-    const char *names[] = {"derive", "eval", "check", "explain", "run", "grad", "diagnose", NULL};
+    const char *names[] = {"derive", "eval", "check", "explain", "run", "grad", "diagnose", "export", NULL};
     const char *near = typed[0] == '-' ? NULL : nearest(typed, names);
     for (const char *const *p = planned; *p; p++) {
         if (strcmp(typed, *p)) continue;
@@ -69,7 +70,7 @@ static int run(const struct command *c, options *o, int argc, char **argv)
         return EXIT_DONE;
     }
     session s;
-    int status = c->bit & CMD_MODEL ? session_open_model(&s, o) : session_open(&s, o);
+    int status = c->bit & (CMD_MODEL | CMD_EXPORT) ? session_open_model(&s, o) : session_open(&s, o);
     if (status == EXIT_DONE) status = c->run(&s);
     return session_close(&s, status);
 }

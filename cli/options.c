@@ -202,8 +202,9 @@ static const struct option_row {
     {O_STEPS, "--steps", NULL, CMD_DERIVE, "the derivation, rule by rule"},
     {O_DEPTH, "--depth", "N", CMD_DERIVE | CMD_EVAL | CMD_CHECK,
      "give the symbolic depth of the recurrences the value N"},
-    {O_AT, "--at", "VALUES", CMD_EVAL | CMD_CHECK, "\"x = [1,2]; k = 3\", or a file values.npz"},
-    {O_SET, "--set", "VALUES", CMD_PROGRAM, "values of sizes and integers: \"N=50\""},
+    {O_AT, "--at", "VALUES", CMD_EVAL | CMD_CHECK | CMD_MODEL | CMD_EXPORT,
+     "\"x = [1,2]; k = 3\", or a file values.npz"},
+    {O_SET, "--set", "VALUES", CMD_PROGRAM | CMD_MODEL | CMD_EXPORT, "values of sizes and integers: \"N=50\""},
     {O_POINTS, "--points", "N", CMD_CHECK, "how many random points (default 5)"},
     {O_SEED, "--seed", "N", CMD_ALL, "of the random numbers (default 0); grad: as --cotangent"},
     {O_JSON, "--json", "FILE|-", CMD_ALL, "results as JSON; with -, standard output is only JSON"},
@@ -214,7 +215,8 @@ static const struct option_row {
     {O_PLAN, "--plan", NULL, CMD_EVAL, "how it would be run, instead of the numbers; needs sizes only"},
     {O_DATA, "--data", "FILE", CMD_MODEL,
      "inputs and labels: .npz, .npy, .csv, .idx, .safetensors, also .gz; or `random`"},
-    {O_OUTPUT, "-o", "FILE", CMD_RUN | CMD_GRAD, "where the results go: .npz or .safetensors"},
+    {O_OUTPUT, "-o", "FILE", CMD_RUN | CMD_GRAD | CMD_EXPORT,
+     "where the results go: .npz or .safetensors; of export: .onnx"},
     {O_LOSS, "--loss", "LOSS", CMD_GRAD | CMD_DIAGNOSE,
      "auto, ce, mse, bce, l1 or none (the output itself); default auto"},
     {O_COTANGENT, "--cotangent", "FILE", CMD_GRAD, "vector-Jacobian product of these, by names of outputs, no loss"},
@@ -392,11 +394,23 @@ static bool take_argument(options *o, int argc, char **argv, int *i)
     return unknown(o, arg, n);
 }
 
+bool is_formula(const char *path)
+{
+    size_t n = strlen(path);
+    return n > 3 && !strcmp(path + n - 3, ".cr");
+}
+
 static bool consistent(options *o)
 {
     if ((o->file && !*o->file) || (o->json && !*o->json)) return usage(o, "the name of a file is empty");
+    if (o->command == CMD_EXPORT) {
+        if (!o->file || !is_formula(o->file)) return usage(o, "export writes a network in FILE.cr as ONNX: which one?");
+        return o->output || usage(o, "export needs a place: -o FILE.onnx");
+    }
     if (o->command & CMD_MODEL) {
         if (!o->file) return usage(o, "%s what? Give MODEL.onnx and --data FILE", o->name);
+        if ((o->set.n || o->at.n) && !is_formula(o->file))
+            return usage(o, "--set and --at give values to the variables of a FILE.cr; %s has its own", o->file);
         if (!o->data) return usage(o, "%s needs data: --data FILE, or --data random", o->name);
         if (o->cotangent && o->loss != CR_LOSS_AUTO && o->loss != CR_LOSS_NONE)
             return usage(o, "--cotangent is instead of a loss: leave --loss out");
@@ -498,6 +512,7 @@ static const char general[] =
     "  chainrule run    MODEL.onnx --data DATA -o out.npz           a model of ONNX forward\n"
     "  chainrule grad   MODEL.onnx --data DATA -o grads.npz         gradients of a loss by parameters and inputs\n"
     "  chainrule diagnose MODEL.onnx --data DATA                    where the gradient goes, and why\n"
+    "  chainrule export FILE.cr -o FILE.onnx                        a network of formulas as a model\n"
     "  chainrule COMMAND --help | --version\n"
     "\n"
     "FILE - is standard input. For example:\n"
@@ -538,6 +553,10 @@ void options_help(FILE *f, unsigned command)
             "The gradient of the mean loss over the data, or the vector-Jacobian product of given cotangents, for\n"
             "every parameter and input of floats, by the names of the file. Labels are `label` or `y` in\n"
             "DATA, targets `target`, weights of classes `class_weight`.\n",
+        [CMD_EXPORT] =
+            "chainrule export FILE.cr -o FILE.onnx [--set \"N=50\"] [--at VALUES]\n\n"
+            "The network that the first statement of FILE.cr derives or evaluates, as a model of ONNX. Its input is\n"
+            "the variable x, or the first one; the others are parameters. What has no value is drawn by --seed.\n",
         [CMD_DIAGNOSE] =
             "chainrule diagnose MODEL.onnx --data DATA [--loss LOSS] [--fail-on LIST]\n\n"
             "Whether the gradient vanishes, explodes, dies, saturates or is healthy, in which layers, and which\n"

@@ -127,13 +127,38 @@ int session_data_fail(session *s, const cr_data *d)
     return report(s, status_of(cr_data_status(d)), cr_data_message(d), 0, 0);
 }
 
+/* A network of formulas, with the values that the options give. */
+static int read_formula(session *s)
+{
+    const options *o = s->o;
+    cr_program *p = cr_program_new();
+    if (!p) return fail_with(s, EXIT_FAULT, "out of memory");
+    cr_graph_limit(cr_program_graph(p), MAX_PARTS);
+    cr_status status = cr_program_read(p, o->file);
+    for (size_t i = 0; i < o->set.n && status == CR_OK; i++) status = cr_program_assign(p, o->set.item[i]);
+    for (size_t i = 0; i < o->at.n && status == CR_OK; i++) status = assign(p, o->at.item[i]);
+    int result = EXIT_DONE;
+    if (status != CR_OK) {
+        s->p = p; /* whose error it is */
+        return session_fail(s);
+    }
+    if (cr_model_from_program(s->m, p, o->seed) != CR_OK) result = session_model_fail(s);
+    cr_program_free(p);
+    return result;
+}
+
 /* The model, and random data for it if these are asked for. */
 static int read_model(session *s)
 {
     const options *o = s->o;
     cr_model_options mo = {.allow_links = o->links};
-    if (cr_model_read(s->m, o->file, &mo) != CR_OK) return session_model_fail(s);
-    if (strcmp(o->data, "random")) return EXIT_DONE;
+    if (is_formula(o->file)) {
+        int status = read_formula(s);
+        if (status != EXIT_DONE) return status;
+    } else if (cr_model_read(s->m, o->file, &mo) != CR_OK) {
+        return session_model_fail(s);
+    }
+    if (!o->data || strcmp(o->data, "random")) return EXIT_DONE;
     return cr_model_random(s->m, o->batch, o->seed, o->loss, s->data) == CR_OK ? EXIT_DONE : session_model_fail(s);
 }
 
@@ -146,7 +171,7 @@ int session_open_model(session *s, const options *o)
     if (!s->m || !s->data) return fail_with(s, EXIT_FAULT, "out of memory");
     cr_data_options d = {.label = o->label};
     int status = read_model(s);
-    if (status != EXIT_DONE || !strcmp(o->data, "random")) return status;
+    if (status != EXIT_DONE || !o->data || !strcmp(o->data, "random")) return status;
     if (cr_data_read(s->data, o->data, &d) != CR_OK) return session_data_fail(s, s->data);
     return EXIT_DONE;
 }

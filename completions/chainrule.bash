@@ -3,12 +3,12 @@ _chainrule()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}
     local common="-e --let --wrt --set --seed --json --quiet --threads --precision --deterministic --help --version"
-    local model="-o --data --label --standardize --scale --allow-links --seed --json --quiet --threads"
+    local model="-o --set --at --data --label --standardize --scale --allow-links --seed --json --quiet --threads"
     model="$model --precision --deterministic --help --version"
     local options
     COMPREPLY=()
     if [[ $COMP_CWORD -eq 1 ]]; then
-        COMPREPLY=($(compgen -W "derive eval check explain run grad diagnose --help --version" -- "$cur"))
+        COMPREPLY=($(compgen -W "derive eval check explain run grad diagnose export --help --version" -- "$cur"))
         return
     fi
     case $prev in
@@ -35,6 +35,7 @@ _chainrule()
         explain) options="$common --format" ;;
         run) options="$model --batch" ;;
         grad) options="$model --batch --loss --cotangent --output --ignore-index" ;;
+        export) options="--set --at --seed -o --json --quiet --help" ;;
         diagnose)
             options="${model/-o /} --loss --output --ignore-index --samples --fail-on"
             options+=" --bn --dropout --loss-scale --redact --against --weights" ;;
@@ -43,7 +44,7 @@ _chainrule()
     if [[ $cur == -* ]]; then
         COMPREPLY=($(compgen -W "$options" -- "$cur"))
     elif [[ $command == run || $command == grad || $command == diagnose ]]; then
-        COMPREPLY=($(compgen -f -X '!*.onnx' -- "$cur") $(compgen -d -- "$cur"))
+        COMPREPLY=($(compgen -f -X '!*.@(onnx|cr)' -- "$cur") $(compgen -d -- "$cur"))
     else
         COMPREPLY=($(compgen -f -X '!*.cr' -- "$cur") $(compgen -d -- "$cur"))
     fi

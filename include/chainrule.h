@@ -513,6 +513,14 @@ typedef struct cr_model_options {
 /* Reads a file, once; its external data stay open. options NULL: all defaults. */
 CR_API cr_status cr_model_read(cr_model *m, const char *path, const cr_model_options *options);
 
+typedef struct cr_program cr_program;
+/* Instead of a file: the network that the program's first statement derives or evaluates. Its input is the variable
+ * `x`, or the first that is declared, with samples as first axis; the others are parameters, members of families
+ * each by its own name (`w[3]`). Sizes need values; parameters without are drawn by the seed, normal with variance
+ * 1/n for R^n and R^{m x n}, which a notice says ("drawn"). Written, it is a file of ONNX. p may end before the
+ * model. */
+CR_API cr_status cr_model_from_program(cr_model *m, cr_program *p, uint64_t seed);
+
 /* Writes the file that was read, byte by byte as it is; external data beside it, if path is in another folder. */
 CR_API cr_status cr_model_write(cr_model *m, const char *path);
 
@@ -524,7 +532,7 @@ CR_API cr_type cr_model_type(const cr_model *m, cr_model_part part, size_t i);
 CR_API const char *cr_model_shape(const cr_model *m, cr_model_part part, size_t i);
 
 /* What the export has done to the parameters: kind is "tied" (a parameter in several places), "merged" (equal ones made
- * one), "transposed", "fused-norm", "stored-norm" or "names-lost"; text a sentence with names. */
+ * one), "transposed", "fused-norm", "stored-norm", "names-lost" or "drawn"; text a sentence with names. */
 CR_API size_t cr_model_notices(const cr_model *m);
 CR_API const char *cr_model_notice_kind(const cr_model *m, size_t i);
 CR_API const char *cr_model_notice_text(const cr_model *m, size_t i);
@@ -666,7 +674,6 @@ CR_API void cr_diagnosis_free(cr_diagnosis *d);
  * function named beside each) and stay valid after the program; every string in them is UTF-8. A call that fails says
  * why in cr_program_message; the program keeps its first error until cr_program_clear_error. */
 
-typedef struct cr_program cr_program;
 typedef enum cr_query_kind { CR_QUERY_DERIVE, CR_QUERY_EVAL, CR_QUERY_CHECK } cr_query_kind;
 
 CR_API cr_program *cr_program_new(void); /* NULL: out of memory */

@@ -58,6 +58,9 @@ size_t lang_n_statements(const lang_program *p);
 const lang_statement *lang_statement_at(const lang_program *p, size_t i);
 size_t lang_n_variables(const lang_program *p);
 const lang_variable *lang_variable_at(const lang_program *p, size_t i);
+/* Name i of the program (any, from 0 on) and, if it is that of a plain definition, `def f = ...`, its value; else
+ * CR_NONE. False: there are no more names. */
+bool lang_definition_at(const lang_program *p, size_t i, dim_sym *name, cr_ref *value);
 
 /* ---- printers ---------------------------------------------------------------------------------- */
 

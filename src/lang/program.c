@@ -180,3 +180,11 @@ size_t lang_n_statements(const lang_program *p) { return p->n_statements; }
 const lang_statement *lang_statement_at(const lang_program *p, size_t i) { return &p->statement[i]; }
 size_t lang_n_variables(const lang_program *p) { return p->n_variables; }
 const lang_variable *lang_variable_at(const lang_program *p, size_t i) { return &p->variable[i]; }
+
+bool lang_definition_at(const lang_program *p, size_t i, dim_sym *name, cr_ref *value)
+{
+    if (i >= p->global_cap) return false;
+    *name = (dim_sym)i;
+    *value = p->global[i].kind == NAME_DEFINITION ? p->global[i].index : CR_NONE;
+    return true;
+}

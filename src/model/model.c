@@ -1,5 +1,7 @@
 #include "model/model.h"
 
+#include "onnx/formula.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -9,6 +11,7 @@ void cr_model_free(cr_model *m)
 {
     if (!m) return;
     onnx_model_free(m->onnx);
+    mem_free(m->bytes);
     err_clear(&m->err);
     mem_free(m->blame);
     sb_free(&m->cut);
@@ -43,6 +46,25 @@ cr_status cr_model_read(cr_model *m, const char *path, const cr_model_options *o
     onnx_file_options o = {.allow_links = options && options->allow_links};
     if (m->onnx) return model_fail(m, CR_EARG, "a model is read once");
     if (onnx_model_open(path, &o, &m->onnx, &e) == CR_OK) onnx_notices_find(m->onnx, &m->notices, &e);
+    return model_keep(m, &e);
+}
+
+cr_status cr_model_from_program(cr_model *m, cr_program *p, uint64_t seed)
+{
+    error e = {CR_OK, NULL};
+    size_t n;
+    strbuf drawn, b;
+    if (m->onnx) return model_fail(m, CR_EARG, "a model is read once");
+    sb_init(&drawn);
+    sb_init(&b);
+    cr_status status = onnx_of_program(p, seed, &m->bytes, &n, &drawn, &e);
+    if (status == CR_OK) status = onnx_model_of_bytes("formula", m->bytes, n, &m->onnx, &e);
+    if (status == CR_OK) status = onnx_notices_find(m->onnx, &m->notices, &e);
+    if (status == CR_OK && drawn.n > 0) {
+        sb_printf(&b, "%s: without values, drawn with variance 1/n (--seed)", sb_str(&drawn));
+        onnx_notices_add(&m->notices, ONNX_DRAWN, &b, &e);
+    }
+    sb_free(&drawn);
     return model_keep(m, &e);
 }
 

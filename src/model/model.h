@@ -9,6 +9,7 @@
 
 struct cr_model {
     onnx_model *onnx; /* NULL: nothing was read yet */
+    void *bytes;      /* of a model that was made of formulas */
     error err;
     arena names; /* shapes as text */
     onnx_notices notices;

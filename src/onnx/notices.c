@@ -8,6 +8,7 @@ enum { SHOWN = 3, PLAIN_MAX = 1 << 20 };
 
 static const char *const words[] = {
     [ONNX_TIED] = "tied",
+    [ONNX_DRAWN] = "drawn",
     [ONNX_MERGED] = "merged",
     [ONNX_TRANSPOSED] = "transposed",
     [ONNX_FUSED_NORM] = "fused-norm",
@@ -15,6 +16,18 @@ static const char *const words[] = {
     [ONNX_NAMES_LOST] = "names-lost",
 };
 const char *onnx_notice_word(onnx_notice_kind kind) { return words[kind]; }
+
+cr_status onnx_notices_add(onnx_notices *n, onnx_notice_kind kind, strbuf *b, error *e)
+{
+    char *text = VEC_RESERVE(n->at, n->cap, n->n + 1) ? sb_take(b) : NULL;
+    if (text) {
+        n->at[n->n++] = (onnx_notice){kind, text};
+        return CR_OK;
+    }
+    sb_free(b);
+    err_set(e, CR_ENOMEM, "out of memory");
+    return CR_ENOMEM;
+}
 
 void onnx_notices_free(onnx_notices *n)
 {
@@ -142,11 +155,7 @@ bool onnx_is_plain(onnx_model *m, const Onnx__TensorProto *t)
 
 static bool say(search *s, onnx_notice_kind kind, strbuf *b)
 {
-    if (!VEC_RESERVE(s->out->at, s->out->cap, s->out->n + 1)) return no_memory(s);
-    char *text = sb_take(b);
-    if (!text) return no_memory(s);
-    s->out->at[s->out->n++] = (onnx_notice){kind, text};
-    return true;
+    return onnx_notices_add(s->out, kind, b, s->e) == CR_OK;
 }
 
 static void put_nodes(strbuf *b, const onnx_use *use, size_t n)

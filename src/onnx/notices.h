@@ -10,7 +10,8 @@ typedef enum onnx_notice_kind {
     ONNX_TRANSPOSED,  /* a weight stored transposed, under a made-up name */
     ONNX_FUSED_NORM,  /* convolutions that took up the batch norms behind them */
     ONNX_STORED_NORM, /* batch norms with stored statistics */
-    ONNX_NAMES_LOST   /* no parameter has a name of its own */
+    ONNX_NAMES_LOST,  /* no parameter has a name of its own */
+    ONNX_DRAWN        /* parameters of a formula that had no values */
 } onnx_notice_kind;
 
 typedef struct onnx_notice {
@@ -23,6 +24,8 @@ typedef struct onnx_notices {
 } onnx_notices;
 
 const char *onnx_notice_word(onnx_notice_kind kind); /* "tied", "merged", ... */
+/* Takes over the text of b. */
+cr_status onnx_notices_add(onnx_notices *n, onnx_notice_kind kind, strbuf *b, error *e);
 /* Adds what is to be said of a model. Free it in any case. */
 cr_status onnx_notices_find(onnx_model *m, onnx_notices *out, error *e);
 void onnx_notices_free(onnx_notices *n);
