@@ -47,3 +47,8 @@ show explain examples/depth/skip.cr
 title "6. Second derivatives stay small" \
     "Matrix factorisation: the Hessian by U has (m k)^2 entries, its formula two factors."
 show derive -e "tr((T - U*V')*(T - U*V')')" --let "T : R^{m x n}, U : R^{m x k}, V : R^{n x k}" --wrt "U, U"
+
+title "7. A real network on real data" \
+    "30 sigmoid layers on 8 x 8 pictures of digits: what is left of the gradient, and with the skip of the sheet."
+show diagnose examples/digits/deep.cr --data examples/digits/digits.csv.gz --label last --scale 0.0625 \
+    --against examples/digits/skip.cr
