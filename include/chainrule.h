@@ -263,8 +263,9 @@ CR_API cr_ref cr_member(cr_graph *g, cr_family f, cr_dim index); /* name[index] 
  * (symmetric, diagonal) move together as interface.md says. */
 CR_API cr_ref cr_derivative(cr_graph *g, cr_ref y, cr_ref x);
 /* Reverse mode: out[i] = cotangent of wrt[i], shape K x shape(wrt[i]), for ybar of shape K x shape(y), any
- * leading K. out[i] == CR_NONE: structurally zero. Attributes are not applied. Members of recurrences count as
- * constants, in reverse and in forward mode: cr_derivative goes through them. */
+ * leading K. out[i] == CR_NONE: structurally zero. Attributes are not applied. CR_EUNSUPPORTED if y
+ * rests on one of wrt through a recurrence, in forward mode, too: cr_derivative goes through them, and cr_unroll writes
+ * them out. */
 CR_API cr_status cr_reverse(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n, const cr_ref *wrt, cr_ref *out);
 /* Forward mode: directional derivative K x shape(y) for tangents K x shape(wrt[i]); CR_NONE: zero. */
 CR_API cr_ref cr_forward(cr_graph *g, cr_ref y, unsigned n, const cr_ref *wrt, const cr_ref *tangent);

@@ -278,8 +278,33 @@ static void derivatives_are_those_of_the_unrolled_recurrence(void **state)
     if (t.faults) fail_msg("%u faults", t.faults);
 }
 
+/* o[i] = w*o[i-1]: by w, a member is no constant; by v, which no member rests on, all is as ever. */
+static void reverse_mode_is_no_constant_through_members(void **state)
+{
+    (void)state;
+    cr_graph *g = cr_graph_new();
+    cr_ref x = cr_param(g, "x", 0, NULL, 0), w = cr_param(g, "w", 0, NULL, 0), v = cr_param(g, "v", 0, NULL, 0);
+    cr_family o = cr_family_new(g, "o", 0, NULL);
+    cr_dim i = cr_dim_symbol(g, "i"), zero = cr_dim_const(g, 0), one = cr_dim_const(g, 1), n = cr_dim_const(g, 5);
+    cr_family_define(g, o, "i", zero, zero, x);
+    cr_family_define(g, o, "i", one, n, cr_mul(g, w, cr_member(g, o, cr_dim_sub(g, i, one))));
+    cr_ref y = cr_mul(g, v, cr_member(g, o, n)), out = CR_NONE, c = cr_const(g, 1);
+    assert_int_equal(cr_reverse(g, y, c, 1, &v, &out), CR_OK);
+    assert_int_equal(out, cr_member(g, o, n));
+    assert_int_equal(cr_reverse(g, y, c, 1, &w, &out), CR_EUNSUPPORTED);
+    assert_non_null(strstr(cr_graph_message(g), "`w` through a recurrence"));
+    cr_graph_clear_error(g);
+    assert_int_equal(cr_forward(g, y, 1, &w, &c), CR_NONE);
+    assert_int_equal(cr_graph_status(g), CR_EUNSUPPORTED);
+    cr_graph_clear_error(g);
+    assert_int_not_equal(cr_derivative(g, y, w), CR_NONE);
+    assert_int_equal(cr_reverse(g, cr_unroll(g, y), c, 1, &w, &out), CR_OK);
+    cr_graph_free(g);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(derivatives_are_those_of_the_unrolled_recurrence)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(derivatives_are_those_of_the_unrolled_recurrence),
+                                       cmocka_unit_test(reverse_mode_is_no_constant_through_members)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

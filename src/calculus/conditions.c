@@ -300,7 +300,7 @@ static bool cotangent(scope *s, cr_ref r, cr_ref *c)
 {
     cr_ref seed = calc_identity(s->g, s->y);
     *c = CR_NONE;
-    return seed && cr_reverse(s->g, s->y, seed, 1, &r, c) == CR_OK;
+    return seed && calc_reverse(s->g, s->y, seed, 1, &r, c) == CR_OK;
 }
 
 /* c with every factor that jumps replaced by 1, if it is one product without a sum: what is left is 0 whatever side of

@@ -127,7 +127,7 @@ static bool explain(tutor *t, unsigned i)
     cr_graph *g = t->g;
     cr_ref r = t->named[i].r, name = t->named[i].name, d_name = t->named[i].d_name;
     const cr_node *n = node(g, r);
-    cr_ref whole = cr_forward(g, r, 1, &t->w->var, &t->direction);
+    cr_ref whole = calc_forward(g, r, 1, &t->w->var, &t->direction, NULL, NULL);
     if (g->err.status != CR_OK) return false;
     if (whole) whole = cr_simplify(g, whole);
     else whole = cr_full(g, cr_const(g, 0), cr_rank(g, r), shape_of(g, r)->dim);

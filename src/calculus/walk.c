@@ -274,7 +274,29 @@ static cr_ref binder_jvp(cr_graph *g, cr_ref y, unsigned n_wrt, const cr_ref *wr
 
 /* ---- the walks ---------------------------------------------------------------------------------- */
 
+/* A member would count as a constant, and the derivative would lack what comes through it: an error instead. */
+static bool apart_from_families(cr_graph *g, cr_ref y, unsigned n_wrt, const cr_ref *wrt)
+{
+    if (g->n_family == 1 || !valid(g, y)) return true;
+    for (unsigned i = 0; i < n_wrt; i++) {
+        if (!valid(g, wrt[i]) || !depth_rests_on(g, y, wrt[i])) continue;
+        const char *name = op_of(g, wrt[i]) == CR_OP_PARAM ? name_text(g->dims, attr_of(g, wrt[i], 0)) : "the variable";
+        graph_fail(g, CR_EUNSUPPORTED,
+                   "the expression rests on `%s` through a recurrence, which reverse and forward mode do not follow: "
+                   "take cr_derivative, or write the recurrence out with cr_unroll",
+                   name);
+        return false;
+    }
+    return g->err.status == CR_OK;
+}
+
 cr_status cr_reverse(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, const cr_ref *wrt, cr_ref *out)
+{
+    if (!apart_from_families(g, y, n_wrt, wrt)) return g->err.status;
+    return reverse(g, y, ybar, n_wrt, wrt, false, out);
+}
+
+cr_status calc_reverse(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, const cr_ref *wrt, cr_ref *out)
 {
     return reverse(g, y, ybar, n_wrt, wrt, false, out);
 }
@@ -349,7 +371,7 @@ static cr_status reverse(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, con
 
 cr_ref cr_forward(cr_graph *g, cr_ref y, unsigned n_wrt, const cr_ref *wrt, const cr_ref *tangent)
 {
-    return calc_forward(g, y, n_wrt, wrt, tangent, NULL, NULL);
+    return apart_from_families(g, y, n_wrt, wrt) ? calc_forward(g, y, n_wrt, wrt, tangent, NULL, NULL) : CR_NONE;
 }
 
 cr_ref calc_forward(cr_graph *g, cr_ref y, unsigned n_wrt, const cr_ref *wrt, const cr_ref *tangent,

@@ -24,6 +24,8 @@ cr_ref calc_full_derivative(cr_graph *g, cr_ref y, cr_ref x, bool gradient);
 /* For a stack of sums that share an end, of entries of *a: the cotangent of *a. CR_NONE: y is no such thing. */
 cr_ref calc_prefix_vjp(cr_graph *g, cr_ref y, cr_ref ybar, cr_ref *a);
 
+/* cr_reverse where members of families count as constants, whatever they rest on. */
+cr_status calc_reverse(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, const cr_ref *wrt, cr_ref *out);
 /* cr_reverse by expressions as if they were variables of their own: nothing is followed through one of them. */
 cr_status calc_reverse_apart(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, const cr_ref *wrt, cr_ref *out);
 /* The same, at the cost of what lies between y and wrt, however large the graph is. y that is one of wrt has the
