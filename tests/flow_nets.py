@@ -62,6 +62,17 @@ class Net:
         self.values.append(self.tensor(np.asarray(array, np.float32), name))
         return name
 
+    def add_many(self, op, inputs, n, name=None, **attributes):
+        """A node of n outputs, whose names it gives."""
+        outs = [f"v{len(self.nodes)}_{i}" for i in range(n)]
+        self.nodes.append(self.make(op, inputs, outs, name=name or f"n{len(self.nodes)}", **attributes))
+        return outs
+
+    def integers(self, v):
+        name = f"p{len(self.values)}"
+        self.values.append(self.tensor(np.asarray(v, np.int64), name))
+        return name
+
     def linear(self, w, b=None, name=None):
         more = [self.value(w)] + ([self.value(b)] if b is not None else [])
         return self.add("Gemm", *more, name=name, transB=1)

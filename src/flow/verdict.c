@@ -1,5 +1,7 @@
 #include "flow/verdict.h"
 
+#include "flow/time.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,7 +12,7 @@ const char *flow_status_name(flow_status s) { return names[s]; }
 /* Thresholds and where they are from: docs/flow.md. */
 static const double dying_share = 0.75, saturated_share = 0.5;
 enum { DYING_SAMPLES = 512 };
-static double threshold(void) { return log(1000); }
+double flow_threshold(void) { return log(1000); }
 
 double flow_lambda(const flow *f, const flow_measured *m, size_t tensor, double s_y)
 {
@@ -96,7 +98,7 @@ static bool is_judged(const flow_case *c, size_t tensor)
 static void look_at_lambda(const flow_case *c, flow_verdict *v)
 {
     const flow *f = c->f;
-    double t = threshold();
+    double t = flow_threshold();
     v->low = INFINITY;
     v->high = -INFINITY;
     for (size_t i = 0; i + 1 < f->n_blocks; i++) {
@@ -198,6 +200,7 @@ void flow_judge(const flow_case *c, flow_verdict *v)
         look_at_units(c, v);
         look_at_lambda(c, v);
         look_at_saturation(c, v);
+        if (c->times) flow_times_judge(c->f, c->times, v);
     }
     char *s = v->sentence;
     size_t room = sizeof v->sentence;
