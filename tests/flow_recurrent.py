@@ -20,9 +20,10 @@ def weights(op, inputs, hidden, seed=0, forget=None, directions=1):
     return [a.astype(np.float32) for a in (w, rec, b)]
 
 
-def net(op, steps, inputs, hidden, classes=10, seed=0, forget=None, layers=1, read="last", **attributes):
+def net(op, steps, inputs, hidden, classes=10, seed=0, forget=None, layers=1, read="last", weight=None, **attributes):
     """x (N x steps*inputs, one sample a row) through recurrent layers to classes. read: what the head sees of the
-    states: the last, their mean, or the output for final states."""
+    states: the last, their mean, or the output for final states. weight(random, n): the recurrent one of an RNN,
+    with small input weights and no biases."""
     n = Net(steps * inputs)
     ints = lambda *v: n.integers(v)
     n.add("Reshape", ints(-1, steps, inputs))
@@ -30,6 +31,8 @@ def net(op, steps, inputs, hidden, classes=10, seed=0, forget=None, layers=1, re
     width = inputs
     for i in range(layers):
         w, r, b = weights(op, width, hidden, seed + i, forget)
+        if weight:
+            w, r, b = 0.05 * w, weight(np.random.default_rng(seed), hidden)[None], 0 * b
         state = n.add_many(
             op, [n.at, n.value(w), n.value(r), n.value(b)], 2, name=f"{op.lower()}{i}", hidden_size=hidden, **attributes
         )

@@ -22,6 +22,7 @@ typedef struct flow_finding {
     flow_status status;
     double value, threshold; /* of what the rule looks at */
     size_t block;            /* where it is worst, or where it begins */
+    double lambda;           /* of vanishing and exploding: at the output of that block */
     char text[320];
 } flow_finding;
 
