@@ -145,7 +145,8 @@ static const struct part {
     json_t *(*make)(const session *s, const cr_diagnosis *d);
 } parts[] = {
     {"model", model_json}, {"verdict", verdict_json}, {"data", data_json}, {"loss", loss_json},
-    {"modes", modes_json}, {"closed_gates", gates_json}, {"export", export_json}, {"layers", layers_json}, {"time", time_json},
+    {"modes", modes_json}, {"closed_gates", gates_json}, {"export", export_json}, {"layers", layers_json},
+    {"time", time_json},
 };
 
 void diagnosis_json(const session *s, const cr_diagnosis *d, json_t *doc)

@@ -85,7 +85,8 @@ class Net:
 
         self.nodes.append(self.make("Identity", [self.at], ["y"]))
         x = helper.make_tensor_value_info("x", self.kind, ["N", *self.shape])
-        graph = helper.make_graph(self.nodes, "net", [x], [helper.make_tensor_value_info("y", 11 if self.kind == 11 else 1, None)], self.values)
+        y = helper.make_tensor_value_info("y", 11 if self.kind == 11 else 1, None)
+        graph = helper.make_graph(self.nodes, "net", [x], [y], self.values)
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), str(path))
         return path
 

@@ -107,7 +107,8 @@ plain("GELU, 40 layers, Xavier", "vanishing", "weight", layers=40, activation=ge
 plain("ReLU, 30 layers, variance 6", "exploding", "weight", layers=30, activation="Relu", weight=gained(6))
 plain("tanh, 60 layers, variance 4", "exploding", "weight", layers=60, activation="Tanh", weight=gained(4), width=128)
 plain("linear, 30 layers, variance 3", "exploding", "weight", layers=30, activation=None, weight=gained(3))
-plain("batch norm and ReLU, 60 layers", "exploding", "norm", layers=60, activation="Relu", weight=gained(2), norm=batch_norm)
+plain("batch norm and ReLU, 60 layers", "exploding", "norm",
+      layers=60, activation="Relu", weight=gained(2), norm=batch_norm)  # fmt: skip
 plain("batch norm and ReLU, weights x 1000, 60 layers", "exploding", "norm",
       layers=60, activation="Relu", weight=gained(2e6), norm=batch_norm)  # fmt: skip
 plain("ReLU that died of its biases", "dying", layers=4, activation="Relu", weight=gained(0.01), bias=-1.0)
@@ -132,7 +133,8 @@ plain("GELU, 8 layers, He", "healthy", layers=8, activation=gelu, weight=gained(
 plain("SiLU, 8 layers, He", "healthy", layers=8, activation=silu, weight=gained(2))
 plain("softplus, 2 layers, Xavier", "healthy", layers=2, activation="Softplus", weight=gained(1))
 plain("sigmoid, 1 layer", "healthy", layers=1, activation="Sigmoid", weight=gained(1))
-plain("layer norm and ReLU, 30 layers", "healthy", layers=30, activation="Relu", weight=gained(2), norm=layer_norm, width=128)
+plain("layer norm and ReLU, 30 layers", "healthy",
+      layers=30, activation="Relu", weight=gained(2), norm=layer_norm, width=128)  # fmt: skip
 plain("batch norm and ReLU, 8 layers", "healthy", layers=8, activation="Relu", weight=gained(2), norm=batch_norm)
 plain("logistic regression", "healthy", layers=0, activation=None, weight=None)
 
@@ -454,6 +456,7 @@ recurring("LSTM, 200 steps, forget bias 1", "vanishing", "forget", op="LSTM", fo
 recurring("LSTM, 200 steps, forget bias ln 200", "healthy", op="LSTM", forget=math.log(200))
 recurring("LSTM, 10 steps, PyTorch's default", "healthy", op="LSTM", steps=10)
 recurring("two LSTMs, 200 steps, forget bias 6", "healthy", op="LSTM", forget=6, layers=2)
-recurring("RNN, 60 steps, chaotic", "exploding", "recurrent", op="RNN", steps=60, hidden=64, weight=lambda r, n: he(r, n, gain=9.0))
+recurring("RNN, 60 steps, chaotic", "exploding", "recurrent", op="RNN", steps=60, hidden=64,
+          weight=lambda r, n: he(r, n, gain=9.0))  # fmt: skip
 recurring("RNN of ReLUs, 200 steps, begun at the identity", "healthy", op="RNN", activations=["Relu"],
           weight=lambda r, n: np.eye(n))  # fmt: skip

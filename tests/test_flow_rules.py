@@ -1,4 +1,4 @@
-"""What may not move a verdict, nor Lambda: rescaled layers, a multiplied loss, permuted units, a split batch. In f64."""
+"""What may not move a verdict, nor Lambda: rescaled layers, a multiplied loss, permuted units, a split batch."""
 
 import math
 import pathlib

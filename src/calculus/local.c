@@ -58,7 +58,8 @@ static bool meet(met *m, cr_ref r, bool *again)
 
 /* From y down to wrt. least: what lies below it cannot depend on any of them, as inputs have smaller refs. whole:
  * nothing in it but what has a rule of its own. */
-static bool collect(cr_graph *g, unsigned n_y, const cr_ref *y, unsigned n_wrt, const cr_ref *wrt, cr_ref least, piece *p, bool *whole)
+static bool collect(cr_graph *g, unsigned n_y, const cr_ref *y, unsigned n_wrt, const cr_ref *wrt, cr_ref least,
+                    piece *p, bool *whole)
 {
     met m = {0};
     bool again, ok = VEC_RESERVE(p->at, p->cap, n_y);

@@ -277,7 +277,8 @@ static size_t block_of(const flow *f, const net_recurrence *r)
 /* What does it, where it can be told: a phrase behind the sentence. */
 static void say_factor(const flow_time *t, bool vanishes, char *text, size_t room)
 {
-    double sign = vanishes ? -1 : 1, slope = sign * t->factor[FLOW_TIME_SLOPE], weight = sign * t->factor[FLOW_TIME_WEIGHT];
+    double sign = vanishes ? -1 : 1;
+    double slope = sign * t->factor[FLOW_TIME_SLOPE], weight = sign * t->factor[FLOW_TIME_WEIGHT];
     *text = '\0';
     if (!isfinite(t->ln_gain)) return;
     if (t->r->what == NET_INNER_ARGUMENT && fmax(slope, weight) > 0) {

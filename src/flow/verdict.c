@@ -129,8 +129,8 @@ static bool is_judged(const flow_case *c, size_t tensor)
 }
 
 /* The block that a finding names: the first whose Lambda is beyond the threshold and nearly the worst. Where layers
- * scale the signal as they scale the gradient (linear, or ReLUs), Lambda is the same at all of them up to noise, and the
- * worst may be any: what does it are all the blocks. */
+ * scale the signal as they scale the gradient (linear, or ReLUs), Lambda is the same at all of them up to noise, and
+ * the worst may be any: what does it are all the blocks. */
 static void name_block(const flow_case *c, double worst, flow_finding *x)
 {
     x->lambda = worst;
