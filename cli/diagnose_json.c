@@ -119,6 +119,26 @@ static json_t *layers_json(const session *s, const cr_diagnosis *d)
     return layers;
 }
 
+/* Recurrent layers. */
+static json_t *time_json(const session *s, const cr_diagnosis *d)
+{
+    json_t *times = json_array();
+    (void)s;
+    for (size_t i = 0; i < d->n_times; i++) {
+        const cr_flow_time *t = &d->time[i];
+        json_t *curve = json_array();
+        for (size_t k = 0; k < t->steps; k++) json_array_append_new(curve, json_finite(t->curve[k]));
+        json_array_append_new(
+            times, json_pack("{s:o,s:o,s:s,s:i,s:o,s:o,s:o,s:{s:o,s:o,s:o,s:o},s:o}", "name", json_text(t->name), "op",
+                             json_text(t->op), "direction", t->direction, "steps", (int)t->steps, "ln_gain",
+                             json_finite(t->ln_gain), "lambda_low", json_finite(t->low), "lambda_high",
+                             json_finite(t->high), "factors", "slope", json_finite(t->slope), "weight",
+                             json_finite(t->weight), "gate", json_finite(t->gate), "rest", json_finite(t->rest),
+                             "curve", curve));
+    }
+    return times;
+}
+
 /* The parts of the document. One that is NULL was not measured, and is null. */
 static const struct part {
     const char *key;
@@ -126,6 +146,7 @@ static const struct part {
 } parts[] = {
     {"model", model_json}, {"verdict", verdict_json}, {"data", data_json}, {"loss", loss_json},
     {"modes", modes_json}, {"closed_gates", gates_json}, {"export", export_json}, {"layers", layers_json},
+    {"time", time_json},
 };
 
 void diagnosis_json(const session *s, const cr_diagnosis *d, json_t *doc)

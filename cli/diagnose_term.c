@@ -99,6 +99,21 @@ static void print_sentence(const cr_diagnosis *d)
     for (size_t i = 1; i < d->n_findings; i++) printf("    also %s: %s\n", d->finding[i].status, d->finding[i].text);
 }
 
+static void print_times(const cr_diagnosis *d)
+{
+    for (size_t i = 0; i < d->n_times; i++) {
+        const cr_flow_time *t = &d->time[i];
+        printf("    over the %zu steps of %s%s: ", t->steps, t->name,
+               strcmp(t->direction, "reverse") == 0 ? " (backwards)" : "");
+        if (isnan(t->low)) {
+            printf("nothing is asked of the last one\n");
+        } else {
+            printf("effect 10^%.1f to 10^%.1f of the last one's, gain %.2f\n", log10_of(t->low), log10_of(t->high),
+                   t->ln_gain);
+        }
+    }
+}
+
 void diagnosis_print(const session *s, const cr_diagnosis *d, const cr_diagnosis *against)
 {
     term_query("diagnose", true);
@@ -117,6 +132,7 @@ void diagnosis_print(const session *s, const cr_diagnosis *d, const cr_diagnosis
     if (d->has_dropout) printf("    dropout %s\n", s->o->dropout ? "drops" : "is the identity");
     if (*d->kept) printf("    not in the checkpoint, and as in the model: %s\n", d->kept);
     print_layers(d, against);
+    print_times(d);
     for (size_t i = 0; i < cr_model_notices(s->m) && !s->o->redact; i++) {
         term_printf(INK_LABEL, "    %-12s", cr_model_notice_kind(s->m, i));
         term_lines(INK_PLAIN, cr_model_notice_text(s->m, i), 4);

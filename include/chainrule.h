@@ -628,6 +628,17 @@ typedef struct cr_flow_layer {
     const struct cr_flow_layer *after; /* behind a closed gate: the same after one small step on it; else NULL */
 } cr_flow_layer;
 
+/* A recurrent layer, one direction of it: the gradient through its steps, from what the loss asks of the last state
+ * back. The state is all that a step hands on, together. */
+typedef struct cr_flow_time {
+    const char *name, *op, *direction; /* "forward", "reverse" */
+    size_t steps;
+    double ln_gain;   /* of steps - 1 steps. NaN: the loss asks nothing of the last state */
+    double low, high; /* extremes of ln of a state's effect on the loss, relative to the last one's */
+    double slope, weight, gate, rest; /* factors of the gain: they add up to it. NaN: this kind of layer has none */
+    const double *curve;              /* ln |g| of the state i steps before the last, relative to the last one's */
+} cr_flow_time;
+
 typedef struct cr_flow_finding { const char *status, *text, *where; double value, threshold; } cr_flow_finding;
 
 /* Whose statistics batch norms used. */
@@ -641,6 +652,8 @@ typedef struct cr_diagnosis {
     const cr_flow_finding *finding;
     size_t n_layers;
     const cr_flow_layer *layer; /* in forward order */
+    size_t n_times;
+    const cr_flow_time *time;
     size_t n_gates; /* closed ones: parameters that are 0 in every entry and let no gradient pass before they move */
     const char *const *gate;
     cr_norms norms;

@@ -43,11 +43,13 @@ def diagnose(model, data, *options):
 class Net:
     """A network under construction, of its nodes and parameters."""
 
-    def __init__(self, inputs):
+    def __init__(self, inputs, kind=1):
+        """inputs: width, or sizes behind the batch; kind: of ONNX's types, 1 float, 7 int64, 11 double."""
         from onnx import helper, numpy_helper
 
         self.make, self.tensor = helper.make_node, numpy_helper.from_array
-        self.nodes, self.values, self.at, self.width = [], [], "x", inputs
+        self.nodes, self.values, self.at = [], [], "x"
+        self.shape, self.kind = inputs if isinstance(inputs, (tuple, list)) else (inputs,), kind
 
     def add(self, op, *more, name=None, of=None, **attributes):
         out = f"v{len(self.nodes)}"
@@ -59,7 +61,18 @@ class Net:
 
     def value(self, array):
         name = f"p{len(self.values)}"
-        self.values.append(self.tensor(np.asarray(array, np.float32), name))
+        self.values.append(self.tensor(np.asarray(array, np.float64 if self.kind == 11 else np.float32), name))
+        return name
+
+    def add_many(self, op, inputs, n, name=None, **attributes):
+        """A node of n outputs, whose names it gives."""
+        outs = [f"v{len(self.nodes)}_{i}" for i in range(n)]
+        self.nodes.append(self.make(op, inputs, outs, name=name or f"n{len(self.nodes)}", **attributes))
+        return outs
+
+    def integers(self, v):
+        name = f"p{len(self.values)}"
+        self.values.append(self.tensor(np.asarray(v, np.int64), name))
         return name
 
     def linear(self, w, b=None, name=None):
@@ -71,8 +84,9 @@ class Net:
         from onnx import helper
 
         self.nodes.append(self.make("Identity", [self.at], ["y"]))
-        x = helper.make_tensor_value_info("x", 1, ["N", self.width])
-        graph = helper.make_graph(self.nodes, "net", [x], [helper.make_tensor_value_info("y", 1, None)], self.values)
+        x = helper.make_tensor_value_info("x", self.kind, ["N", *self.shape])
+        y = helper.make_tensor_value_info("y", 11 if self.kind == 11 else 1, None)
+        graph = helper.make_graph(self.nodes, "net", [x], [y], self.values)
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), str(path))
         return path
 

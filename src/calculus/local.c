@@ -58,11 +58,15 @@ static bool meet(met *m, cr_ref r, bool *again)
 
 /* From y down to wrt. least: what lies below it cannot depend on any of them, as inputs have smaller refs. whole:
  * nothing in it but what has a rule of its own. */
-static bool collect(cr_graph *g, cr_ref y, unsigned n_wrt, const cr_ref *wrt, cr_ref least, piece *p, bool *whole)
+static bool collect(cr_graph *g, unsigned n_y, const cr_ref *y, unsigned n_wrt, const cr_ref *wrt, cr_ref least,
+                    piece *p, bool *whole)
 {
     met m = {0};
-    bool again, ok = VEC_RESERVE(p->at, p->cap, 1) && meet(&m, y, &again);
-    if (ok) p->at[p->n++] = (part){.ref = y};
+    bool again, ok = VEC_RESERVE(p->at, p->cap, n_y);
+    for (unsigned i = 0; i < n_y && ok; i++) {
+        ok = meet(&m, y[i], &again);
+        if (ok && !again) p->at[p->n++] = (part){.ref = y[i]};
+    }
     *whole = true;
     for (size_t i = 0; i < p->n && ok; i++) {
         cr_ref r = p->at[i].ref;
@@ -89,7 +93,7 @@ static bool give(cr_graph *g, part *to, cr_ref term)
     return to->bar != CR_NONE;
 }
 
-static bool walk(cr_graph *g, piece *p, cr_ref y, cr_ref ybar)
+static bool walk(cr_graph *g, piece *p, unsigned n_y, const cr_ref *y, const cr_ref *ybar)
 {
     qsort(p->at, p->n, sizeof *p->at, by_ref);
     for (size_t i = 0; i < p->n; i++) {
@@ -100,8 +104,10 @@ static bool walk(cr_graph *g, piece *p, cr_ref y, cr_ref ybar)
             p->at[i].moves = in && in->moves;
         }
     }
-    unsigned k = cr_rank(g, ybar) - cr_rank(g, y);
-    find(p, y)->bar = ybar;
+    unsigned k = cr_rank(g, ybar[0]) - cr_rank(g, y[0]);
+    for (unsigned i = 0; i < n_y; i++) {
+        if (!give(g, find(p, y[i]), ybar[i])) return false;
+    }
     for (size_t i = p->n; i-- > 0;) {
         part *a = &p->at[i];
         if (a->wrt || !a->moves || a->bar == CR_NONE) continue;
@@ -114,19 +120,42 @@ static bool walk(cr_graph *g, piece *p, cr_ref y, cr_ref ybar)
     return true;
 }
 
-cr_status calc_reverse_local(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, const cr_ref *wrt, cr_ref *out)
+/* Where a rule of its own is missing: one y after the other, with nothing shared. */
+static cr_status apart(cr_graph *g, unsigned n_y, const cr_ref *y, const cr_ref *ybar, unsigned n_wrt,
+                       const cr_ref *wrt, cr_ref *out)
+{
+    cr_status status = calc_reverse_apart(g, y[0], ybar[0], n_wrt, wrt, out);
+    cr_ref *more = n_y > 1 && n_wrt ? mem_alloc(n_wrt * sizeof *more) : NULL;
+    if (n_y > 1 && n_wrt && !more) return graph_fail(g, CR_ENOMEM, "out of memory"), CR_ENOMEM;
+    for (unsigned k = 1; k < n_y && more && status == CR_OK; k++) {
+        for (unsigned i = 0; i < n_wrt; i++) more[i] = CR_NONE;
+        status = calc_reverse_apart(g, y[k], ybar[k], n_wrt, wrt, more);
+        for (unsigned i = 0; i < n_wrt && status == CR_OK; i++) {
+            if (more[i] != CR_NONE) out[i] = out[i] == CR_NONE ? more[i] : cr_add(g, out[i], more[i]);
+        }
+    }
+    mem_free(more);
+    return status == CR_OK ? g->err.status : status;
+}
+
+cr_status calc_reverse_local_n(cr_graph *g, unsigned n_y, const cr_ref *y, const cr_ref *ybar, unsigned n_wrt,
+                               const cr_ref *wrt, cr_ref *out)
 {
     piece p = {0};
     bool whole;
-    if (!valid(g, y) || !valid(g, ybar)) return g->err.status != CR_OK ? g->err.status : CR_EARG;
-    cr_ref least = y;
+    cr_ref least = CR_NONE;
+    if (n_y == 0) return CR_EARG;
+    for (unsigned i = 0; i < n_y; i++) {
+        if (!valid(g, y[i]) || !valid(g, ybar[i])) return g->err.status != CR_OK ? g->err.status : CR_EARG;
+        least = i == 0 || y[i] < least ? y[i] : least;
+    }
     for (unsigned i = 0; i < n_wrt; i++) least = wrt[i] < least ? wrt[i] : least;
-    bool ok = collect(g, y, n_wrt, wrt, least, &p, &whole);
+    bool ok = collect(g, n_y, y, n_wrt, wrt, least, &p, &whole);
     if (ok && !whole) {
         mem_free(p.at);
-        return calc_reverse_apart(g, y, ybar, n_wrt, wrt, out);
+        return apart(g, n_y, y, ybar, n_wrt, wrt, out);
     }
-    ok = ok && walk(g, &p, y, ybar);
+    ok = ok && walk(g, &p, n_y, y, ybar);
     for (unsigned i = 0; i < n_wrt && ok; i++) {
         const part *a = find(&p, wrt[i]);
         out[i] = a ? a->bar : CR_NONE;
@@ -135,4 +164,9 @@ cr_status calc_reverse_local(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt,
     if (ok) return CR_OK;
     if (g->err.status == CR_OK) graph_fail(g, CR_ENOMEM, "out of memory");
     return g->err.status;
+}
+
+cr_status calc_reverse_local(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, const cr_ref *wrt, cr_ref *out)
+{
+    return calc_reverse_local_n(g, 1, &y, &ybar, n_wrt, wrt, out);
 }

@@ -31,5 +31,8 @@ cr_status calc_reverse_apart(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt,
 /* The same, at the cost of what lies between y and wrt, however large the graph is. y that is one of wrt has the
  * cotangent ybar. */
 cr_status calc_reverse_local(cr_graph *g, cr_ref y, cr_ref ybar, unsigned n_wrt, const cr_ref *wrt, cr_ref *out);
+/* The same from several y, whose cotangents have the same leading axes: the sum, in one walk. */
+cr_status calc_reverse_local_n(cr_graph *g, unsigned n_y, const cr_ref *y, const cr_ref *ybar, unsigned n_wrt,
+                               const cr_ref *wrt, cr_ref *out);
 
 #endif

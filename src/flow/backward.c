@@ -5,19 +5,13 @@
 #include <math.h>
 #include <string.h>
 
-/* A sum of contributions. rho: the scales up to `level`, over those of the sum; at least 1. */
-struct flow_sum {
-    cr_ref ref;
-    size_t level;
-    cr_ref rho, at;
-};
-
 typedef struct builder {
     flow_backward *b;
     const flow *f;
     network *n;
     cr_graph *g;
     bool *parameters;    /* by ref: depends on a parameter, by floats, and on no data */
+    size_t *maker;       /* by ref: node + 1 that makes it: the first, where an outer one (a loop) hands it on */
     cr_ref last_norm;    /* sum of squares of the last boundary's cotangent, scaled */
     cr_ref *list, *part; /* room for the operands of a node */
     size_t list_cap, part_cap;
@@ -31,7 +25,15 @@ void flow_backward_free(flow_backward *b)
     mem_free(b->scale);
     mem_free(b->leaf);
     mem_free(b->at);
+    mem_free(b->sum);
     *b = (flow_backward){0};
+}
+
+size_t flow_backward_ask(flow_backward *b, cr_ref scalar)
+{
+    if (scalar == CR_NONE || !VEC_RESERVE(b->sum, b->sum_cap, b->n_sums + 1)) return FLOW_NONE;
+    b->sum[b->n_sums] = scalar;
+    return b->n_sums++;
 }
 
 static bool failed(builder *s)
@@ -46,8 +48,7 @@ static bool failed(builder *s)
 
 /* ---- scales -------------------------------------------------------------------------------------- */
 
-/* The power of two that brings a cotangent whose squares add up to `norm` to about 1; 1 where there is none. */
-static cr_ref power_for(cr_graph *g, cr_ref norm)
+cr_ref flow_power_for(cr_graph *g, cr_ref norm)
 {
     cr_ref zero = cr_const(g, 0), some = cr_map2(g, CR_OP_LT, zero, norm);
     cr_ref k = cr_mul(g, cr_const(g, 0.5 / log(2)), cr_map(g, CR_OP_LOG, cr_select(g, some, norm, cr_const(g, 1))));
@@ -70,7 +71,7 @@ static bool add_scale(builder *s, cr_ref scale)
 static bool scale_boundary(builder *s, flow_cotangent *c)
 {
     cr_graph *g = s->g;
-    cr_ref own = squares(g, c->ref), by = power_for(g, s->last_norm == CR_NONE ? own : s->last_norm);
+    cr_ref own = squares(g, c->ref), by = flow_power_for(g, s->last_norm == CR_NONE ? own : s->last_norm);
     if (!add_scale(s, by)) return false;
     s->last_norm = cr_mul(g, own, cr_mul(g, by, by));
     c->ref = cr_mul(g, by, c->ref);
@@ -135,6 +136,15 @@ static void mark_parameters(builder *s)
     }
 }
 
+static void mark_makers(builder *s)
+{
+    for (size_t i = s->n->n_nodes; i-- > 0;) {
+        const net_node *node = &s->n->node[i];
+        for (size_t k = 0; k < node->n_values && !node->absorbed; k++)
+            s->maker[s->n->value[node->first_value + k].ref] = i + 1;
+    }
+}
+
 static bool reads(const net_node *node, const network *n, cr_ref ref)
 {
     for (size_t k = 0; k < node->n_operands; k++) {
@@ -172,7 +182,8 @@ static bool back_through(builder *s, const net_node *node, size_t step)
     for (size_t k = 0; k < node->n_values && n > 0; k++) {
         cr_ref out = s->n->value[node->first_value + k].ref;
         size_t t = flow_tensor_of(s->f, out);
-        if (b->at[out].ref == CR_NONE || reads(node, s->n, out)) continue;
+        if (b->at[out].ref == CR_NONE || reads(node, s->n, out) || s->maker[out] != (size_t)(node - s->n->node) + 1)
+            continue;
         flow_cotangent bar = {b->at[out].ref, b->at[out].level, CR_NONE};
         if (t != FLOW_NONE && s->f->tensor[t].boundary && t != s->f->y && !scale_boundary(s, &bar)) return false;
         memset(s->part, 0, n * sizeof *s->part);
@@ -234,14 +245,17 @@ cr_status flow_backward_build(const flow *f, cr_ref loss, flow_backward *b, erro
     b->leaf = mem_zalloc(f->n->n_leaves + 1, sizeof *b->leaf);
     b->at = mem_zalloc(b->n_refs, sizeof *b->at);
     s.parameters = mem_zalloc(b->n_refs, sizeof *s.parameters);
-    bool ok = b->tensor && b->edge && b->leaf && b->at && s.parameters;
+    s.maker = mem_zalloc(b->n_refs, sizeof *s.maker);
+    bool ok = b->tensor && b->edge && b->leaf && b->at && s.parameters && s.maker;
     if (ok) {
         mark_parameters(&s);
+        mark_makers(&s);
         ok = pass(&s, loss);
     } else {
         failed(&s);
     }
     mem_free(s.parameters);
+    mem_free(s.maker);
     mem_free(s.list);
     mem_free(s.part);
     return ok ? CR_OK : e->status;

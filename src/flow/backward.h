@@ -15,6 +15,13 @@ typedef struct flow_cotangent {
     cr_ref at;
 } flow_cotangent;
 
+/* A sum of contributions. rho: the scales up to `level`, over those of the sum; at least 1. */
+struct flow_sum {
+    cr_ref ref;
+    size_t level;
+    cr_ref rho, at;
+};
+
 typedef struct flow_backward {
     const flow *f;
     cr_graph *g;
@@ -25,10 +32,17 @@ typedef struct flow_backward {
     flow_cotangent *leaf; /* by leaf of the network: of parameters */
     struct flow_sum *at;  /* by ref of the graph as it was */
     cr_ref n_refs;
+    cr_ref *sum; /* whatever else is to be measured with the pass: scalars, of flow_backward_ask */
+    size_t n_sums, sum_cap;
 } flow_backward;
 
 /* Builds it for a loss (a scalar). Errors are the graph's. Free it in any case. */
 cr_status flow_backward_build(const flow *f, cr_ref loss, flow_backward *b, error *e);
+/* One more number of the plan that measures the pass: which it is of flow_measured.sum. FLOW_NONE: out of memory, or
+ * the graph has failed. */
+size_t flow_backward_ask(flow_backward *b, cr_ref scalar);
+/* The power of two that brings a cotangent whose squares add up to `norm` to about 1; 1 where there is none. */
+cr_ref flow_power_for(cr_graph *g, cr_ref norm);
 void flow_backward_free(flow_backward *b);
 
 #endif

@@ -4,6 +4,7 @@
  * backward.c   the backward pass, edge by edge, rescaled at every boundary so that nothing is lost to zero
  * measure.c    norms and statistics of it, in the same plan
  * factors.c    ln gain of a block = slope + weight + norm + skip + rest
+ * time.c       the same through the steps of recurrent layers
  * zeros.c      why a cotangent is exactly 0: closed gates, dead units
  * verdict.c    the rule
  *

@@ -82,7 +82,7 @@ static slope_wants want_slopes(wants *w, const flow *f, const flow_step *st)
 /* ---- running ------------------------------------------------------------------------------------- */
 
 typedef struct layout {
-    size_t *norm, *hg, *mean, *square, *edge, *gradient, *weight, *dot, *at, *scale, loss, loss_weight;
+    size_t *norm, *hg, *mean, *square, *edge, *gradient, *weight, *dot, *at, *scale, *sum, loss, loss_weight;
     slope_wants *slope;
 } layout;
 
@@ -90,9 +90,9 @@ static bool layout_init(layout *l, const flow_backward *b)
 {
     const flow *f = b->f;
     size_t **list[] = {&l->norm,     &l->hg,     &l->mean, &l->square, &l->edge,
-                       &l->gradient, &l->weight, &l->dot,  &l->at,     &l->scale};
+                       &l->gradient, &l->weight, &l->dot,  &l->at,     &l->scale, &l->sum};
     size_t n[] = {f->n_tensors,   f->n_tensors,   f->n_tensors,   f->n_tensors,   f->n_edges,
-                  f->n->n_leaves, f->n->n_leaves, f->n->n_leaves, f->n->n_leaves, b->n_scales};
+                  f->n->n_leaves, f->n->n_leaves, f->n->n_leaves, f->n->n_leaves, b->n_scales, b->n_sums};
     bool ok = true;
     *l = (layout){0};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
@@ -106,7 +106,8 @@ static bool layout_init(layout *l, const flow_backward *b)
 
 static void layout_free(layout *l)
 {
-    size_t *list[] = {l->norm, l->hg, l->mean, l->square, l->edge, l->gradient, l->weight, l->dot, l->at, l->scale};
+    size_t *list[] = {l->norm, l->hg, l->mean, l->square, l->edge, l->gradient, l->weight, l->dot, l->at,
+                      l->scale, l->sum};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) mem_free(list[i]);
     mem_free(l->slope);
 }
@@ -137,6 +138,7 @@ static void ask(wants *w, layout *l, const flow_backward *b, const net_loss *los
         l->at[i] = want(w, b->leaf[i].at);
     }
     for (size_t i = 0; i < b->n_scales; i++) l->scale[i] = want(w, b->scale[i]);
+    for (size_t i = 0; i < b->n_sums; i++) l->sum[i] = want(w, b->sum[i]);
     l->loss = want(w, loss->sum);
     l->loss_weight = want(w, loss->weight);
 }
@@ -204,6 +206,7 @@ static cr_status read_all(values *v, const layout *l, const flow_backward *b, co
         a->ln_weight = 0.5 * log(weight);
         a->dot = gradient > 0 && weight > 0 ? dot / sqrt(gradient) / sqrt(weight) : 0;
     }
+    for (size_t i = 0; i < b->n_sums; i++) m->sum[i] = value(v, l->sum[i]);
     m->loss = value(v, l->loss) / value(v, l->loss_weight);
     m->nonfinite = v->nonfinite;
     mem_free(ln_scale);
@@ -216,6 +219,7 @@ void flow_measured_free(flow_measured *m)
     mem_free(m->ln_edge);
     mem_free(m->step);
     mem_free(m->leaf);
+    mem_free(m->sum);
     *m = (flow_measured){0};
 }
 
@@ -228,8 +232,9 @@ cr_status flow_measure(const flow *f, const flow_backward *b, const net_loss *lo
     *out = (flow_measured){.tensor = mem_zalloc(f->n_tensors + 1, sizeof *out->tensor),
                            .ln_edge = mem_zalloc(f->n_edges + 1, sizeof *out->ln_edge),
                            .step = mem_zalloc(f->n_steps + 1, sizeof *out->step),
-                           .leaf = mem_zalloc(f->n->n_leaves + 1, sizeof *out->leaf)};
-    bool ok = layout_init(&l, b) && out->tensor && out->ln_edge && out->step && out->leaf;
+                           .leaf = mem_zalloc(f->n->n_leaves + 1, sizeof *out->leaf),
+                           .sum = mem_zalloc(b->n_sums + 1, sizeof *out->sum)};
+    bool ok = layout_init(&l, b) && out->tensor && out->ln_edge && out->step && out->leaf && out->sum;
     if (ok) ask(&w, &l, b, loss);
     cr_status status = CR_OK;
     if (!ok || !w.ok) {

@@ -30,6 +30,7 @@ typedef struct flow_measured {
     double *ln_edge; /* norms of contributions */
     flow_at_step *step;
     flow_at_leaf *leaf;
+    double *sum; /* of flow_backward_ask */
     double loss;
     size_t nonfinite; /* sums that were no numbers */
 } flow_measured;

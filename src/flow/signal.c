@@ -18,6 +18,7 @@ typedef struct finder {
     bool *varies; /* by ref: with the data, in any way */
     bool *signal; /* by ref */
     bool *live;   /* by ref: y depends on it, by floats */
+    size_t *leaf; /* by ref: leaf of the network + 1 */
     cr_ref n_refs;
 } finder;
 
@@ -128,9 +129,9 @@ static bool by_parameters(const finder *s, const net_node *node, bool *single)
     for (size_t k = 0; k < node->n_operands; k++) {
         cr_ref in = operand(s->n, node, k)->ref;
         if (s->varies[in]) continue;
-        for (size_t i = 0; i < s->n->n_leaves; i++) {
-            if (s->n->leaf[i].ref != in || s->n->leaf[i].role != NET_PARAMETER) continue;
-            *single = s->n->leaf[i].tensor.count == 1;
+        const net_leaf *leaf = s->leaf[in] ? &s->n->leaf[s->leaf[in] - 1] : NULL;
+        if (leaf && leaf->role == NET_PARAMETER) {
+            *single = leaf->tensor.count == 1;
             return true;
         }
         if (op_of(s->g, in) != CR_OP_PARAM && cr_rank(s->g, in) > 0 && op_of(s->g, in) != CR_OP_CONST) return true;
@@ -276,8 +277,12 @@ cr_status flow_find(network *n, cr_ref y, flow *f, error *e)
     s.varies = mem_zalloc(s.n_refs, sizeof *s.varies);
     s.signal = mem_zalloc(s.n_refs, sizeof *s.signal);
     s.live = mem_zalloc(s.n_refs, sizeof *s.live);
-    bool ok = (s.varies && s.signal && s.live) || no_memory(&s);
+    s.leaf = mem_zalloc(s.n_refs, sizeof *s.leaf);
+    bool ok = (s.varies && s.signal && s.live && s.leaf) || no_memory(&s);
     if (ok) {
+        for (size_t i = n->n_leaves; i-- > 0;) {
+            if (n->leaf[i].ref < s.n_refs) s.leaf[n->leaf[i].ref] = i + 1;
+        }
         mark_signal(&s, false);
         if (!s.signal[y]) mark_signal(&s, true);
         mark_live(&s, y);
@@ -296,5 +301,6 @@ cr_status flow_find(network *n, cr_ref y, flow *f, error *e)
     mem_free(s.varies);
     mem_free(s.signal);
     mem_free(s.live);
+    mem_free(s.leaf);
     return ok ? CR_OK : e->status;
 }

@@ -1,5 +1,7 @@
 #include "flow/verdict.h"
 
+#include "flow/time.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,7 +12,7 @@ const char *flow_status_name(flow_status s) { return names[s]; }
 /* Thresholds and where they are from: docs/flow.md. */
 static const double dying_share = 0.75, saturated_share = 0.5;
 enum { DYING_SAMPLES = 512 };
-static double threshold(void) { return log(1000); }
+double flow_threshold(void) { return log(1000); }
 
 double flow_lambda(const flow *f, const flow_measured *m, size_t tensor, double s_y)
 {
@@ -30,13 +32,34 @@ static flow_finding *find(flow_verdict *v, flow_status status, double value, dou
     return x;
 }
 
-/* The factor that takes (or gives) most over blocks first..last, and its share of what all of its sign do. */
-static flow_factor worst_factor(const flow_gain *gain, size_t first, size_t last, double sign, double *share)
+/* Does a normalisation stand right behind the affine operator? It takes the scale of the weights out again. */
+static bool normalises_weights(const flow *f, const flow_block *b)
+{
+    for (size_t i = b->first_step; i < b->first_step + b->n_steps; i++) {
+        const flow_step *st = &f->step[i];
+        if (st->op->factor != FLOW_NORM) continue;
+        size_t maker = f->tensor[f->edge[st->first_edge].tensor].maker;
+        while (maker != FLOW_NONE && maker >= b->first_step && !f->step[maker].affine && f->step[maker].n_edges == 1 &&
+               strcmp(f->n->node[f->step[maker].node].op, "Add") == 0) { /* a bias */
+            maker = f->tensor[f->edge[f->step[maker].first_edge].tensor].maker;
+        }
+        if (maker != FLOW_NONE && maker >= b->first_step && f->step[maker].affine) return true;
+    }
+    return false;
+}
+
+/* The factor that takes (or gives) most over blocks first..last, and its share of what all of its sign do. Where the
+ * scale of weights is normalised away, how the two factors part is an accident of that scale: together they are the
+ * normalisation's. */
+static flow_factor worst_factor(const flow *f, const flow_gain *gain, size_t first, size_t last, double sign,
+                                double *share)
 {
     double sum[FLOW_FACTORS] = {0}, all = 0;
     for (size_t i = first; i <= last; i++) {
+        bool normed = normalises_weights(f, &f->block[i]);
         for (int k = 0; k < FLOW_FACTORS; k++) {
-            if (isfinite(gain[i].factor[k])) sum[k] += sign * gain[i].factor[k];
+            int to = normed && k == FLOW_WEIGHT ? FLOW_NORM : k;
+            if (isfinite(gain[i].factor[k])) sum[to] += sign * gain[i].factor[k];
         }
     }
     flow_factor worst = FLOW_SLOPE;
@@ -55,13 +78,25 @@ static const char *in_words(flow_factor k)
     return words[k];
 }
 
-static void say_flow(const flow *f, const flow_gain *gain, flow_verdict *v, flow_finding *x, bool vanishing)
+/* Blocks first..last without those at its ends that do less than a tenth of what a block does in the mean. */
+static void trim(const flow_gain *gain, double sign, size_t *first, size_t *last)
 {
-    /* From the block where Lambda is worst up to the end, where it is 0 by definition. */
+    double sum = 0;
+    for (size_t i = *first; i <= *last; i++) sum += isfinite(gain[i].ln_gain) ? sign * gain[i].ln_gain : 0;
+    double little = 0.1 * sum / (double)(*last - *first + 1);
+    if (!(sum > 0)) return;
+    while (*first < *last && !(sign * gain[*first].ln_gain >= little)) ++*first;
+    while (*last > *first && !(sign * gain[*last].ln_gain >= little)) --*last;
+}
+
+static void say_flow(const flow *f, const flow_gain *gain, flow_finding *x, bool vanishing)
+{
+    /* From the block that is named up to the end, where Lambda is 0 by definition. */
     size_t first = x->block + 1 < f->n_blocks ? x->block + 1 : x->block, last = f->n_blocks - 1;
     double share;
-    flow_factor k = worst_factor(gain, first, last, vanishing ? -1 : 1, &share);
-    double power = (vanishing ? v->low : v->high) / log(10);
+    trim(gain, vanishing ? -1 : 1, &first, &last);
+    flow_factor k = worst_factor(f, gain, first, last, vanishing ? -1 : 1, &share);
+    double power = x->lambda / log(10);
     if (isinf(power)) {
         snprintf(x->text, sizeof x->text, "no gradient at all gets to the output of \"%s\" or further",
                  flow_block_name(f, &f->block[x->block]));
@@ -93,10 +128,27 @@ static bool is_judged(const flow_case *c, size_t tensor)
     return tensor != c->f->y && (why == FLOW_NOT_ZERO || why == FLOW_DEAD);
 }
 
+/* The block that a finding names: the first whose Lambda is beyond the threshold and nearly the worst. Where layers
+ * scale the signal as they scale the gradient (linear, or ReLUs), Lambda is the same at all of them up to noise, and
+ * the worst may be any: what does it are all the blocks. */
+static void name_block(const flow_case *c, double worst, flow_finding *x)
+{
+    x->lambda = worst;
+    if (isinf(worst)) return;
+    for (size_t i = 0; i < x->block; i++) {
+        double l = flow_lambda(c->f, c->m, c->f->block[i].out, c->s_y);
+        if (isnan(l) || !is_judged(c, c->f->block[i].out)) continue;
+        if (l / worst < 0.75 || fabs(l) < flow_threshold()) continue;
+        x->block = i;
+        x->lambda = l;
+        return;
+    }
+}
+
 static void look_at_lambda(const flow_case *c, flow_verdict *v)
 {
     const flow *f = c->f;
-    double t = threshold();
+    double t = flow_threshold();
     v->low = INFINITY;
     v->high = -INFINITY;
     for (size_t i = 0; i + 1 < f->n_blocks; i++) {
@@ -113,9 +165,13 @@ static void look_at_lambda(const flow_case *c, flow_verdict *v)
     }
     if (v->low > v->high) v->low = v->high = NAN; /* there is no boundary between */
     if (-v->low >= t && -v->low > v->high) {
-        say_flow(f, c->gain, v, find(v, FLOW_VANISHING, v->low, -t, v->at_low), true);
+        flow_finding *x = find(v, FLOW_VANISHING, v->low, -t, v->at_low);
+        name_block(c, v->low, x);
+        say_flow(f, c->gain, x, true);
     } else if (v->high >= t && v->high >= -v->low) {
-        say_flow(f, c->gain, v, find(v, FLOW_EXPLODING, v->high, t, v->at_high), false);
+        flow_finding *x = find(v, FLOW_EXPLODING, v->high, t, v->at_high);
+        name_block(c, v->high, x);
+        say_flow(f, c->gain, x, false);
     }
 }
 
@@ -198,6 +254,7 @@ void flow_judge(const flow_case *c, flow_verdict *v)
         look_at_units(c, v);
         look_at_lambda(c, v);
         look_at_saturation(c, v);
+        if (c->times) flow_times_judge(c->f, c->times, v);
     }
     char *s = v->sentence;
     size_t room = sizeof v->sentence;

@@ -5,6 +5,8 @@
 #include "flow/factors.h"
 #include "flow/zeros.h"
 
+enum { FLOW_TIME_FINDINGS = 2 }; /* over time: at most one vanishes, one explodes */
+
 /* In the order of the rule: the first that is found is the status. */
 typedef enum flow_status {
     FLOW_NONFINITE,
@@ -20,12 +22,13 @@ typedef struct flow_finding {
     flow_status status;
     double value, threshold; /* of what the rule looks at */
     size_t block;            /* where it is worst, or where it begins */
+    double lambda;           /* of vanishing and exploding: at the output of that block */
     char text[320];
 } flow_finding;
 
 typedef struct flow_verdict {
     flow_status status;
-    flow_finding finding[FLOW_HEALTHY];
+    flow_finding finding[FLOW_HEALTHY + FLOW_TIME_FINDINGS];
     size_t n_findings;
     double low, high; /* extremes of Lambda over the boundaries from the first block's output to the last before y */
     size_t at_low, at_high; /* blocks at whose output they are */
@@ -41,9 +44,11 @@ typedef struct flow_case {
     const flow_zeros *zeros;
     double s_y;     /* 1 for ce and bce, the deviation of the targets for mse and l1 */
     size_t samples; /* that were measured */
+    const struct flow_times *times; /* recurrent layers; NULL: not looked at */
 } flow_case;
 void flow_judge(const flow_case *c, flow_verdict *v);
 const char *flow_block_name(const flow *f, const flow_block *b); /* of its affine operator */
+double flow_threshold(void); /* T of the rule */
 /* Lambda at the output of a block. */
 double flow_lambda(const flow *f, const flow_measured *m, size_t tensor, double s_y);
 

@@ -180,17 +180,19 @@ static cr_status measure(diagnosing *w)
     cr_status status = make_network(w);
     if (status == CR_OK) status = flow_find(&w->net, w->loss.y, &w->f, &w->e);
     if (status == CR_OK) status = flow_backward_build(&w->f, w->loss.sum, &w->b, &w->e);
+    if (status == CR_OK) status = flow_times_build(&w->b, &w->times, &w->e);
     if (status == CR_OK) {
         status = flow_measure(&w->f, &w->b, &w->loss, w->run->plan, feed_runner, w, &w->measured, &w->e);
     }
     if (status != CR_OK) return status;
+    flow_times_read(&w->measured, &w->times);
     look_for_modes(w);
     w->weight = mem_zalloc(w->f.n_tensors + 1, sizeof *w->weight);
     w->gain = w->weight ? gains(w, &w->measured) : NULL;
     w->leaf_of = flow_leaves(&w->f, &w->measured, w->b.n_refs);
     if (!w->gain || !w->leaf_of || flow_zeros_find(&w->b, &w->measured, w->leaf_of, &w->zeros) != CR_OK)
         return model_fail(w->m, CR_ENOMEM, "out of memory");
-    flow_case c = {&w->f, &w->measured, w->gain, &w->zeros, w->s_y, w->batch};
+    flow_case c = {&w->f, &w->measured, w->gain, &w->zeros, w->s_y, w->batch, &w->times};
     flow_judge(&c, &w->verdict);
     return any_gated(w) ? measure_after(w) : CR_OK;
 }
@@ -225,6 +227,7 @@ cr_status cr_model_diagnose(cr_model *m, const cr_data *data, const cr_diagnose_
     flow_zeros_free(&w.zeros);
     flow_measured_free(&w.measured);
     flow_measured_free(&w.after);
+    flow_times_free(&w.times);
     flow_backward_free(&w.b);
     flow_free(&w.f);
     net_free(&w.net);

@@ -2,7 +2,7 @@
 #ifndef CR_MODEL_DIAGNOSE_H
 #define CR_MODEL_DIAGNOSE_H
 
-#include "flow/verdict.h"
+#include "flow/time.h"
 #include "model/model.h"
 
 typedef struct diagnosing {
@@ -16,6 +16,7 @@ typedef struct diagnosing {
     strbuf kept; /* parameters that a checkpoint does not have */
     flow f;
     flow_backward b;
+    flow_times times;
     flow_measured measured;
     flow_gain *gain;
     double *weight, s_y;

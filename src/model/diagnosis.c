@@ -106,6 +106,26 @@ static bool put_layers(diagnosing *w, cr_flow_layer *layer)
     return ok;
 }
 
+static bool put_times(diagnosing *w, cr_diagnosis *d)
+{
+    cr_flow_time *list = take(w, w->times.n * sizeof *list);
+    for (size_t i = 0; i < w->times.n && list; i++) {
+        const flow_time *t = &w->times.time[i];
+        const net_node *node = &w->net.node[t->r->node];
+        double *curve = take(w, t->r->steps * sizeof *curve);
+        if (!curve) return false;
+        memcpy(curve, t->curve, t->r->steps * sizeof *curve);
+        list[i] = (cr_flow_time){.name = text(w, node->name), .op = text(w, node->op), .direction = t->r->direction,
+                                 .steps = t->r->steps, .ln_gain = t->ln_gain, .low = t->low, .high = t->high,
+                                 .slope = t->factor[FLOW_TIME_SLOPE], .weight = t->factor[FLOW_TIME_WEIGHT],
+                                 .gate = t->factor[FLOW_TIME_GATE], .rest = t->factor[FLOW_TIME_REST],
+                                 .curve = curve};
+    }
+    d->n_times = w->times.n;
+    d->time = list;
+    return list != NULL;
+}
+
 cr_status diagnosis_make(diagnosing *w, cr_diagnosis **out)
 {
     const flow_verdict *v = &w->verdict;
@@ -144,6 +164,7 @@ cr_status diagnosis_make(diagnosing *w, cr_diagnosis **out)
                         .kept = text(w, sb_str(&w->kept)),
                         .samples = w->batch,
                         .left_out = w->feed.samples_first ? w->feed.samples - w->batch : 0};
+    ok = ok && put_times(w, d);
     if (!ok || w->m->err.status != CR_OK) {
         cr_diagnosis_free(d);
         return w->m->err.status;

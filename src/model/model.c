@@ -98,12 +98,17 @@ static const Onnx__ValueInfoProto *fed(const cr_model *m, size_t i)
     return NULL;
 }
 
+static bool is_parameter(const Onnx__TensorProto *t)
+{
+    cr_type type;
+    return onnx_type_of(t->data_type, &type) && onnx_is_float(type);
+}
+
 static const Onnx__TensorProto *parameter(const cr_model *m, size_t i)
 {
     const Onnx__GraphProto *g = m->onnx->proto->graph;
-    cr_type t;
     for (size_t k = 0; k < g->n_initializer; k++) {
-        if (onnx_type_of(g->initializer[k]->data_type, &t) && onnx_is_float(t) && i-- == 0) return g->initializer[k];
+        if (is_parameter(g->initializer[k]) && i-- == 0) return g->initializer[k];
     }
     return NULL;
 }
@@ -119,7 +124,12 @@ size_t cr_model_count(const cr_model *m, cr_model_part part)
 {
     size_t n = 0;
     if (!m->onnx) return 0;
-    while (part == CR_MODEL_PARAMETERS ? parameter(m, n) != NULL : value(m, part, n) != NULL) n++;
+    if (part == CR_MODEL_PARAMETERS) {
+        const Onnx__GraphProto *g = m->onnx->proto->graph;
+        for (size_t k = 0; k < g->n_initializer; k++) n += is_parameter(g->initializer[k]);
+        return n;
+    }
+    while (value(m, part, n) != NULL) n++;
     return n;
 }
 

@@ -19,6 +19,7 @@ void net_free(network *n)
     mem_free(n->value);
     mem_free(n->operand);
     mem_free(n->output);
+    mem_free(n->recurrence);
     *n = (network){0};
 }
 

@@ -50,6 +50,25 @@ typedef struct net_output {
     cr_type type;
 } net_output;
 
+/* What a node that carries states shows of a step besides them. */
+typedef enum net_inner {
+    NET_INNER_NONE,
+    NET_INNER_ARGUMENT, /* of the activation that makes the state: the product with the state before lies behind it */
+    NET_INNER_KEEP      /* a gate that multiplies the state `kept` before: forget gate of an LSTM, update of a GRU */
+} net_inner;
+
+/* Tensors that a node hands on from step to step: by RNN, LSTM, GRU, one direction of them; by a loop that was written
+ * out. Expressions of their own in a network that was made to be differentiated value by value; in others not kept. */
+typedef struct net_recurrence {
+    size_t node;
+    const char *direction; /* "forward", "reverse" */
+    size_t steps, n_states;
+    cr_ref *state; /* steps x n_states, in the order in which they are computed: what is carried out of a step */
+    net_inner what;
+    size_t kept;   /* NET_INNER_KEEP: which state */
+    cr_ref *inner; /* by step; NULL: none */
+} net_recurrence;
+
 typedef struct network {
     cr_graph *g; /* owned */
     strbuf said; /* sentences about what was left out, one a line */
@@ -64,6 +83,8 @@ typedef struct network {
     size_t n_operands, operand_cap;
     net_output *output;
     size_t n_outputs, output_cap;
+    net_recurrence *recurrence; /* their lists are in `names` */
+    size_t n_recurrences, recurrence_cap;
 } network;
 
 /* An empty network; false: out of memory. Free it in any case. */

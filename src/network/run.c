@@ -1,12 +1,19 @@
 #include "network/run.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+typedef struct plan_name {
+    const char *name;
+    int input;
+} plan_name;
 
 struct net_runner {
     const network *net;
     cr_plan *plan;
     cr_slab *slab;
     cr_type type;
+    plan_name *named; /* the plan's inputs, in the order of their names */
     const void **in; /* of the plan's inputs; NULL: not fed yet */
     void **own;      /* what of it is ours */
     void **out;
@@ -31,9 +38,31 @@ static void *converted(const net_runner *r, const cr_tensor *t)
     return p;
 }
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const plan_name *)a)->name, ((const plan_name *)b)->name);
+}
+
+static bool sort_names(net_runner *r)
+{
+    unsigned n = cr_plan_inputs(r->plan);
+    r->named = mem_alloc((n + 1) * sizeof *r->named);
+    for (unsigned i = 0; i < n && r->named; i++) r->named[i] = (plan_name){cr_plan_input_name(r->plan, i), (int)i};
+    if (r->named) qsort(r->named, n, sizeof *r->named, by_name);
+    return r->named != NULL;
+}
+
+/* Networks may have tens of thousands of leaves: they are not looked for one by one. */
+static int input_of(const net_runner *r, const char *key)
+{
+    plan_name want = {key, 0};
+    const plan_name *at = bsearch(&want, r->named, cr_plan_inputs(r->plan), sizeof *r->named, by_name);
+    return at ? at->input : -1;
+}
+
 static cr_status bind(net_runner *r, const net_leaf *leaf, const cr_tensor *t, bool copy, error *e)
 {
-    int i = cr_plan_input(r->plan, net_key(r->net, leaf->ref));
+    int i = input_of(r, net_key(r->net, leaf->ref));
     if (i < 0) return CR_OK;
     if (t->type == r->type && !copy) {
         r->in[i] = t->data;
@@ -59,7 +88,7 @@ static cr_status make(net_runner *r, network *net, unsigned n, const cr_ref *exp
     r->in = mem_zalloc(inputs + 1, sizeof *r->in);
     r->own = mem_zalloc(inputs + 1, sizeof *r->own);
     r->out = mem_zalloc(n + 1, sizeof *r->out);
-    if (!r->slab || !r->in || !r->own || !r->out) return no_memory(e);
+    if (!r->slab || !r->in || !r->own || !r->out || !sort_names(r)) return no_memory(e);
     for (unsigned i = 0; i < n; i++) {
         r->out[i] = mem_alloc(cr_plan_output_count(r->plan, i) * cr_type_size(r->type));
         if (!r->out[i]) return no_memory(e);
@@ -96,6 +125,7 @@ void net_runner_free(net_runner *r)
     mem_free(r->in);
     mem_free(r->own);
     mem_free(r->out);
+    mem_free(r->named);
     cr_slab_free(r->slab);
     cr_plan_free(r->plan);
     mem_free(r);

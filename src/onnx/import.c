@@ -340,6 +340,7 @@ static bool import_node(onnx_importer *im, const Onnx__NodeProto *node)
 {
     if (!im->as_written && !(node = onnx_recognise(im, node))) return false;
     onnx_call c = {.im = im, .g = im->g, .node = node, .version = onnx_version_of(im, node->domain)};
+    size_t carried = im->net->n_recurrences;
     const Onnx__FunctionProto *f = onnx_model_function(im->m, node->domain, node->op_type);
     const onnx_op *op = f ? NULL : onnx_find_op(onnx_domain(node->domain), node->op_type);
     if (!collect(&c)) return name_node(im, node);
@@ -354,7 +355,9 @@ static bool import_node(onnx_importer *im, const Onnx__NodeProto *node)
         }
     }
     if (!fold(&c) || !fence(&c)) return name_node(im, node);
+    size_t recorded = im->net->n_nodes;
     if (!f && !record(&c)) return false;
+    onnx_number_carried(im->net, carried, im->net->n_nodes > recorded);
     for (unsigned i = 0; i < c.n_out; i++) {
         if (!c.out[i]) continue;
         c.out[i]->maker = node;

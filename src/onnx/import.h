@@ -109,6 +109,12 @@ cr_ref onnx_constant(onnx_call *c, const cr_tensor *t);
 
 void *onnx_alloc(onnx_call *c, size_t n); /* as long as the importer; NULL: out of memory, with the error set */
 
+/* For operators that carry states: the network keeps those of every step (net_recurrence), if it was asked for values
+ * that stay expressions of their own (fences). The node is the call's; the lists are of onnx_alloc. Nothing without. */
+bool onnx_keeps_states(const onnx_call *c);
+bool onnx_fence(onnx_call *c, cr_ref *a); /* makes *a such an expression */
+bool onnx_carried(onnx_call *c, const net_recurrence *r);
+
 /* ---- expressions of known shape ----------------------------------------------------------------- */
 
 int64_t onnx_size(cr_graph *g, cr_ref a, unsigned axis);

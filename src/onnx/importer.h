@@ -57,6 +57,10 @@ bool onnx_choose_outputs(onnx_importer *im, const char **wanted, size_t *n);
 /* Are all operators known that the values `wanted` need? If not, the error lists them with their nodes. */
 bool onnx_check_operators(onnx_importer *im, size_t n_wanted, const char *const *wanted);
 
+/* Recurrences from number `since` on that have no node yet are the node's that was recorded last; if none was, it makes
+ * nothing that varies, and they go. */
+void onnx_number_carried(network *n, size_t since, bool recorded);
+
 onnx_value *onnx_look(onnx_importer *im, const char *name); /* NULL: nothing of that name is in sight */
 unsigned onnx_uses(onnx_importer *im, const char *name);
 /* The node itself, or one that stands for it and the nodes that it ends (recognise.c). NULL: an error is set. */

@@ -81,6 +81,39 @@ static bool is_true(onnx_call *c, onnx_value *v, bool *yes)
     return true;
 }
 
+/* What is carried, step by step, for the network. */
+typedef struct states {
+    size_t n, steps, cap; /* n: of a step */
+    cr_ref *ref;
+} states;
+
+/* Known values and booleans have no derivative: CR_NONE. */
+static bool keep_states(onnx_call *c, states *s, onnx_value *const *value)
+{
+    if (!onnx_keeps_states(c) || s->n == 0) return true;
+    if (s->steps == s->cap) {
+        size_t wider = s->cap ? 2 * s->cap : 16;
+        cr_ref *p = onnx_alloc(c, wider * s->n * sizeof *p);
+        if (!p) return false;
+        if (s->steps) memcpy(p, s->ref, s->steps * s->n * sizeof *p);
+        s->ref = p;
+        s->cap = wider;
+    }
+    for (size_t i = 0; i < s->n; i++) {
+        const onnx_value *v = value[i];
+        bool number = v && !v->known && !v->sequence && onnx_is_float(v->type);
+        s->ref[s->steps * s->n + i] = number ? v->ref : CR_NONE;
+    }
+    s->steps++;
+    return true;
+}
+
+static bool hand_on(onnx_call *c, const states *s, const char *direction)
+{
+    net_recurrence r = {.direction = direction, .steps = s->steps, .n_states = s->n, .state = s->ref};
+    return s->steps == 0 || onnx_carried(c, &r);
+}
+
 /* Inputs: trip count, condition, carried values. Body: number, condition, carried; condition, carried, scanned. */
 static bool build_loop(onnx_call *c)
 {
@@ -107,12 +140,14 @@ static bool build_loop(onnx_call *c)
     memset(part, 0, (scans + 1) * sizeof *part);
     for (unsigned i = 0; i < carried; i++) in[2 + i] = c->in[2 + i];
     bool ok = true;
+    states kept = {.n = carried};
     for (int64_t t = 0; t < trips && goes_on && ok; t++) {
         if (t == MAX_STEPS) ok = onnx_unsupported(c, "more than %d steps", MAX_STEPS);
         in[0] = ok ? onnx_known_int(c, body->input[0]->name, t) : NULL;
         in[1] = ok ? onnx_known_int(c, body->input[1]->name, 1) : NULL;
         ok = in[0] && in[1] && onnx_inline_graph(c, body, 2 + carried, in, n_out, out) && is_true(c, out[0], &goes_on);
         for (unsigned i = 0; i < carried && ok; i++) in[2 + i] = out[1 + i];
+        ok = ok && keep_states(c, &kept, in + 2);
         if (ok && steps == cap) { /* the lists of parts, in step */
             size_t wider = cap ? 2 * cap : 16;
             for (size_t k = 0; k < scans && ok; k++) {
@@ -134,7 +169,7 @@ static bool build_loop(onnx_call *c)
     for (size_t k = 0; k < scans && ok; k++) {
         ok = stack_up(c, carried + (unsigned)k, part[k], steps, 0, false, steps ? type[k] : CR_TYPE_F32, NULL);
     }
-    return ok;
+    return ok && hand_on(c, &kept, "forward");
 }
 
 /* ---- Scan ----------------------------------------------------------------------------------------- */
@@ -142,7 +177,7 @@ static bool build_loop(onnx_call *c)
 static int64_t list_at(const int64_t *v, size_t n, size_t i, int64_t missing) { return i < n ? v[i] : missing; }
 
 /* One Scan of states and sequences from version 9 on; before, for each entry of a batch, of the same. */
-static bool scan_once(onnx_call *c, const Onnx__GraphProto *body, unsigned states, unsigned scans, onnx_value **from,
+static bool scan_once(onnx_call *c, const Onnx__GraphProto *body, unsigned n_states, unsigned scans, onnx_value **from,
                       cr_ref *out_ref, cr_type *out_type)
 {
     cr_graph *g = c->g;
@@ -152,41 +187,43 @@ static bool scan_once(onnx_call *c, const Onnx__GraphProto *body, unsigned state
     const int64_t *axes = onnx_attr_ints(c, "scan_input_axes", &n_axes);
     const int64_t *out_axes = onnx_attr_ints(c, "scan_output_axes", &n_out_axes);
     unsigned n_out = c->n_out;
-    onnx_value **in = onnx_alloc(c, (states + scans) * sizeof *in), **out = onnx_alloc(c, (n_out + 1) * sizeof *out);
+    onnx_value **in = onnx_alloc(c, (n_states + scans) * sizeof *in), **out = onnx_alloc(c, (n_out + 1) * sizeof *out);
     unsigned *axis = onnx_alloc(c, (scans + 1) * sizeof *axis);
     int64_t steps = 0;
     if (!in || !out || !axis) return false;
-    for (unsigned i = 0; i < states; i++) in[i] = from[i];
+    for (unsigned i = 0; i < n_states; i++) in[i] = from[i];
     for (unsigned i = 0; i < scans; i++) {
-        const onnx_value *v = from[states + i];
+        const onnx_value *v = from[n_states + i];
         if (!onnx_axis(c, list_at(axes, n_axes, i, 0), v->rank, &axis[i])) return false;
         if (i == 0) steps = v->dim[axis[i]];
         if (v->dim[axis[i]] != steps)
             return onnx_fail(c, "its sequences are %" PRId64 " and %" PRId64 " long", steps, v->dim[axis[i]]);
     }
     if (steps > MAX_STEPS || body->n_output < n_out) return onnx_fail(c, "%" PRId64 " steps", steps);
-    unsigned scanned = n_out - states;
+    unsigned scanned = n_out - n_states;
     cr_ref *part = onnx_alloc(c, (size_t)(steps * scanned + 1) * sizeof *part);
     if (!part) return false;
+    states kept = {.n = n_states};
     for (int64_t t = 0; t < steps; t++) {
         for (unsigned i = 0; i < scans; i++) {
-            onnx_value *v = from[states + i];
+            onnx_value *v = from[n_states + i];
             int64_t at = list_at(dir, n_dir, i, 0) ? steps - 1 - t : t, dim[CR_MAX_RANK];
             cr_ref one = onnx_cut(g, onnx_value_ref(c->im, v), axis[i], at, 1, 1);
             memcpy(dim, v->dim, sizeof dim);
             memmove(dim + axis[i], dim + axis[i] + 1, (v->rank - axis[i] - 1) * sizeof *dim);
-            in[states + i] = onnx_temporary(c, v->name, onnx_reshape(g, one, v->rank - 1, dim), v->type);
-            if (!in[states + i]) return false;
+            in[n_states + i] = onnx_temporary(c, v->name, onnx_reshape(g, one, v->rank - 1, dim), v->type);
+            if (!in[n_states + i]) return false;
         }
-        if (!onnx_inline_graph(c, body, states + scans, in, n_out, out)) return false;
-        for (unsigned i = 0; i < states; i++) in[i] = out[i];
+        if (!onnx_inline_graph(c, body, n_states + scans, in, n_out, out)) return false;
+        for (unsigned i = 0; i < n_states; i++) in[i] = out[i];
+        if (!keep_states(c, &kept, in)) return false;
         for (unsigned k = 0; k < scanned; k++) {
-            part[k * steps + t] = onnx_value_ref(c->im, out[states + k]);
-            out_type[states + k] = out[states + k]->type;
+            part[k * steps + t] = onnx_value_ref(c->im, out[n_states + k]);
+            out_type[n_states + k] = out[n_states + k]->type;
             if (part[k * steps + t] == CR_NONE) return false;
         }
     }
-    for (unsigned i = 0; i < states; i++) {
+    for (unsigned i = 0; i < n_states; i++) {
         out_ref[i] = onnx_value_ref(c->im, in[i]);
         out_type[i] = in[i]->type;
     }
@@ -194,15 +231,15 @@ static bool scan_once(onnx_call *c, const Onnx__GraphProto *body, unsigned state
         onnx_value *made = onnx_temporary(c, "scan", onnx_full(g, 0, 0, NULL), CR_TYPE_F32);
         unsigned rank = steps ? cr_rank(g, part[k * steps]) + 1 : 1, at;
         if (!made || !onnx_axis(c, list_at(out_axes, n_out_axes, k, 0), rank, &at)) return false;
-        onnx_value *was = c->out[states + k];
-        c->out[states + k] = made;
-        bool ok = stack_up(c, states + k, part + k * steps, (size_t)steps, at, list_at(out_dir, n_out_dir, k, 0) != 0,
-                           out_type[states + k], NULL);
-        c->out[states + k] = was;
+        onnx_value *was = c->out[n_states + k];
+        c->out[n_states + k] = made;
+        bool ok = stack_up(c, n_states + k, part + k * steps, (size_t)steps, at, list_at(out_dir, n_out_dir, k, 0) != 0,
+                           out_type[n_states + k], NULL);
+        c->out[n_states + k] = was;
         if (!ok) return false;
-        out_ref[states + k] = made->ref;
+        out_ref[n_states + k] = made->ref;
     }
-    return true;
+    return hand_on(c, &kept, list_at(dir, n_dir, 0, 0) ? "reverse" : "forward");
 }
 
 static bool build_scan(onnx_call *c)
@@ -220,7 +257,7 @@ static bool build_scan(onnx_call *c)
     for (unsigned i = 0; i < n; i++) {
         if (!all[i]) return onnx_fail(c, "input %u is missing", i + 1);
     }
-    unsigned states = n - (unsigned)scans;
+    unsigned n_states = n - (unsigned)scans;
     int64_t batch = batched ? (all[0]->rank ? all[0]->dim[0] : 1) : 1;
     cr_ref *ref = onnx_alloc(c, (size_t)(batch + 1) * c->n_out * sizeof *ref);
     cr_type *type = onnx_alloc(c, c->n_out * sizeof *type);
@@ -235,7 +272,7 @@ static bool build_scan(onnx_call *c)
                 onnx_temporary(c, all[i]->name, onnx_reshape(g, one, all[i]->rank - 1, all[i]->dim + 1), all[i]->type);
             if (!from[i]) return false;
         }
-        if (!scan_once(c, body, states, (unsigned)scans, from, ref + b * c->n_out, type)) return false;
+        if (!scan_once(c, body, n_states, (unsigned)scans, from, ref + b * c->n_out, type)) return false;
     }
     for (unsigned i = 0; i < c->n_out; i++) {
         if (!batched) {

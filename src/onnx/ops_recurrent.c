@@ -22,6 +22,7 @@ typedef struct layer {
     activation act[3];
     double clip; /* 0: none */
     bool couple; /* LSTM: input_forget; GRU: linear_before_reset */
+    cr_ref inner; /* of the step: what a net_recurrence shows of it */
 } layer;
 
 static cr_ref constant_like(cr_graph *g, double v, cr_ref a) { return onnx_like(g, v, a); }
@@ -99,12 +100,22 @@ static cr_ref peep(layer *l, cr_ref z, cr_ref cell, int64_t i)
 
 static cr_ref one_minus(cr_graph *g, cr_ref a) { return cr_sub(g, constant_like(g, 1, a), a); }
 
+/* What a network shows of the step becomes an expression of its own. */
+static bool show(layer *l, cr_ref *a)
+{
+    if (*a == CR_NONE || !onnx_keeps_states(l->c)) return *a != CR_NONE;
+    bool ok = onnx_fence(l->c, a);
+    l->inner = *a;
+    return ok;
+}
+
 /* ---- a step of each kind: h and cell by z = W x + biases and the states before ---------------------- */
 
 static bool step_rnn(layer *l, cr_ref z, cr_ref *h, cr_ref *cell)
 {
     (void)cell;
     z = cr_add(l->g, z, times_rows(l, *h, l->r, 0, l->hidden));
+    if (!show(l, &z)) return false;
     *h = activate(l, &l->act[0], z);
     return *h != CR_NONE;
 }
@@ -117,7 +128,7 @@ static bool step_lstm(layer *l, cr_ref z, cr_ref *h, cr_ref *cell)
     cr_ref i = activate(l, &l->act[0], peep(l, gate(l, z, 0), *cell, 0));
     cr_ref f = l->couple ? one_minus(g, i) : activate(l, &l->act[0], peep(l, gate(l, z, 2), *cell, 2));
     cr_ref c = activate(l, &l->act[1], gate(l, z, 3));
-    if (i == CR_NONE || f == CR_NONE || c == CR_NONE) return false;
+    if (i == CR_NONE || c == CR_NONE || !show(l, &f)) return false;
     *cell = cr_add(g, cr_mul(g, f, *cell), cr_mul(g, i, c));
     cr_ref o = activate(l, &l->act[0], peep(l, gate(l, z, 1), *cell, 1));
     layer plain = *l; /* the cell's own activation is not clipped: it clips the inputs of gates */
@@ -134,7 +145,7 @@ static bool step_gru(layer *l, cr_ref w, cr_ref *h, cr_ref *cell)
     cr_ref both = times_rows(l, *h, l->r, 0, 2 * l->hidden);
     cr_ref z = activate(l, &l->act[0], cr_add(g, gate(l, w, 0), gate(l, both, 0)));
     cr_ref r = activate(l, &l->act[0], cr_add(g, gate(l, w, 1), gate(l, both, 1))), n;
-    if (z == CR_NONE || r == CR_NONE) return false;
+    if (r == CR_NONE || !show(l, &z)) return false;
     cr_ref bias = l->rb == CR_NONE ? CR_NONE : part_of(l, l->rb, 2);
     if (l->couple) {
         n = plus(g, times_rows(l, *h, l->r, 2 * l->hidden, l->hidden), bias);
@@ -155,11 +166,12 @@ typedef struct kind {
     const char *act[3];
     unsigned n_act;
     int64_t biased; /* gates whose recurrent bias is added with the input's */
+    net_inner shown;
 } kind;
 static const kind kinds[] = {
-    {1, step_rnn, {"Tanh"}, 1, 1},
-    {4, step_lstm, {"Sigmoid", "Tanh", "Tanh"}, 3, 4},
-    {3, step_gru, {"Sigmoid", "Tanh"}, 2, 2},
+    {1, step_rnn, {"Tanh"}, 1, 1, NET_INNER_ARGUMENT},
+    {4, step_lstm, {"Sigmoid", "Tanh", "Tanh"}, 3, 4, NET_INNER_KEEP},
+    {3, step_gru, {"Sigmoid", "Tanh"}, 2, 2, NET_INNER_KEEP},
 };
 enum { RNN, LSTM, GRU };
 
@@ -192,21 +204,36 @@ static bool run_layer(layer *l, const kind *k, bool reverse, cr_ref *y, cr_ref *
     }
     if (bias != CR_NONE) all = cr_add(g, all, onnx_stretch(g, bias, 3, (int64_t[]){l->steps, l->batch, rows}));
     cr_ref h = l->h, cell = l->c0;
+    unsigned n_states = cell == CR_NONE ? 1 : 2; /* h, and the cell of an LSTM: the last */
+    net_recurrence carried = {.direction = reverse ? "reverse" : "forward",
+                              .steps = (size_t)l->steps,
+                              .n_states = n_states,
+                              .state = onnx_alloc(l->c, (size_t)l->steps * n_states * sizeof(cr_ref)),
+                              .what = k->shown,
+                              .kept = n_states - 1,
+                              .inner = onnx_alloc(l->c, (size_t)l->steps * sizeof(cr_ref))};
+    if (!carried.state || !carried.inner) return false;
     for (int64_t i = 0; i < l->steps; i++) {
         int64_t t = reverse ? l->steps - 1 - i : i, two[2] = {l->batch, rows};
         cr_ref z = onnx_reshape(g, onnx_cut(g, all, 0, t, 1, 1), 2, two), h_new = h, c_new = cell;
         if (!valid(g, z) || !k->step(l, z, &h_new, &c_new)) return false;
         if (l->lengths != CR_NONE) { /* a sequence that has ended keeps its states, and puts out 0 */
             cr_ref on = running(l, t);
-            y[t] = cr_select(g, on, h_new, constant_like(g, 0, h_new));
             h_new = cr_select(g, on, h_new, h);
             if (cell != CR_NONE) c_new = cr_select(g, on, c_new, cell);
-        } else {
-            y[t] = h_new;
         }
+        if (onnx_keeps_states(l->c) && (!onnx_fence(l->c, &h_new) || (cell != CR_NONE && !onnx_fence(l->c, &c_new)))) {
+            return false;
+        }
+        y[t] = h_new;
+        if (l->lengths != CR_NONE) y[t] = cr_select(g, running(l, t), h_new, constant_like(g, 0, h_new));
         h = h_new;
         cell = c_new;
+        carried.state[i * n_states] = h;
+        if (cell != CR_NONE) carried.state[i * n_states + 1] = cell;
+        carried.inner[i] = l->inner;
     }
+    if (!onnx_carried(l->c, &carried)) return false;
     *h_end = h;
     *c_end = cell;
     return h != CR_NONE;
