@@ -1,4 +1,4 @@
-/* Mean-field theory against the checked figures of the literature (shared theory page; docs/flow.md names the papers). */
+/* Mean-field theory against checked figures of the literature; docs/flow.md names the papers. */
 #include "unit.h"
 
 #include "flow/mean_field.h"
@@ -117,7 +117,8 @@ static void test_gains(void **state)
  * variances is a point. Erf has closed forms (Williams 1997). */
 static void test_closed_forms(void **state)
 {
-    flow_scalar relu = function(CR_OP_RELU), erf_ = function(CR_OP_ERF);
+    flow_scalar relu = function(CR_OP_RELU), erf_ = function(CR_OP_ERF), leaky;
+    double sum[1];
     double sw2, sb2, product, slopes, pi = acos(-1);
     (void)state;
     assert_true(isnan(mean_field_length(&relu, 2, 0)));
@@ -130,6 +131,12 @@ static void test_closed_forms(void **state)
     assert_true(mean_field_critical(&relu, 0.7, &sw2, &sb2));
     NEAR(sw2, 2, 1e-12);
     assert_true(sb2 == 0);
+    mean_field exact = mean_field_at(&relu, 0, 3), near = mean_field_at(&relu, 1e-12, 3);
+    NEAR(near.mean, exact.mean, 1e-10);
+    NEAR(near.square, exact.square, 1e-10);
+    NEAR(near.slope2, exact.slope2, 1e-10);
+    NEAR(near.slope4, exact.slope4, 1e-10);
+    NEAR(near.stretch, exact.stretch, 1e-10);
     for (double q = 1e-3; q < 1e4; q *= 10) {
         mean_field m = mean_field_at(&erf_, 0, q);
         NEAR(m.square, 2 / pi * asin(2 * q / (1 + 2 * q)), 1e-9);
@@ -137,8 +144,17 @@ static void test_closed_forms(void **state)
     }
     for (double c = -0.75; c < 1; c += 0.25) {
         mean_field_pair(&relu, 0, 2, 2 * c, &product, &slopes);
-        NEAR(slopes, 0.5 * kappa0(c), 2e-5);
+        NEAR(slopes, 0.5 * kappa0(c), 1e-14);
+        NEAR(product, kappa1(c), 1e-14);
+        double near_slopes; /* by quadrature, as it has a mean */
+        mean_field_pair(&relu, 1e-9, 2, 2 * c, &product, &near_slopes);
+        NEAR(near_slopes, slopes, 2e-5);
         NEAR(product, kappa1(c), 2e-5);
+        leaky = function(CR_OP_LEAKY_RELU);
+        mean_field_pair(&leaky, 0, 2, 2 * c, &product, &slopes);
+        mean_field_pair(&leaky, 1e-9, 2, 2 * c, sum, &near_slopes);
+        NEAR(near_slopes, slopes, 2e-5);
+        NEAR(sum[0], product, 2e-5);
         mean_field_pair(&erf_, 0, 1, c, &product, &slopes);
         NEAR(product, 2 / pi * asin(2 * c / 3), 1e-6);
         NEAR(slopes, 4 / pi / sqrt(9 - 4 * c * c), 1e-6);

@@ -13,7 +13,7 @@ static const double weight[5] = {0.29552422471475287, 0.26926671930999636, 0.219
 /* Ends of panels, as distances from the kink; narrow ones near it, where a bounded activation of long arguments has its
  * slope. Beyond 9 deviations lies 1e-19 of the normal density. */
 static const double fine[] = {0, 0.02, 0.08, 0.25, 0.6, 1.1, 1.7, 2.4, 3.2, 4.2, 5.6, 7.2, 9, 12, 18};
-static const double coarse[] = {0, 0.3, 1, 2, 3.2, 4.8, 7, 12};
+static const double coarse[] = {0, 0.5, 1.5, 3, 6, 15};
 
 typedef void integrand(void *user, double x, double weight);
 
@@ -61,8 +61,39 @@ static void add_single(void *user, double x, double w)
     s->m.stretch += w * x * f * d; /* by parts: E[x f f'] = deviation E[f'^2 + f f''] */
 }
 
+double kappa0(double c) { return 1 - acos(fmax(-1, fmin(1, c))) / acos(-1); }
+
+double kappa1(double c)
+{
+    c = fmax(-1, fmin(1, c));
+    return (sqrt(1 - c * c) + (acos(-1) - acos(c)) * c) / acos(-1);
+}
+
+/* The ReLU family: a z above 0, b z below. All has closed forms (Cho and Saul 2009). */
+static bool is_homogeneous(const flow_scalar *phi, double *a, double *b)
+{
+    static const double at[] = {1e-3, 0.3, 1, 2.5, 7, 40};
+    double f, slope;
+    flow_scalar_at(phi, 1, a, &slope);
+    flow_scalar_at(phi, -1, b, &slope);
+    *b = -*b;
+    for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
+        flow_scalar_at(phi, at[i], &f, &slope);
+        if (fabs(f - *a * at[i]) > 1e-12 * at[i]) return false;
+        flow_scalar_at(phi, -at[i], &f, &slope);
+        if (fabs(f + *b * at[i]) > 1e-12 * at[i]) return false;
+    }
+    return true;
+}
+
 mean_field mean_field_at(const flow_scalar *phi, double mean, double variance)
 {
+    double a, b;
+    if (mean == 0 && variance > 0 && is_homogeneous(phi, &a, &b)) {
+        double square = 0.5 * (a * a + b * b);
+        return (mean_field){(a - b) * sqrt(variance) * density(0), square * variance, square,
+                            0.5 * (a * a * a * a + b * b * b * b), square};
+    }
     single s = {.phi = phi, .mean = mean, .deviation = sqrt(variance)};
     if (!(s.deviation > 0)) {
         double f, d;
@@ -109,18 +140,17 @@ void mean_field_pair(const flow_scalar *phi, double mean, double variance, doubl
         *slopes = m.slope2;
         return;
     }
+    double a, b;
+    if (mean == 0 && is_homogeneous(phi, &a, &b)) {
+        double d = a - b; /* b z + d relu(z) */
+        *product = variance * (b * a * c + 0.5 * d * d * kappa1(c));
+        *slopes = b * a + 0.5 * d * d * kappa0(c);
+        return;
+    }
     pair p = {.phi = phi, .mean = mean, .deviation = sqrt(variance), .c = c, .rest = sqrt(fmax(0, 1 - c * c))};
     NORMAL(-mean / p.deviation, coarse, add_first, &p);
     *product = p.product;
     *slopes = p.slopes;
-}
-
-double kappa0(double c) { return 1 - acos(fmax(-1, fmin(1, c))) / acos(-1); }
-
-double kappa1(double c)
-{
-    c = fmax(-1, fmin(1, c));
-    return (sqrt(1 - c * c) + (acos(-1) - acos(c)) * c) / acos(-1);
 }
 
 double mean_field_batch_norm(const flow_scalar *phi)

@@ -116,8 +116,9 @@ static double sigmoid(double z) { return z >= 0 ? 1 / (1 + exp(-z)) : exp(z) / (
 /* Of one argument: the value and the derivative there. */
 static void map(cr_op op, double z, double attr, double *f, double *d)
 {
-    static const double root_half = 0.70710678118654752, density = 0.39894228040143268, two_over_root_pi = 1.1283791670955126,
-                        selu_alpha = 1.6732632423543772, selu_scale = 1.0507009873554805;
+    static const double root_half = 0.70710678118654752, density = 0.39894228040143268,
+                        two_over_root_pi = 1.1283791670955126;
+    static const double selu_alpha = 1.6732632423543772, selu_scale = 1.0507009873554805;
     double s;
     switch (op) {
     case CR_OP_EXP: *f = *d = exp(z); return;

@@ -17,7 +17,7 @@ typedef struct flow_scalar {
     size_t n;
 } flow_scalar;
 
-/* out as a function of in, entry by entry. False: it is none, or has operators or parameters that are not known here. */
+/* out as a function of in, entry by entry. False: it is none, or has operators or parameters not known here. */
 bool flow_scalar_read(const cr_graph *g, cr_ref out, cr_ref in, flow_scalar *s);
 /* Its value and its derivative; at a kink the derivative from the left. */
 void flow_scalar_at(const flow_scalar *s, double z, double *value, double *slope);
