@@ -363,6 +363,7 @@ static bool predict_block(predictor *s, size_t i)
     const back *g = &s->back[b->in];
     flow_prediction *p = s->p;
     if (s->matrices == 0) return fails(s, b->first_step, "there are no random weights in it");
+    if (!(g->square > 0)) return fails(s, b->first_step, "its weights are 0");
     if (isnan(p->length)) p->length = s->state[b->out].square - pow(s->state[b->out].mean, 2);
     p->chi = g->square;
     p->cosine = g->cross / g->square;

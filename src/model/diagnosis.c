@@ -73,6 +73,8 @@ static bool put_layer(diagnosing *w, const flow_measured *m, const flow_block *b
                            .slope_square = NAN,
                            .saturated = NAN,
                            .dead = NAN,
+                           .sampling_error = NAN,
+                           .redraw_spread = NAN,
                            .mean = m->tensor[b->out].mean,
                            .n_gradients = n,
                            .gradient = list,

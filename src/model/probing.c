@@ -168,7 +168,8 @@ static double extreme(const diagnosing *w, const double *lambda)
 {
     double most = 0;
     for (size_t i = 0; i + 1 < w->f.n_blocks; i++) {
-        if (w->f.block[i].out != w->f.y && fabs(lambda[i]) > most) most = fabs(lambda[i]);
+        bool counts = w->f.block[i].out != w->f.y && isfinite(lambda[i]); /* not what is gated */
+        if (counts && fabs(lambda[i]) > most) most = fabs(lambda[i]);
     }
     return most;
 }
