@@ -50,7 +50,8 @@ static size_t gradients(diagnosing *w, const flow_measured *m, const flow_block 
             for (size_t t = 0; t < count && out && !again; t++) again = strcmp(out[t].parameter, name) == 0;
             if (again) continue;
             if (out && count < room)
-                out[count] = (cr_flow_gradient){diagnosis_text(w, name), unscaled(w, a->ln_gradient), a->ln_weight, a->dot};
+                out[count] = (cr_flow_gradient){diagnosis_text(w, name), unscaled(w, a->ln_gradient), a->ln_weight,
+                                                a->dot};
             count++;
         }
     }
