@@ -50,6 +50,9 @@ typedef struct options {
     bool standardize, links, has_ignore, stored_norms, dropout, redact;
     double scale, loss_scale;
     unsigned long batch;
+    cr_weights_are weights_are; /* diagnose */
+    int redraws;
+    double budget;
     int64_t ignore;
     char message[512]; /* of a usage error */
 } options;

@@ -33,7 +33,10 @@ static cr_status diagnose(const session *s, const cr_data *weights, cr_diagnosis
                                .seed = s->o->seed,
                                .loss_scale = s->o->loss_scale,
                                .redact = s->o->redact,
-                               .weights = weights};
+                               .weights = weights,
+                               .state = s->o->weights_are,
+                               .redraws = s->o->redraws,
+                               .budget = s->o->budget};
     return cr_model_diagnose(s->m, s->data, &how, d);
 }
 

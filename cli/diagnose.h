@@ -6,6 +6,15 @@
 
 /* against: set beside, by layers of the same name; NULL: none. */
 void diagnosis_print(const session *s, const cr_diagnosis *d, const cr_diagnosis *against);
+/* Lines about the weights, the theory beside what was measured, confidence and what was left out. */
+void diagnosis_print_theory(const session *s, const cr_diagnosis *d);
+/* Parts of the document. */
+json_t *layer_theory_json(const cr_flow_layer *l); /* null: there is none */
+json_t *weights_json(const session *s, const cr_diagnosis *d);
+json_t *theory_json(const session *s, const cr_diagnosis *d);
+json_t *shattering_json(const session *s, const cr_diagnosis *d);
+json_t *redraws_json(const session *s, const cr_diagnosis *d);
+json_t *cut_json(const session *s, const cr_diagnosis *d);
 void diagnosis_json(const session *s, const cr_diagnosis *d, json_t *doc);
 
 /* One diagnosis for each checkpoint of the options. */

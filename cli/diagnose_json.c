@@ -32,6 +32,10 @@ static json_t *layer_json(const cr_flow_layer *l)
                                         json_finite(log10_of(g->ln_norm)), "log10_weight_norm",
                                         json_finite(log10_of(g->ln_weight_norm)), "cosine", json_finite(g->cosine)));
     }
+    json_object_set_new(o, "theory", layer_theory_json(l));
+    json_object_set_new(o, "no_theory", l->no_theory ? json_text(l->no_theory) : json_null());
+    json_object_set_new(o, "lambda_error", json_pack("{s:o,s:o}", "samples", json_finite(l->sampling_error), "redraws",
+                                                     json_finite(l->redraw_spread)));
     json_object_set_new(o, "parameters", parameters);
     json_object_set_new(o, "gradients", gradients);
     json_object_set_new(o, "zero_because", json_text(l->zero_because));
@@ -53,6 +57,7 @@ static json_t *verdict_json(const session *s, const cr_diagnosis *d)
     json_object_set_new(verdict, "sentence", json_text(d->sentence));
     json_object_set_new(verdict, "lambda_low", json_finite(d->low));
     json_object_set_new(verdict, "lambda_high", json_finite(d->high));
+    json_object_set_new(verdict, "confidence", json_finite(d->confidence));
     json_object_set_new(verdict, "findings", findings);
     return verdict;
 }
@@ -147,6 +152,8 @@ static const struct part {
     {"model", model_json}, {"verdict", verdict_json}, {"data", data_json}, {"loss", loss_json},
     {"modes", modes_json}, {"closed_gates", gates_json}, {"export", export_json}, {"layers", layers_json},
     {"time", time_json},
+    {"weights_state", weights_json}, {"theory", theory_json}, {"shattering", shattering_json},
+    {"redraws", redraws_json}, {"cut", cut_json},
 };
 
 void diagnosis_json(const session *s, const cr_diagnosis *d, json_t *doc)

@@ -108,7 +108,8 @@ static bool loss_word(options *o, const char *s)
 /* --fail-on vanishing,exploding: a word that no diagnosis says would never fail, and nobody would notice. */
 static bool finding_words(options *o, const char *s)
 {
-    static const char *const known[] = {"non-finite", "dying", "vanishing", "exploding", "saturated"};
+    static const char *const known[] = {"non-finite", "dying", "vanishing", "exploding", "saturated",
+                                        "shattered"};
     o->fail_on = s;
     for (size_t n = 0;; s += n + 1) {
         n = strcspn(s, ",");
@@ -116,10 +117,19 @@ static bool finding_words(options *o, const char *s)
         for (size_t i = 0; i < sizeof known / sizeof *known; i++)
             found |= strlen(known[i]) == n && !strncmp(s, known[i], n);
         if (!found)
-            return usage(o, "--fail-on knows non-finite, dying, vanishing, exploding and saturated, not '%.*s'", (int)n,
-                         s);
+            return usage(o,
+                         "--fail-on knows non-finite, dying, vanishing, exploding, saturated and shattered, not '%.*s'",
+                         (int)n, s);
         if (!s[n]) return true;
     }
+}
+
+static bool weights_word(options *o, const char *s)
+{
+    if (strcmp(s, "initialisation") && strcmp(s, "trained"))
+        return usage(o, "--weights-state is initialisation or trained, not '%s'", s);
+    o->weights_are = *s == 't' ? CR_WEIGHTS_TRAINED : CR_WEIGHTS_INITIAL;
+    return true;
 }
 
 static bool real(options *o, const char *name, const char *s, double *out)
@@ -181,6 +191,9 @@ typedef enum option_id {
     O_REDACT,
     O_AGAINST,
     O_WEIGHTS,
+    O_WEIGHTS_STATE,
+    O_REDRAWS,
+    O_BUDGET,
     O_LINKS,
     O_HELP,
     O_VERSION
@@ -241,6 +254,12 @@ static const struct option_row {
     {O_AGAINST, "--against", "OTHER", CMD_DIAGNOSE, "another model, diagnosed with the same data and set beside"},
     {O_WEIGHTS, "--weights", "FILE...", CMD_DIAGNOSE,
      "checkpoints, in order: their values by name in place of the model's; the verdict is the last one's"},
+    {O_WEIGHTS_STATE, "--weights-state", "STATE", CMD_DIAGNOSE,
+     "initialisation or trained, whatever tests of the weights say"},
+    {O_REDRAWS, "--redraws", "N", CMD_DIAGNOSE,
+     "draw weights at initialisation N times again, for the confidence (default: at most 5, if cheap; 0: not)"},
+    {O_BUDGET, "--budget", "SECONDS", CMD_DIAGNOSE,
+     "time for all of it; what there is none for is left out (default: only what is cheap beside the verdict)"},
     {O_LINKS, "--allow-links", NULL, CMD_MODEL, "external data may be links that lead out of the model's folder"},
     {O_HELP, "--help", NULL, CMD_ALL, "this text"},
     {O_VERSION, "--version", NULL, CMD_ALL, "the version"},
@@ -331,6 +350,15 @@ static bool take(options *o, const struct option_row *r, const char *v)
         return append(o, r->name, v, &o->weights);
     case O_REDACT:
         return o->redact = true;
+    case O_WEIGHTS_STATE:
+        return weights_word(o, v);
+    case O_REDRAWS:
+        if (!number(o, r->name, v, 0, 10000, &n)) return false;
+        o->redraws = n ? (int)n : -1;
+        return true;
+    case O_BUDGET:
+        if (!real(o, r->name, v, &o->budget)) return false;
+        return o->budget > 0 || usage(o, "--budget takes seconds above 0, not '%s'", v);
     case O_LINKS:
         return o->links = true;
     case O_SCALE:

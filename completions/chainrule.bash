@@ -26,7 +26,8 @@ _chainrule()
         --json) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --at) COMPREPLY=($(compgen -f -X '!*.@(npz|safetensors)' -- "$cur")); return ;;
         -e | --let | --wrt | --set | --seed | --threads | --points | --depth | --label | --batch | --scale | \
-            --samples | --output | --ignore-index | --fail-on | --loss-scale) return ;;
+            --samples | --output | --ignore-index | --fail-on | --loss-scale | --redraws | --budget) return ;;
+        --weights-state) COMPREPLY=($(compgen -W "initialisation trained" -- "$cur")); return ;;
     esac
     case $command in
         derive) options="$common --format --form --steps --depth" ;;
@@ -38,7 +39,7 @@ _chainrule()
         export) options="--set --at --seed -o --json --quiet --help" ;;
         diagnose)
             options="${model/-o /} --loss --output --ignore-index --samples --fail-on"
-            options+=" --bn --dropout --loss-scale --redact --against --weights" ;;
+            options+=" --bn --dropout --loss-scale --redact --against --weights --weights-state --redraws --budget" ;;
         *) return ;;
     esac
     if [[ $cur == -* ]]; then

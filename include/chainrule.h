@@ -609,6 +609,14 @@ typedef enum cr_flow_factor {
 /* What a parameter of a block got: logarithms of the norms of its gradient and of itself, the cosine between them. */
 typedef struct cr_flow_gradient { const char *parameter; double ln_norm, ln_weight_norm, cosine; } cr_flow_gradient;
 
+/* What mean-field theory says of a block: of wide networks with random weights of these variances. */
+typedef struct cr_flow_theory {
+    double ln_gain, low, high; /* the band: 95 % of networks of this width */
+    double weight_variance, bias_variance; /* fan-in times the weights' variance; the biases' variance */
+    double length, chi;     /* variance of what the activation is applied to; squared gain */
+    const char *activation; /* operator; NULL: there is none */
+} cr_flow_theory;
+
 /* From one boundary, through which all paths pass, to the next: one affine operator with all up to the next, or a
  * fork-join region. NaN: there is no such number. */
 typedef struct cr_flow_layer {
@@ -626,6 +634,9 @@ typedef struct cr_flow_layer {
     const char *zero_because; /* a cotangent is exactly 0: "no_path", "loss_fitted", "dead", "closed_gate". NULL: none
                                  is */
     const struct cr_flow_layer *after; /* behind a closed gate: the same after one small step on it; else NULL */
+    const cr_flow_theory *theory;         /* NULL: none applies, because: */
+    const char *no_theory;                /* a sentence; NULL: there is one */
+    double sampling_error, redraw_spread; /* of lambda: standard error over the samples, deviation over re-draws */
 } cr_flow_layer;
 
 /* A recurrent layer, one direction of it: the gradient through its steps, from what the loss asks of the last state
@@ -644,8 +655,39 @@ typedef struct cr_flow_finding { const char *status, *text, *where; double value
 /* Whose statistics batch norms used. */
 typedef enum cr_norms { CR_NORMS_NONE /* there are none */, CR_NORMS_BATCH, CR_NORMS_STORED } cr_norms;
 
+/* Are the weights as they were drawn? */
+typedef struct cr_flow_evidence { const char *text; bool fits; } cr_flow_evidence;
+typedef struct cr_weights_state {
+    const char *state; /* "initialisation", "trained", "unknown" */
+    bool given;        /* by the caller */
+    size_t n_evidence;
+    const cr_flow_evidence *evidence; /* of what was found, also where the caller says otherwise */
+} cr_weights_state;
+
+/* The variances at which the theory's gain of an activation is 1: n pairs bias variance, weight variance. */
+typedef struct cr_critical_line { const char *activation; size_t n; const double (*pair)[2]; } cr_critical_line;
+
+/* Mean-field theory of the network. NaN: there is no such number; INFINITY: at the critical point. */
+typedef struct cr_theory {
+    bool applies;     /* the weights are at initialisation, and some layer has a theory */
+    const char *said; /* what it is worth, in a sentence */
+    double gradient, correlation, length; /* depth scales: layers in which each changes by a factor of e */
+    size_t n_critical;
+    const cr_critical_line *critical;
+} cr_theory;
+
+/* Gradients of the loss by the input, at samples x and at x' near them. cosine NaN: not measured, because of `why`. */
+typedef struct cr_shattering {
+    double cosine, input_cosine; /* of the gradients, of x and x'; means */
+    double output_cosine;        /* of the gradients by the network's output */
+    double theory;               /* of the cosine, given that one; NaN: there is none */
+    double neighbours, neighbours_input; /* the same of each sample and the next */
+    size_t pairs;
+    const char *why;
+} cr_shattering;
+
 typedef struct cr_diagnosis {
-    const char *status;   /* "healthy", "vanishing", "exploding", "dying", "saturated", "non-finite" */
+    const char *status;   /* "healthy", "vanishing", "exploding", "dying", "saturated", "shattered", "non-finite" */
     const char *sentence;
     double low, high;     /* extremes of lambda */
     size_t n_findings;
@@ -663,18 +705,29 @@ typedef struct cr_diagnosis {
     const char *said, *cut; /* as in cr_model_report */
     const char *kept;       /* "", or which parameters a checkpoint does not have */
     size_t samples, left_out;
+    double confidence; /* that another batch and other weights of the same law give the same status; NaN: unknown */
+    size_t redraws;    /* of the weights, that it rests on */
+    cr_weights_state weights;
+    cr_theory theory;
+    cr_shattering shattering;
+    const char *skipped; /* "", or sentences, one a line, about what was left out for time */
 } cr_diagnosis;
+
+typedef enum cr_weights_are { CR_WEIGHTS_TESTED, CR_WEIGHTS_INITIAL, CR_WEIGHTS_TRAINED } cr_weights_are;
 
 /* All zero: the defaults. */
 typedef struct cr_diagnose_options {
     const cr_model_run_options *run; /* NULL: all defaults */
     bool stored_norms;  /* batch norms use the statistics of the file; else those of the batch, as in training */
     bool dropout;       /* drops entries; else it is the identity */
-    uint64_t seed;      /* of what is dropped */
+    uint64_t seed;      /* of what is dropped, and of the re-draws */
     double loss_scale;  /* by which the file multiplies its loss; gradients are divided by it. 0: 1 */
     bool redact;        /* numbers in place of the names of the file, in all texts */
     const cr_data *weights; /* a checkpoint: values by the names of parameters, in place of the file's. Those that it
                                does not have stay (`kept` of the result); none of them, or another shape: an error */
+    cr_weights_are state; /* of the weights: at initialisation, trained; or as tests of them say */
+    int redraws;            /* of weights at initialisation; 0: as many as are cheap, at most 5; -1: none */
+    double budget;          /* seconds for all of it; 0: verdict and theory whatever they take, the rest if cheap */
 } cr_diagnose_options;
 
 /* Of one batch: the first `batch` samples (0: as the file has it, else at most 512). options may be NULL; *d is the

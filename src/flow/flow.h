@@ -7,6 +7,13 @@
  * time.c       the same through the steps of recurrent layers
  * zeros.c      why a cotangent is exactly 0: closed gates, dead units
  * verdict.c    the rule
+ * scalar.c     an activation as a function of one number
+ * mean_field.c theory of wide networks with random weights
+ * weights.c    are the weights as they were drawn? From which law?
+ * predict.c    the theory of each block, from the variances of its weights
+ * probe.c      Lambda again, with other weights or at other inputs
+ * shatter.c    how alike gradients at inputs are that are alike
+ * budget.c     what there is time for
  *
  * Definitions are those of docs/flow.md; the names here are its terms. */
 #ifndef CR_FLOW_H
@@ -76,6 +83,7 @@ typedef struct flow {
     flow_block *block;
     size_t n_blocks, block_cap;
     size_t y;   /* the tensor that the loss is taken from */
+    size_t samples; /* that first axes of this size count; 0, as flow_find leaves it: none do */
     size_t *at; /* by ref: its tensor + 1 */
     size_t at_cap;
 } flow;

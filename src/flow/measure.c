@@ -26,6 +26,19 @@ static size_t want(wants *w, cr_ref r)
 
 static cr_ref squares(cr_graph *g, cr_ref a) { return cr_sum(g, cr_mul(g, a, a)); }
 
+/* The same for each sample, where the first axis counts them: the total is their sum. */
+static cr_ref squares_by_sample(const flow *f, cr_ref a)
+{
+    cr_graph *g = f->n->g;
+    unsigned rank = cr_rank(g, a);
+    int64_t n = 0;
+    uint8_t label[2 * CR_MAX_RANK];
+    if (rank < 1 || !cr_dim_value(g, cr_size(g, a, 0), &n) || n < 2 || (size_t)n != f->samples) return squares(g, a);
+    for (unsigned i = 0; i < 2 * rank; i++) label[i] = (uint8_t)(i % rank == 0 ? 0 : CR_MAX_RANK + i % rank);
+    cr_dim size = cr_size(g, a, 0);
+    return cr_einsum(g, 2, (cr_ref[]){a, a}, label, 1, &size);
+}
+
 static double entries(cr_graph *g, cr_ref a)
 {
     double n = 1;
@@ -82,7 +95,7 @@ static slope_wants want_slopes(wants *w, const flow *f, const flow_step *st)
 /* ---- running ------------------------------------------------------------------------------------- */
 
 typedef struct layout {
-    size_t *norm, *hg, *mean, *square, *edge, *gradient, *weight, *dot, *at, *scale, *sum, loss, loss_weight;
+    size_t *norm, *hg, *mean, *square, *edge, *gradient, *weight, *dot, *at, *scale, *sum, loss, loss_weight, of_y;
     slope_wants *slope;
 } layout;
 
@@ -120,7 +133,7 @@ static void ask(wants *w, layout *l, const flow_backward *b, const net_loss *los
         cr_ref h = f->tensor[t].ref, bar = b->tensor[t].ref;
         if (bar != CR_NONE) l->norm[t] = want(w, squares(g, bar));
         if (!f->tensor[t].boundary) continue;
-        if (bar != CR_NONE) l->hg[t] = want(w, squares(g, cr_mul(g, h, bar)));
+        if (bar != CR_NONE) l->hg[t] = want(w, squares_by_sample(f, cr_mul(g, h, bar)));
         l->mean[t] = want(w, cr_mean(g, h));
         l->square[t] = want(w, cr_mean(g, cr_mul(g, h, h)));
     }
@@ -139,6 +152,7 @@ static void ask(wants *w, layout *l, const flow_backward *b, const net_loss *los
     }
     for (size_t i = 0; i < b->n_scales; i++) l->scale[i] = want(w, b->scale[i]);
     for (size_t i = 0; i < b->n_sums; i++) l->sum[i] = want(w, b->sum[i]);
+    l->of_y = want(w, squares_by_sample(f, b->tensor[f->y].ref));
     l->loss = want(w, loss->sum);
     l->loss_weight = want(w, loss->weight);
 }
@@ -157,10 +171,46 @@ static double value(values *v, size_t i)
     return x;
 }
 
+static double total(values *v, size_t i)
+{
+    size_t n = i == FLOW_NONE ? 1 : net_runner_count(v->r, (unsigned)i);
+    if (n == 1) return value(v, i);
+    cr_type type = net_runner_type(v->r);
+    const char *at = net_runner_result(v->r, (unsigned)i);
+    double sum = 0;
+    for (size_t k = 0; k < n; k++) {
+        double x;
+        data_to_f64(type, at + k * cr_type_size(type), 1, &x);
+        sum += x;
+    }
+    v->nonfinite += !isfinite(sum);
+    return sum;
+}
+
+/* Lambda is half the logarithm of a ratio of two sums over samples, a and b. To first order its error is that of the
+ * mean of a/sum(a) - b/sum(b); the jackknife's, too. */
+static double sampling_error(const values *v, size_t i, size_t k)
+{
+    if (i == FLOW_NONE || k == FLOW_NONE) return NAN;
+    size_t n = net_runner_count(v->r, (unsigned)i), size = cr_type_size(net_runner_type(v->r));
+    if (n < 2 || n != net_runner_count(v->r, (unsigned)k)) return NAN;
+    const char *a = net_runner_result(v->r, (unsigned)i), *b = net_runner_result(v->r, (unsigned)k);
+    double sum[2] = {0, 0}, square = 0, x[2];
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t s = 0; s < n; s++) {
+            data_to_f64(net_runner_type(v->r), a + s * size, 1, &x[0]);
+            data_to_f64(net_runner_type(v->r), b + s * size, 1, &x[1]);
+            for (int c = 0; c < 2 && pass == 0; c++) sum[c] += x[c];
+            if (pass == 1) square += pow(x[0] / sum[0] - x[1] / sum[1], 2);
+        }
+    }
+    return 0.5 * sqrt(square * (double)n / (double)(n - 1));
+}
+
 /* ln of the root of a sum of squares at a level; what was multiplied on is taken off again. */
 static double ln_root(values *v, size_t i, const double *ln_scale, size_t level)
 {
-    double x = value(v, i);
+    double x = total(v, i);
     return isfinite(x) ? 0.5 * log(x) - ln_scale[level] : NAN;
 }
 
@@ -181,6 +231,7 @@ static cr_status read_all(values *v, const layout *l, const flow_backward *b, co
         bool none = b->tensor[t].ref == CR_NONE;
         a->ln_norm = none ? -INFINITY : ln_root(v, l->norm[t], ln_scale, level);
         a->ln_hg = none ? -INFINITY : f->tensor[t].boundary ? ln_root(v, l->hg[t], ln_scale, level) : NAN;
+        a->error = sampling_error(v, l->hg[t], l->of_y);
         a->mean = value(v, l->mean[t]);
         a->square = value(v, l->square[t]);
         a->entries = entries(b->g, f->tensor[t].ref);

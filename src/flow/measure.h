@@ -11,6 +11,7 @@ typedef struct flow_at_tensor {
     double ln_hg;        /* of h .* g, entry by entry */
     double mean, square; /* of the tensor itself: mean, mean of squares */
     double entries;
+    double error; /* of Lambda: standard error over the samples; NaN: samples are not told apart */
 } flow_at_tensor;
 
 typedef struct flow_at_step {

@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const names[] = {"non-finite", "dying", "vanishing", "exploding", "saturated", "healthy"};
+static const char *const names[] = {"non-finite", "dying",     "vanishing", "exploding",
+                                    "saturated",  "shattered", "healthy"};
 const char *flow_status_name(flow_status s) { return names[s]; }
 
 /* Thresholds and where they are from: docs/flow.md. */

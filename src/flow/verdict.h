@@ -14,6 +14,7 @@ typedef enum flow_status {
     FLOW_VANISHING,
     FLOW_EXPLODING,
     FLOW_SATURATED,
+    FLOW_SHATTERED, /* shatter.h adds it */
     FLOW_HEALTHY
 } flow_status;
 const char *flow_status_name(flow_status s);

@@ -11,7 +11,7 @@ static cr_tensor first_rows(const diagnosing *w, const cr_tensor *t)
     return w->feed.samples_first ? model_rows(t, 0, w->batch) : *t;
 }
 
-static cr_status feed_runner(void *user, net_runner *r, error *e)
+cr_status diagnosing_feed(void *user, net_runner *r, error *e)
 {
     diagnosing *w = user;
     cr_status status = CR_OK;
@@ -69,7 +69,7 @@ static cr_status redact(diagnosing *w)
     return net_redact(&w->net) == CR_OK ? CR_OK : model_fail(w->m, CR_ENOMEM, "out of memory");
 }
 
-static cr_status make_network(diagnosing *w)
+cr_status diagnosing_network(diagnosing *w)
 {
     cr_tensor *in = mem_zalloc(w->feed.n_inputs + 1, sizeof *in);
     if (!in) return model_fail(w->m, CR_ENOMEM, "out of memory");
@@ -146,12 +146,12 @@ static cr_status measure_after(diagnosing *w)
         before[i] = w->net.leaf[w->zeros.gate[i]].tensor;
     }
     if (status == CR_OK) status = net_runner_new(&w->net, (unsigned)n, gradient, w->run->plan, &r, &w->e);
-    if (status == CR_OK) status = feed_runner(w, r, &w->e);
+    if (status == CR_OK) status = diagnosing_feed(w, r, &w->e);
     if (status == CR_OK) status = net_runner_run(r, &w->e);
     for (size_t i = 0; i < n && status == CR_OK; i++) status = step_gate(w, r, i, &numbers[i]);
     net_runner_free(r);
     if (status == CR_OK) {
-        status = flow_measure(&w->f, &w->b, &w->loss, w->run->plan, feed_runner, w, &w->after, &w->e);
+        status = flow_measure(&w->f, &w->b, &w->loss, w->run->plan, diagnosing_feed, w, &w->after, &w->e);
     }
     for (size_t i = 0; i < n && numbers && before; i++) {
         if (numbers[i]) w->net.leaf[w->zeros.gate[i]].tensor = before[i];
@@ -177,12 +177,13 @@ static void look_for_modes(diagnosing *w)
 
 static cr_status measure(diagnosing *w)
 {
-    cr_status status = make_network(w);
+    cr_status status = diagnosing_network(w);
     if (status == CR_OK) status = flow_find(&w->net, w->loss.y, &w->f, &w->e);
+    if (status == CR_OK && w->feed.samples_first) w->f.samples = w->batch;
     if (status == CR_OK) status = flow_backward_build(&w->f, w->loss.sum, &w->b, &w->e);
     if (status == CR_OK) status = flow_times_build(&w->b, &w->times, &w->e);
     if (status == CR_OK) {
-        status = flow_measure(&w->f, &w->b, &w->loss, w->run->plan, feed_runner, w, &w->measured, &w->e);
+        status = flow_measure(&w->f, &w->b, &w->loss, w->run->plan, diagnosing_feed, w, &w->measured, &w->e);
     }
     if (status != CR_OK) return status;
     flow_times_read(&w->measured, &w->times);
@@ -197,6 +198,16 @@ static cr_status measure(diagnosing *w)
     return any_gated(w) ? measure_after(w) : CR_OK;
 }
 
+/* The state of the weights, and what theory says of ones like them. */
+static cr_status theorise(diagnosing *w)
+{
+    w->prediction = mem_zalloc(w->f.n_blocks + 1, sizeof *w->prediction);
+    if (!w->prediction) return model_fail(w->m, CR_ENOMEM, "out of memory");
+    cr_status status = flow_weights_look(&w->f, &w->b, &w->weights, &w->e);
+    if (status == CR_OK) status = flow_predict(&w->f, &w->measured, &w->weights, NAN, w->prediction, &w->e);
+    return status;
+}
+
 cr_status cr_model_diagnose(cr_model *m, const cr_data *data, const cr_diagnose_options *options, cr_diagnosis **d)
 {
     static const cr_diagnose_options none = {0};
@@ -206,6 +217,8 @@ cr_status cr_model_diagnose(cr_model *m, const cr_data *data, const cr_diagnose_
     diagnosing w = {.m = m, .o = options ? options : &none};
     sb_init(&w.kept);
     w.run = w.o->run ? w.o->run : &no_run;
+    sb_init(&w.cut);
+    flow_budget_begin(&w.budget, w.o->budget, &w.cut);
     cr_status status = model_feed_init(m, data, w.run, &w.feed);
     if (status == CR_OK) {
         size_t most = w.feed.batch ? w.feed.batch : w.run->batch ? w.run->batch : SAMPLES;
@@ -216,6 +229,8 @@ cr_status cr_model_diagnose(cr_model *m, const cr_data *data, const cr_diagnose_
         }
     }
     if (status == CR_OK) status = measure(&w);
+    if (status == CR_OK) status = theorise(&w);
+    if (status == CR_OK) status = diagnosing_probe(&w);
     if (status == CR_OK) status = diagnosis_make(&w, d);
     status = model_keep(m, &w.e) != CR_OK ? m->err.status : status;
     mem_free(w.gain);
@@ -225,6 +240,10 @@ cr_status cr_model_diagnose(cr_model *m, const cr_data *data, const cr_diagnose_
     mem_free(w.input_of);
     sb_free(&w.kept);
     flow_zeros_free(&w.zeros);
+    mem_free(w.prediction);
+    mem_free(w.spread);
+    sb_free(&w.cut);
+    flow_weights_free(&w.weights);
     flow_measured_free(&w.measured);
     flow_measured_free(&w.after);
     flow_times_free(&w.times);

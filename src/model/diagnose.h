@@ -3,6 +3,10 @@
 #define CR_MODEL_DIAGNOSE_H
 
 #include "flow/time.h"
+#include "flow/budget.h"
+#include "flow/predict.h"
+#include "flow/probe.h"
+#include "flow/shatter.h"
 #include "model/model.h"
 
 typedef struct diagnosing {
@@ -28,9 +32,28 @@ typedef struct diagnosing {
     flow_gain *gain_after;
     bool drops, norms; /* the model has dropout, batch norms */
     flow_verdict verdict;
+    flow_weights weights;
+    flow_prediction *prediction; /* by block */
+    flow_shattering shattering;
+    double *spread; /* by block: of Lambda over re-draws; NaN */
+    size_t redraws;
+    flow_budget budget;
+    strbuf cut; /* what there was no time for */
     arena *mem; /* the result's */
     error e;
 } diagnosing;
+
+/* The network of `batch` samples with its loss, in net and loss; and its data for a runner (user: the diagnosing). */
+cr_status diagnosing_network(diagnosing *w);
+cr_status diagnosing_feed(void *user, net_runner *r, error *e);
+/* Behind the verdict: shattered gradients, re-drawn weights, confidence (probing.c). */
+cr_status diagnosing_probe(diagnosing *w);
+
+/* Parts of the result (diagnosis_theory.c). False: out of memory, noted in the model. */
+void *diagnosis_take(diagnosing *w, size_t n);
+const char *diagnosis_text(diagnosing *w, const char *s);
+bool diagnosis_theory(diagnosing *w, cr_diagnosis *d);
+bool diagnosis_layer_theory(diagnosing *w, size_t block, cr_flow_layer *out);
 
 /* The result, with memory of its own. Errors are the model's. */
 cr_status diagnosis_make(diagnosing *w, cr_diagnosis **d);

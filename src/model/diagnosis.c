@@ -18,16 +18,16 @@ void cr_diagnosis_free(cr_diagnosis *d)
     mem_free(own);
 }
 
-static void *take(diagnosing *w, size_t n)
+void *diagnosis_take(diagnosing *w, size_t n)
 {
     void *p = arena_alloc(w->mem, n ? n : 1);
     if (!p) model_fail(w->m, CR_ENOMEM, "out of memory");
     return p;
 }
 
-static const char *text(diagnosing *w, const char *s)
+const char *diagnosis_text(diagnosing *w, const char *s)
 {
-    char *p = take(w, strlen(s) + 1);
+    char *p = diagnosis_take(w, strlen(s) + 1);
     return p ? strcpy(p, s) : "";
 }
 
@@ -50,7 +50,8 @@ static size_t gradients(diagnosing *w, const flow_measured *m, const flow_block 
             for (size_t t = 0; t < count && out && !again; t++) again = strcmp(out[t].parameter, name) == 0;
             if (again) continue;
             if (out && count < room)
-                out[count] = (cr_flow_gradient){text(w, name), unscaled(w, a->ln_gradient), a->ln_weight, a->dot};
+                out[count] = (cr_flow_gradient){diagnosis_text(w, name), unscaled(w, a->ln_gradient), a->ln_weight,
+                                                a->dot};
             count++;
         }
     }
@@ -62,10 +63,10 @@ static bool put_layer(diagnosing *w, const flow_measured *m, const flow_block *b
 {
     const flow *f = &w->f;
     size_t step = b->affine != FLOW_NONE ? b->affine : b->first_step, n = gradients(w, m, b, NULL, 0);
-    cr_flow_gradient *list = take(w, n * sizeof *list);
+    cr_flow_gradient *list = diagnosis_take(w, n * sizeof *list);
     if (!list) return false;
-    *out = (cr_flow_layer){.name = text(w, flow_block_name(f, b)),
-                           .op = text(w, w->net.node[f->step[step].node].op),
+    *out = (cr_flow_layer){.name = diagnosis_text(w, flow_block_name(f, b)),
+                           .op = diagnosis_text(w, w->net.node[f->step[step].node].op),
                            .lambda = flow_lambda(f, m, b->out, w->s_y),
                            .ln_in = b->in == FLOW_NONE ? NAN : unscaled(w, m->tensor[b->in].ln_norm),
                            .ln_out = unscaled(w, m->tensor[b->out].ln_norm),
@@ -73,6 +74,8 @@ static bool put_layer(diagnosing *w, const flow_measured *m, const flow_block *b
                            .slope_square = NAN,
                            .saturated = NAN,
                            .dead = NAN,
+                           .sampling_error = NAN,
+                           .redraw_spread = NAN,
                            .mean = m->tensor[b->out].mean,
                            .n_gradients = n,
                            .gradient = list,
@@ -98,8 +101,9 @@ static bool put_layers(diagnosing *w, cr_flow_layer *layer)
         flow_zero why = flow_block_zero(&w->zeros, b);
         ok = put_layer(w, &w->measured, b, &w->gain[i], &layer[i]);
         layer[i].zero_because = flow_zero_name(why);
+        ok = ok && diagnosis_layer_theory(w, i, &layer[i]);
         if (!ok || why != FLOW_CLOSED_GATE || !w->after.tensor) continue;
-        cr_flow_layer *after = take(w, sizeof *after);
+        cr_flow_layer *after = diagnosis_take(w, sizeof *after);
         ok = after && put_layer(w, &w->after, b, &w->gain_after[i], after);
         layer[i].after = after;
     }
@@ -108,14 +112,14 @@ static bool put_layers(diagnosing *w, cr_flow_layer *layer)
 
 static bool put_times(diagnosing *w, cr_diagnosis *d)
 {
-    cr_flow_time *list = take(w, w->times.n * sizeof *list);
+    cr_flow_time *list = diagnosis_take(w, w->times.n * sizeof *list);
     for (size_t i = 0; i < w->times.n && list; i++) {
         const flow_time *t = &w->times.time[i];
         const net_node *node = &w->net.node[t->r->node];
-        double *curve = take(w, t->r->steps * sizeof *curve);
+        double *curve = diagnosis_take(w, t->r->steps * sizeof *curve);
         if (!curve) return false;
         memcpy(curve, t->curve, t->r->steps * sizeof *curve);
-        list[i] = (cr_flow_time){.name = text(w, node->name), .op = text(w, node->op), .direction = t->r->direction,
+        list[i] = (cr_flow_time){.name = diagnosis_text(w, node->name), .op = diagnosis_text(w, node->op), .direction = t->r->direction,
                                  .steps = t->r->steps, .ln_gain = t->ln_gain, .low = t->low, .high = t->high,
                                  .slope = t->factor[FLOW_TIME_SLOPE], .weight = t->factor[FLOW_TIME_WEIGHT],
                                  .gate = t->factor[FLOW_TIME_GATE], .rest = t->factor[FLOW_TIME_REST],
@@ -133,18 +137,19 @@ cr_status diagnosis_make(diagnosing *w, cr_diagnosis **out)
     if (!own) return model_fail(w->m, CR_ENOMEM, "out of memory");
     cr_diagnosis *d = &own->d;
     w->mem = &own->mem;
-    cr_flow_layer *layer = take(w, w->f.n_blocks * sizeof *layer);
-    cr_flow_finding *finding = take(w, (v->n_findings + 1) * sizeof *finding);
-    const char **gate = take(w, (w->zeros.n_gates + 1) * sizeof *gate);
+    cr_flow_layer *layer = diagnosis_take(w, w->f.n_blocks * sizeof *layer);
+    cr_flow_finding *finding = diagnosis_take(w, (v->n_findings + 1) * sizeof *finding);
+    const char **gate = diagnosis_take(w, (w->zeros.n_gates + 1) * sizeof *gate);
     bool ok = layer && finding && gate && put_layers(w, layer);
-    for (size_t i = 0; i < w->zeros.n_gates && ok; i++) gate[i] = text(w, w->net.leaf[w->zeros.gate[i]].name);
+    for (size_t i = 0; i < w->zeros.n_gates && ok; i++) gate[i] = diagnosis_text(w, w->net.leaf[w->zeros.gate[i]].name);
     for (size_t i = 0; i < v->n_findings && ok; i++) {
         const flow_finding *x = &v->finding[i];
-        finding[i] = (cr_flow_finding){flow_status_name(x->status), text(w, x->text),
-                                       text(w, flow_block_name(&w->f, &w->f.block[x->block])), x->value, x->threshold};
+        const char *where = flow_block_name(&w->f, &w->f.block[x->block]);
+        finding[i] = (cr_flow_finding){flow_status_name(x->status), diagnosis_text(w, x->text),
+                                       diagnosis_text(w, where), x->value, x->threshold};
     }
     *d = (cr_diagnosis){.status = flow_status_name(v->status),
-                        .sentence = text(w, v->sentence),
+                        .sentence = diagnosis_text(w, v->sentence),
                         .low = v->low,
                         .high = v->high,
                         .n_findings = v->n_findings,
@@ -159,12 +164,12 @@ cr_status diagnosis_make(diagnosing *w, cr_diagnosis **out)
                         .has_dropout = w->drops,
                         .loss = w->measured.loss / scale_of(w),
                         .kind = w->loss.kind,
-                        .said = text(w, w->loss.said),
-                        .cut = text(w, sb_str(&w->net.said)),
-                        .kept = text(w, sb_str(&w->kept)),
+                        .said = diagnosis_text(w, w->loss.said),
+                        .cut = diagnosis_text(w, sb_str(&w->net.said)),
+                        .kept = diagnosis_text(w, sb_str(&w->kept)),
                         .samples = w->batch,
                         .left_out = w->feed.samples_first ? w->feed.samples - w->batch : 0};
-    ok = ok && put_times(w, d);
+    ok = ok && put_times(w, d) && diagnosis_theory(w, d);
     if (!ok || w->m->err.status != CR_OK) {
         cr_diagnosis_free(d);
         return w->m->err.status;
