@@ -40,11 +40,15 @@ static int64_t size(cr_graph *g, cr_ref a, unsigned axis)
 
 static bool is_ending(cr_op op) { return op == CR_OP_SOFTMAX || op == CR_OP_LOGSOFTMAX || op == CR_OP_SIGMOID; }
 
-/* The ending behind what does not change what it says: a reshape (before version 13, softmax is one on a matrix), and
- * bounds that keep a probability from 0. a itself if there is none. */
+/* The ending behind what does not change what it says: a reshape (before version 13, softmax is one on a matrix),
+ * bounds that keep a probability from 0, and the logarithm of a softmax. a itself if there is none. */
 static cr_ref ending_of(cr_graph *g, cr_ref a)
 {
     cr_op op = op_of(g, a);
+    if (op == CR_OP_LOG) {
+        cr_ref inner = ending_of(g, in_of(g, a, 0));
+        return op_of(g, inner) == CR_OP_SOFTMAX ? inner : a;
+    }
     unsigned n = op == CR_OP_FENCE || op == CR_OP_RESHAPE ? 1 : op == CR_OP_MAX2 || op == CR_OP_MIN2 ? 2 : 0;
     for (unsigned i = 0; i < n; i++) {
         cr_ref inner = ending_of(g, in_of(g, a, i));

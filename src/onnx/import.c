@@ -358,7 +358,7 @@ static bool import_node(onnx_importer *im, const Onnx__NodeProto *node)
     for (unsigned i = 0; i < c.n_out; i++) {
         if (!c.out[i]) continue;
         c.out[i]->maker = node;
-        c.out[i]->depth = im->depth;
+        c.out[i]->scope = im->scope;
         if (!onnx_define(im, c.out[i]->name, c.out[i])) return false;
     }
     return true;
@@ -373,9 +373,10 @@ static bool import_nodes(onnx_importer *im, size_t n_nodes, Onnx__NodeProto *con
     if (im->depth >= DEPTH_MAX)
         return onnx_import_fail(im, CR_ELIMIT, "graphs and functions nested more than %d deep", DEPTH_MAX);
     if (onnx_order(n_nodes, node, n_wanted, wanted, &order, &n, &im->g->err) != CR_OK) return false;
-    unsigned *outside = im->uses;
+    unsigned *outside = im->uses, scope = im->scope;
     size_t n_outside = im->n_uses;
     bool ok = true;
+    im->scope = ++im->n_scopes;
     im->uses = NULL;
     im->n_uses = 0;
     im->depth++;
@@ -384,6 +385,7 @@ static bool import_nodes(onnx_importer *im, size_t n_nodes, Onnx__NodeProto *con
     for (size_t i = 0; i < n && ok; i++) ok = import_node(im, node[order[i]]);
     im->depth--;
     mem_free(im->uses);
+    im->scope = scope;
     im->uses = outside;
     im->n_uses = n_outside;
     mem_free(order);

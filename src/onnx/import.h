@@ -21,7 +21,7 @@ typedef struct onnx_value {
     bool known;                   /* its numbers follow from shapes and constants alone */
     const void *data;             /* its numbers in the type, if they are at hand; else NULL */
     const Onnx__NodeProto *maker; /* NULL: none */
-    unsigned depth;               /* of the graph that it is of */
+    unsigned scope;               /* of the nodes that the maker is one of (onnx_importer) */
     bool sequence;                /* no tensor, but several: */
     size_t n_items;
     struct onnx_value **item;

@@ -32,6 +32,7 @@ struct onnx_importer {
     size_t n_replaced, n_kept; /* parameters that have their numbers from there, that have not */
     strbuf kept;               /* the first of these */
     unsigned depth;  /* of graphs in graphs, functions in functions */
+    unsigned scope, n_scopes; /* the nodes at hand: a graph, a call of a function, a step of a loop; each has its own */
 };
 
 /* An inlined function's attributes are those of its call. */

@@ -40,8 +40,11 @@ void onnx_notices_free(onnx_notices *n)
 
 bool onnx_made_up(const char *name)
 {
-    const char *s = name;
+    const char *s = name, *last = strrchr(name, '/');
     if (strncmp(s, "onnx::", 6) == 0) return true;
+    /* What a node Constant makes is called by the node: /0/Constant_output_0, /encoder/Constant_12_output_0. */
+    if (last && strncmp(last + 1, "Constant_", 9) == 0) return true;
+    if (strncmp(s, "const_fold_opt__", 16) == 0) return true; /* tf2onnx */
     while (*s == '_') s++;
     if (strncmp(s, "val_", 4) == 0) s += 4;
     size_t n = strlen(s);

@@ -30,7 +30,7 @@ cr_status onnx_notices_add(onnx_notices *n, onnx_notice_kind kind, strbuf *b, er
 cr_status onnx_notices_find(onnx_model *m, onnx_notices *out, error *e);
 void onnx_notices_free(onnx_notices *n);
 
-/* Is it a name that an exporter made up: onnx::MatMul_27, 27, val_27, _val_3? */
+/* Is it a name that an exporter made up: onnx::MatMul_27, 27, val_27, _val_3, /0/Constant_output_0? */
 bool onnx_made_up(const char *name);
 
 /* One place where a parameter is read: input `input` of a node, behind Identity nodes. */
