@@ -17,7 +17,7 @@ static cr_status feed_runner(void *user, net_runner *r, error *e)
     cr_status status = CR_OK;
     for (size_t i = 0; i < w->net.n_leaves && status == CR_OK; i++) {
         const net_leaf *l = &w->net.leaf[i];
-        const cr_tensor *t = l->ref == w->loss.label ? &w->feed.label : NULL;
+        const cr_tensor *t = l->role == NET_LABEL ? &w->feed.label : NULL;
         if (i < w->n_input_of && w->input_of[i]) t = &w->feed.input[w->input_of[i] - 1];
         if (!t) continue;
         cr_tensor rows = first_rows(w, t);

@@ -108,7 +108,7 @@ static size_t wanted(const pass *p, cr_ref *wrt)
     size_t n = 0;
     for (size_t i = 0; i < p->net.n_leaves; i++) {
         const net_leaf *l = &p->net.leaf[i];
-        if (l->role == NET_CONSTANT || !onnx_is_float(l->tensor.type) || l->ref == p->loss.label) continue;
+        if ((l->role != NET_PARAMETER && l->role != NET_INPUT) || !onnx_is_float(l->tensor.type)) continue;
         wrt[n++] = l->ref;
     }
     return n;
@@ -156,7 +156,7 @@ static cr_status seed_cotangents(job *j, pass *p, size_t n, const cr_ref *wrt, c
             t = model_rows(&t, 0, p->batch);
         }
         t.data = NULL;
-        cr_ref seed = net_add_leaf(net, NET_INPUT, &t);
+        cr_ref seed = net_add_leaf(net, NET_COTANGENT, &t);
         if (seed == CR_NONE || cr_reverse(net->g, out->ref, seed, (unsigned)n, wrt, part) != CR_OK) {
             status = graph_failed(j, net->g);
             break;
@@ -245,13 +245,12 @@ static cr_status feed_runner(void *user, net_runner *r, error *e)
         const net_leaf *l = &p->net.leaf[i];
         const cr_tensor *t = NULL;
         cr_tensor cotangent;
-        if (l->role != NET_INPUT) continue;
-        for (size_t k = 0; k < j->feed.n_inputs; k++) {
+        for (size_t k = 0; k < j->feed.n_inputs && l->role == NET_INPUT; k++) {
             if (strcmp(j->feed.input[k].name, l->name) == 0) t = &j->feed.input[k];
         }
-        if (l->ref == p->loss.label) t = &j->feed.label;
+        if (l->role == NET_LABEL) t = &j->feed.label;
         bool whole = false;
-        if (!t && j->kind == JOB_PULL && cr_data_find(j->cotangents, l->name, &cotangent)) {
+        if (l->role == NET_COTANGENT && cr_data_find(j->cotangents, l->name, &cotangent)) {
             t = &cotangent;
             whole = cotangent.rank == 0 || cotangent.dim[0] != (int64_t)j->feed.samples;
         }

@@ -148,7 +148,7 @@ static bool label_leaf(maker *m)
 {
     cr_tensor t = *m->o->label;
     t.data = NULL;
-    m->loss->label = net_add_leaf(m->n, NET_INPUT, &t);
+    m->loss->label = net_add_leaf(m->n, NET_LABEL, &t);
     return m->loss->label != CR_NONE;
 }
 
@@ -353,6 +353,7 @@ cr_status net_loss_check(const net_loss *loss, const net_loss_options *o, error 
         data_to_f64(t->type, (const char *)t->data + i * cr_type_size(t->type), 1, &v);
         if (o->ignores && v == (double)o->ignore_index) continue;
         if (v >= 0 && v <= top && (binary || v == floor(v))) continue;
+        if (isnan(v)) v = NAN; /* without a sign */
         if (binary)
             err_set(e, CR_EVALUE, "target %g (number %zu) is not from 0 to 1, as in a binary cross-entropy", v, i + 1);
         else

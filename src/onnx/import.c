@@ -314,6 +314,7 @@ static bool record(onnx_call *c)
     }
     net_node *node = &n->node[n->n_nodes];
     *node = (net_node){.name = onnx_node_name(c->node),
+                       .within = c->im->within,
                        .source = c->node,
                        .op = c->node->op_type,
                        .first_value = n->n_values,
@@ -468,6 +469,18 @@ static bool define_initializers(onnx_importer *im, const Onnx__GraphProto *graph
     return true;
 }
 
+/* What is written out from now on is the node's. The outer text comes back; false: out of memory. */
+static bool enter(onnx_call *c, const char **outer)
+{
+    const char *name = onnx_node_name(c->node), *op = c->node->op_type, *in = c->im->within;
+    size_t n = strlen(name) + strlen(op) + (in ? strlen(in) : 0) + 16;
+    char *text = onnx_alloc(c, n);
+    *outer = in;
+    if (text) snprintf(text, n, "\"%s\" (%s)%s%s", name, op, in ? " in " : "", in ? in : "");
+    c->im->within = text;
+    return text != NULL;
+}
+
 bool onnx_inline_graph(onnx_call *c, const Onnx__GraphProto *body, size_t n_in, onnx_value *const *in, size_t n_out,
                        onnx_value **out)
 {
@@ -477,13 +490,14 @@ bool onnx_inline_graph(onnx_call *c, const Onnx__GraphProto *body, size_t n_in, 
         return onnx_fail(c, "its body has %zu inputs and %zu outputs, not %zu and %zu", body->n_input, body->n_output,
                          n_in, n_out);
     }
-    const char **wanted = onnx_alloc(c, (n_out + 1) * sizeof *wanted);
-    bool ok = wanted != NULL;
+    const char **wanted = onnx_alloc(c, (n_out + 1) * sizeof *wanted), *outer;
+    bool ok = enter(c, &outer) && wanted;
     for (size_t i = 0; i < n_out && ok; i++) wanted[i] = body->output[i]->name ? body->output[i]->name : "";
     for (size_t i = 0; i < n_in && ok; i++)
         ok = onnx_define(im, body->input[i]->name ? body->input[i]->name : "", in[i]);
     ok = ok && define_initializers(im, body) && import_nodes(im, body->n_node, body->node, n_out, wanted) &&
          results(im, n_out, wanted, out);
+    im->within = outer;
     leave(im, since);
     return ok;
 }
@@ -499,6 +513,8 @@ static bool call_function(onnx_call *c, const Onnx__FunctionProto *f)
     if (c->n_in > f->n_input || c->n_out > f->n_output) {
         return onnx_fail(c, "the function has %zu inputs and %zu outputs", f->n_input, f->n_output);
     }
+    const char *outer;
+    if (!enter(c, &outer)) return false;
     onnx_value **outside = im->by_name;
     size_t outside_cap = im->by_name_cap;
     im->by_name = NULL;
@@ -515,6 +531,7 @@ static bool call_function(onnx_call *c, const Onnx__FunctionProto *f)
     im->by_name_cap = outside_cap;
     im->n_hidden = since;
     im->function = frame.outer;
+    im->within = outer;
     for (unsigned i = 0; i < c->n_out && ok; i++) {
         const char *name = c->out[i] ? c->out[i]->name : NULL;
         if (!name) continue;

@@ -31,6 +31,7 @@ struct onnx_importer {
     const cr_data *weights;
     size_t n_replaced, n_kept; /* parameters that have their numbers from there, that have not */
     strbuf kept;               /* the first of these */
+    const char *within; /* the calls, and nodes with bodies, that are being written out; NULL: none */
     unsigned depth;  /* of graphs in graphs, functions in functions */
     unsigned scope, n_scopes; /* the nodes at hand: a graph, a call of a function, a step of a loop; each has its own */
 };
