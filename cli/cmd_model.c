@@ -130,7 +130,10 @@ static int finish(session *s, cr_data *out, const cr_model_report *r, bool loss,
         term_query(o->name, true);
         if (loss) printf("    loss %.8g: %s\n", plain(r->loss), r->said);
         if (!strcmp(o->data, "random")) printf("    random data\n");
-        if (*r->cut) printf("    %s\n", r->cut);
+        if (*r->cut) {
+            printf("    ");
+            term_lines(INK_PLAIN, r->cut, 4);
+        }
         printf("    %zu sample%s", r->samples, r->samples == 1 ? "" : "s");
         if (r->batches > 1) printf(" in batches of %zu", r->batch);
         if (r->left_out) printf("; %zu more fill no batch of the model's size and are left out", r->left_out);

@@ -568,7 +568,7 @@ typedef struct cr_model_report {
     double loss;                    /* NaN: none was asked for */
     cr_loss kind;
     const char *said;               /* which loss was chosen, and why */
-    const char *cut;                /* "", or sentences about outputs in whose place an earlier tensor stands */
+    const char *cut;                /* "", or sentences about what was not done as the file or the options say */
     const char *nonfinite; /* NULL: all results are finite numbers. Else which input or parameter holds NaN or an
                               infinity, or which node was the first to make one, and from what */
 } cr_model_report;

@@ -66,7 +66,8 @@ def test_indices(folder):
     words = ("Gather \"/emb/Gather\": index 12 out of range 0..9, or -10..-1 from behind: entry 3 of `ids`",)
     write(folder, gather, [ids], [y], [table(10, 4)])
     for command, more in (("run", ()), ("grad", ("--loss", "mse")), ("diagnose", ("--loss", "mse"))):
-        says(f"Gather, {command}", chainrule(command, folder, *more, data=dict(**bad, y=np.zeros((2, 1, 4)))), 3, *words)
+        data = dict(**bad, y=np.zeros((2, 1, 4)))
+        says(f"Gather, {command}", chainrule(command, folder, *more, data=data), 3, *words)
     says("Gather, f64", chainrule("run", folder, "--precision", "f64", data=dict(ids=np.array([[0, -11, 1]]))), 3,
          "index -11 out of range 0..9")
     write(folder, [node("GatherElements", ["table", "ids"], ["r"], name="pick", axis=1), reduce], [ids], [y],
@@ -111,7 +112,64 @@ def test_nonfinite(folder):
     says("NaN in JSON", done, 0)
 
 
-TESTS = [test_indices, test_nonfinite]
+def test_batch(folder):
+    """A file that fixes its batch says so where another one is asked for."""
+    x, y = info("x", proto.FLOAT, [4, 3]), info("y", proto.FLOAT, [4, 3])
+    write(folder, [node("Tanh", ["x"], ["y"])], [x], [y])
+    for n in (4, 8):
+        data = dict(x=np.ones((n, 3), np.float32), target=np.zeros((n, 3), np.float32))
+        for command, more in (("run", ()), ("grad", ("--loss", "mse")), ("diagnose", ("--loss", "mse"))):
+            flag = "--samples" if command == "diagnose" else "--batch"
+            said = "batches of 4 samples, as the model fixes them, not of 2"
+            says(f"{command} {n}", chainrule(command, folder, flag, "2", *more, data=data), 0, said)
+            says(f"{command} {n}, asked for", chainrule(command, folder, flag, "4", *more, data=data), 0,
+                 without=("as the model fixes",))
+
+
+def test_attributes(folder):
+    """What an operator does not have is refused, by the node's name; so is what has another type."""
+    x, y = info("x", proto.FLOAT, [2, 3]), info("y", proto.FLOAT, None)
+    for attributes, said in (
+        (dict(axis=1, axes=[0]), 'Softmax "s": its attribute `axes` is none that the operator has'),
+        (dict(axis=1.0), 'Softmax "s": its attribute `axis` is a float, and has to be an integer'),
+        (dict(axis=[1]), "`axis` is a list of integers, and has to be an integer"),
+    ):
+        write(folder, [node("Softmax", ["x"], ["y"], name="s", **attributes)], [x], [y])
+        says(said, chainrule("run", folder, data=dict(x=np.ones((2, 3), np.float32))), 3, said)
+    for version, said in ((30, "for opset 30, and its operators are taken as they are in opset 24, the newest known"),
+                          (5, "for opset 5, and its operators are taken as they are in opset 7, the oldest known")):
+        write(folder, [node("Softmax", ["x"], ["y"], axis=1)], [x], [y], version=version)
+        says(said, chainrule("run", folder), 0, said)
+
+
+def test_schemas(folder):
+    """Every attribute that ONNX knows of an operator that is known here is known here, too, in its type."""
+    from onnx import defs
+
+    text = (pathlib.Path(os.environ["CHAINRULE_SOURCE"]) / "docs/models.md").read_text()
+    known = set(text[text.index("Abs Acos") : text.index("and functions of the model itself")].split())
+    kind = defs.OpSchema.AttrType
+    value = {kind.INT: 1, kind.FLOAT: 0.5, kind.STRING: "x", kind.INTS: [1], kind.FLOATS: [0.5], kind.STRINGS: ["x"],
+             kind.TENSOR: helper.make_tensor("t", proto.FLOAT, [], [1]), kind.GRAPH: helper.make_graph([], "b", [], [])}
+    wanted = {}
+    for schema in defs.get_all_schemas_with_history():
+        if schema.domain == "" and schema.name in known:
+            for name, a in schema.attributes.items():
+                if a.type in value:
+                    wanted.setdefault(schema.name, {})[name, a.type] = a
+    wrong = []
+    for op, attributes in wanted.items():
+        for name, kind in attributes:
+            # That it makes no sense here may be said, but not of the attribute.
+            write(folder, [node(op, ["x"], ["y"], name="n", **{name: value[kind]})], [info("x", proto.FLOAT, [2, 3])],
+                  [info("y", proto.FLOAT, None)])
+            done = chainrule("run", folder, data=dict(x=np.ones((2, 3), np.float32)))
+            if "its attribute" in done.stderr or done.returncode not in (0, 3):
+                wrong.append(f"{op}: {done.stderr}")
+    check(f"attributes of {len(wanted)} operators", "; ".join(wrong) or None if len(wanted) > 80 else "too few")
+
+
+TESTS = [test_indices, test_nonfinite, test_batch, test_attributes, test_schemas]
 
 
 def main():

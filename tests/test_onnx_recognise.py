@@ -394,11 +394,12 @@ def test_chance(folder):
         if want and want not in seen:
             check(f"{name} {path.name}", f"not found: {seen}")
     print(f"# {found} found, {failed} failed of {len(paths)}")
-    check("by chance", None if found > len(paths) / 3 and failed < len(paths) / 5 else f"{found} found, {failed} failed")
+    enough = found > len(paths) / 3 and failed < len(paths) / 5
+    check("by chance", None if enough else f"{found} found, {failed} failed")
 
 
 def test_scale_fed(folder):
-    """Single numbers among the inputs and the user's own parameters have gradients; the exporter's are no parameters."""
+    """A number that is an input, or a parameter of the user's, has a gradient; one of the exporter's is none."""
     try:
         from onnx import TensorProto as proto, helper, save
     except ImportError:
@@ -421,7 +422,7 @@ def test_scale_fed(folder):
         data = {"x": x, "k": k, **({"a": 0.5} if name == "a" else {})}
         np.savez(folder / "d.npz", **data)
         np.savez(folder / "c.npz", y=np.arange(18.0).reshape(2, 3, 3))
-        how = ["--data", folder / "d.npz", "--cotangent", folder / "c.npz", "--precision", "f64", "-o", folder / "g.npz"]
+        how = ["--data", folder / "d.npz", "--cotangent", folder / "c.npz", "-o", folder / "g.npz", "--precision", "f64"]
         done = subprocess.run([os.environ["CHAINRULE"], "grad", *map(str, [folder / "m.onnx", *how])],
                               capture_output=True, text=True)
         if done.returncode:

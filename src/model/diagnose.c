@@ -92,6 +92,7 @@ static cr_status make_network(diagnosing *w)
                            .weight = w->feed.weight.data ? &w->feed.weight : NULL,
                            .ignores = w->run->ignores,
                            .ignore_index = w->run->ignore_index};
+    sb_printf(&w->m->cut, "%s%s", w->m->cut.n && w->net.said.n ? "\n" : "", sb_str(&w->net.said));
     status = net_loss_make(&w->net, &lo, &w->loss, &w->e);
     if (status == CR_OK) status = net_loss_check(&w->loss, &lo, &w->e);
     bool regression = w->loss.kind == CR_LOSS_MSE || w->loss.kind == CR_LOSS_L1;
@@ -206,7 +207,10 @@ cr_status cr_model_diagnose(cr_model *m, const cr_data *data, const cr_diagnose_
     w.run = w.o->run ? w.o->run : &no_run;
     cr_status status = model_feed_init(m, data, w.run, &w.feed);
     if (status == CR_OK) {
-        size_t most = w.feed.batch ? w.feed.batch : w.run->batch ? w.run->batch : SAMPLES;
+        sb_free(&m->cut);
+        sb_init(&m->cut);
+        size_t most = model_batch(&w.feed, w.run, &m->cut);
+        if (!w.feed.batch && !w.run->batch) most = SAMPLES;
         w.batch = !w.feed.samples_first || w.feed.samples < most ? w.feed.samples : most;
         if (w.feed.batch > w.feed.samples && w.feed.samples_first) {
             status = model_fail(m, CR_ESHAPE, "the model takes batches of %zu samples, and the data have %zu",

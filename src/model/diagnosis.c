@@ -140,7 +140,7 @@ cr_status diagnosis_make(diagnosing *w, cr_diagnosis **out)
                         .loss = w->measured.loss / scale_of(w),
                         .kind = w->loss.kind,
                         .said = text(w, w->loss.said),
-                        .cut = text(w, sb_str(&w->net.said)),
+                        .cut = text(w, sb_str(&w->m->cut)),
                         .kept = text(w, sb_str(&w->kept)),
                         .samples = w->batch,
                         .left_out = w->feed.samples_first ? w->feed.samples - w->batch : 0};

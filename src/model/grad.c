@@ -384,8 +384,7 @@ static cr_status check_labels(job *j, const pass *p)
 static cr_status run_batches(job *j)
 {
     model_feed *f = &j->feed;
-    size_t batch = f->batch ? f->batch : j->o->batch && f->samples_first ? j->o->batch : f->samples;
-    if (f->batch && !f->samples_first) batch = f->samples;
+    size_t batch = model_batch(f, j->o, &j->m->cut);
     if (batch > f->samples) {
         return model_fail(j->m, CR_ESHAPE, "the model takes batches of %zu samples, and the data have %zu", batch,
                           f->samples);
@@ -402,7 +401,7 @@ static cr_status run_batches(job *j)
             if (status == CR_OK && first == 0) {
                 snprintf(j->m->said, sizeof j->m->said, "%s", p.loss.said);
                 j->report.kind = p.loss.kind;
-                sb_puts(&j->m->cut, sb_str(&p.net.said));
+                sb_printf(&j->m->cut, "%s%s", j->m->cut.n && p.net.said.n ? "\n" : "", sb_str(&p.net.said));
                 status = check_labels(j, &p);
                 if (status == CR_OK) status = results_init(j, &p, samples);
             }

@@ -38,6 +38,9 @@ typedef struct model_feed {
 /* CR_EVALUE names an input that has no data, CR_ESHAPE shows both shapes. Free it in any case. */
 cr_status model_feed_init(cr_model *m, const cr_data *data, const cr_model_run_options *o, model_feed *f);
 void model_feed_free(model_feed *f);
+/* How many samples are run at a time: as many as the file fixes, or are asked for, or there are. Adds to *said where
+ * the file leaves no choice. */
+size_t model_batch(const model_feed *f, const cr_model_run_options *o, strbuf *said);
 /* Samples first .. first + n - 1 of a tensor, which stays the owner. */
 cr_tensor model_rows(const cr_tensor *t, size_t first, size_t n);
 

@@ -339,6 +339,10 @@ static bool call_function(onnx_call *c, const Onnx__FunctionProto *f);
 
 static bool import_node(onnx_importer *im, const Onnx__NodeProto *node)
 {
+    if (*onnx_domain(node->domain) == '\0' && !onnx_model_function(im->m, node->domain, node->op_type) &&
+        !onnx_check_attributes(im, node)) {
+        return false;
+    }
     if (!im->as_written && !(node = onnx_recognise(im, node))) return false;
     onnx_call c = {.im = im, .g = im->g, .node = node, .version = onnx_version_of(im, node->domain)};
     const Onnx__FunctionProto *f = onnx_model_function(im->m, node->domain, node->op_type);
@@ -599,7 +603,7 @@ static bool import_model(onnx_importer *im, const onnx_import_options *o)
     size_t n;
     const char **wanted = arena_alloc(&im->mem, (graph->n_output + 1) * sizeof *wanted);
     if (!wanted) return onnx_no_memory(im);
-    return onnx_choose_outputs(im, wanted, &n) && onnx_check_operators(im, n, wanted) &&
+    return onnx_say_version(im) && onnx_choose_outputs(im, wanted, &n) && onnx_check_operators(im, n, wanted) &&
            onnx_define_inputs(im, graph, o) && define_initializers(im, graph) &&
            any_replaced(im) &&
            import_nodes(im, graph->n_node, graph->node, n, wanted) && define_outputs(im, n, wanted);

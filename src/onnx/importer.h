@@ -56,8 +56,13 @@ bool onnx_say(onnx_importer *im, const char *fmt, ...) CR_PRINTF(2, 3);
 /* The values that the network puts out: the outputs of the file; in place of one that is no tensor of numbers, or of
  * names of classes, the last tensor before it, which is said. wanted has room for all outputs. */
 bool onnx_choose_outputs(onnx_importer *im, const char **wanted, size_t *n);
+/* Versions of ONNX's operators that are not known here are taken for the nearest, which is said. */
+bool onnx_say_version(onnx_importer *im);
 /* Are all operators known that the values `wanted` need? If not, the error lists them with their nodes. */
 bool onnx_check_operators(onnx_importer *im, size_t n_wanted, const char *const *wanted);
+
+/* Are the attributes of a node of ONNX's own such as the operator has, in a type that it has (attributes.c)? */
+bool onnx_check_attributes(onnx_importer *im, const Onnx__NodeProto *node);
 
 onnx_value *onnx_look(onnx_importer *im, const char *name); /* NULL: nothing of that name is in sight */
 unsigned onnx_uses(onnx_importer *im, const char *name);

@@ -1,21 +1,21 @@
 /* Functions that an exporter wrote out, node by node, seen as what they are: GELU, layer norm, attention and their kin.
  *
- * A form is an expression over the operators of ONNX, in one line of the table in recognise_forms.c:
+ * A form is an expression over the operators of ONNX, one line of the table in recognise_forms.c:
  *
  *     x          a value; the same letter is the same value
  *     d:Sub(..)  the value of an expression, by a letter; written out twice by the exporter, it is the same too
- *     E          a number that is known, whatever it is; 0.5 that number (one that no float is: to the precision of one)
+ *     E          a number that is known, whatever it is; 0.5 that number, as near as floats are
  *     Mean(x)    ReduceMean over the last axes, as many as everywhere in the form
  *     Op(..)     an operator; Add and Mul take any number of operands, in any order and nesting
  *     <A|B>      one of these
  *
- * Values within a form must be used nowhere else. A number is one that the exporter wrote: a constant, or an initialiser
- * under a name that it made up; with a name of the user's it is trained, and as an input it is data. Neither is part of
- * a function that has no derivative by it.
+ * Values within a form must be used nowhere else. A number is one that the exporter wrote: a constant, or an
+ * initialiser under a name that it made up; with a name of the user's it is trained, and as an input it is data. Neither
+ * is part of a function that has no derivative by it.
  *
- * Nodes are looked at in order, each as the last one of a form: what is found stands in its place, built by the ordinary
- * operator. So forms grow: a layer norm is found first without scale and bias, then with a scale, then with both. What
- * it was made of is left without readers. */
+ * Nodes are looked at in order, each as the last one of a form: what is found stands in its place, built by the
+ * ordinary operator. So forms grow: a layer norm is found first without scale and bias, then with a scale, then with
+ * both. What it was made of is left without readers. */
 #ifndef CR_ONNX_RECOGNISE_H
 #define CR_ONNX_RECOGNISE_H
 

@@ -216,8 +216,8 @@ static Onnx__NodeProto *attention(onnx_match *m)
 #define DEVIATION "d:Sub(x, Mean(x))"
 #define CUBIC "<Pow(x, 3)|Mul(x, x, x)>"
 #define SCORES                                                                                                         \
-    "<MatMul(Mul(q, T), Mul(k, T))|MatMul(<Mul(q, S)|Div(q, D)>, k)|Mul(MatMul(q, k), S)|Div(MatMul(q, k), D)"        \
-    "|MatMul(q, k)>"
+    "<MatMul(Mul(q, T), Mul(k, T))|MatMul(<Mul(q, S)|Div(q, D)>, k)"                                                   \
+    "|Mul(MatMul(q, k), S)|Div(MatMul(q, k), D)|MatMul(q, k)>"
 #define WEIGHTS "p:Softmax(<Add(" SCORES ", m)|" SCORES ">)"
 
 /* Log(Softmax(x)) is none of them: where the softmax underflows, the file says -inf. */
@@ -235,7 +235,7 @@ const onnx_form onnx_forms[] = {
     {"GroupNormalization", "", with_scales, "Mul(GroupNormalization(x), s)"},
     {"GroupNormalization", "", with_biases, "Add(GroupNormalization(x, s), b)"},
     {"LogSoftmax", "", log_softmax, "Sub(x, ReduceLogSumExp(x))"},
-    /* A scale on both operands of the scores counts twice. With what makes a row of NaN, which a mask has emptied, 0. */
+    /* A scale on both operands of the scores counts twice. A row that a mask has emptied may be made 0. */
     {"ScaledDotProduct", OWN, attention, "MatMul(<Where(IsNaN(" WEIGHTS "), 0, p)|" WEIGHTS ">, v)"},
     {NULL, NULL, NULL, NULL},
 };
