@@ -422,7 +422,8 @@ def test_scale_fed(folder):
         data = {"x": x, "k": k, **({"a": 0.5} if name == "a" else {})}
         np.savez(folder / "d.npz", **data)
         np.savez(folder / "c.npz", y=np.arange(18.0).reshape(2, 3, 3))
-        how = ["--data", folder / "d.npz", "--cotangent", folder / "c.npz", "-o", folder / "g.npz", "--precision", "f64"]
+        how = ["--data", folder / "d.npz", "--cotangent", folder / "c.npz", "--precision", "f64"]
+        how += ["-o", folder / "g.npz"]
         done = subprocess.run([os.environ["CHAINRULE"], "grad", *map(str, [folder / "m.onnx", *how])],
                               capture_output=True, text=True)
         if done.returncode:

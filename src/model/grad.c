@@ -16,6 +16,8 @@ typedef struct result {
     int64_t dim[CR_MAX_RANK];
     bool rows;
     size_t row;   /* entries of a sample */
+    cr_type type; /* as it is written */
+    bool f64;     /* computed so */
     size_t count; /* of entries in all */
     double *value;
 } result;
@@ -43,13 +45,19 @@ typedef struct pass {
     cr_ref *expression; /* of the results, then the loss's sum and weight */
     bool *rows;         /* of the results */
     const char **name;
+    cr_type *type;     /* of the results */
+    net_runner *whole; /* of outputs that have to be exact integers, which float32 is not; NULL: there are none */
+    bool *is_whole;    /* of the results: the next one of `whole` */
     bool fixed; /* holds for the data that it was made with only */
 } pass;
 
 static void pass_free(pass *p)
 {
     net_runner_free(p->r);
+    net_runner_free(p->whole);
     net_free(&p->net);
+    mem_free(p->type);
+    mem_free(p->is_whole);
     mem_free(p->expression);
     mem_free(p->rows);
     mem_free(p->name);
@@ -97,9 +105,38 @@ static cr_status outputs(job *j, pass *p)
         p->name[i] = n->output[i].name;
         p->expression[i] = n->output[i].ref;
         p->rows[i] = counts_samples(j, p, &n->output[i]);
+        p->type[i] = onnx_is_float(n->output[i].type) ? j->type : onnx_is_int(n->output[i].type) ? CR_TYPE_I64 : CR_TYPE_BOOL;
     }
     p->n_results = n->n_outputs;
     return CR_OK;
+}
+
+/* Plans those outputs once more, in float64, that have to be exact. */
+static cr_status plan_whole(job *j, pass *p, error *e)
+{
+    cr_plan_options o = {0};
+    unsigned n = 0;
+    cr_ref *ref = mem_zalloc(p->n_results + 1, sizeof *ref);
+    bool ok = ref != NULL;
+    for (size_t i = 0; i < p->n_results && ok; i++) {
+        ok = model_wants_f64(&p->net, &j->feed, &p->net.output[i], &p->is_whole[i]);
+        if (ok && p->is_whole[i]) ref[n++] = p->expression[i];
+    }
+    if (j->o->plan) o = *j->o->plan;
+    o.precision = CR_F64;
+    cr_status status = ok ? CR_OK : no_memory(j);
+    if (n && ok) status = net_runner_new(&p->net, n, ref, &o, &p->whole, e);
+    mem_free(ref);
+    return status;
+}
+
+/* Where result i lies, and at what place there. */
+static const net_runner *runner_of(const pass *p, size_t i, unsigned *at)
+{
+    *at = (unsigned)i;
+    if (!p->whole || !p->is_whole[i]) return p->r;
+    for (size_t k = *at = 0; k < i; k++) *at += p->is_whole[k];
+    return p->whole;
 }
 
 /* Leaves that have a gradient: parameters, and inputs of floats. */
@@ -179,6 +216,7 @@ static cr_status gradients(job *j, pass *p, const cr_tensor *label)
     for (size_t k = 0; k < n && status == CR_OK; k++) {
         const net_leaf *l = net_find_leaf(net, wrt[k]);
         p->name[k] = l->name;
+        p->type[k] = j->type;
         p->rows[k] = l->role == NET_INPUT && per_sample(j, p, wrt[k]);
         if (p->expression[k] == CR_NONE) p->expression[k] = onnx_like(net->g, 0, wrt[k]);
     }
@@ -209,7 +247,10 @@ static cr_status pass_make(job *j, pass *p, size_t first, size_t batch)
     p->expression = mem_zalloc(room, sizeof *p->expression);
     p->rows = mem_zalloc(room, sizeof *p->rows);
     p->name = mem_zalloc(room, sizeof *p->name);
-    if (status == CR_OK && (!p->expression || !p->rows || !p->name)) status = no_memory(j);
+    p->type = mem_zalloc(room, sizeof *p->type);
+    p->is_whole = mem_zalloc(room, sizeof *p->is_whole);
+    bool ok = p->expression && p->rows && p->name && p->type && p->is_whole;
+    if (status == CR_OK && !ok) status = no_memory(j);
     if (status == CR_OK && j->kind == JOB_RUN) {
         status = outputs(j, p);
     } else if (status == CR_OK) {
@@ -223,6 +264,7 @@ static cr_status pass_make(job *j, pass *p, size_t first, size_t batch)
         p->expression[n++] = p->loss.weight;
     }
     if (status == CR_OK) status = net_runner_new(&p->net, n, p->expression, j->o->plan, &p->r, &e);
+    if (status == CR_OK && j->kind == JOB_RUN && j->type == CR_TYPE_F32) status = plan_whole(j, p, &e);
     for (size_t i = 0; i < p->net.n_leaves; i++) p->fixed |= p->net.leaf[i].fixed;
     mem_free(in);
     model_keep(j->m, &e);
@@ -264,8 +306,12 @@ static cr_status feed_runner(void *user, net_runner *r, error *e)
 static cr_status run_batch(job *j, pass *p, size_t first)
 {
     error e = {CR_OK, NULL};
-    cr_status status = feed_runner(&(feeding){j, p, first}, p->r, &e);
-    if (status == CR_OK) status = net_runner_run(p->r, &e);
+    cr_status status = CR_OK;
+    net_runner *const both[] = {p->r, p->whole};
+    for (int i = 0; i < 2 && both[i] && status == CR_OK; i++) {
+        status = feed_runner(&(feeding){j, p, first}, both[i], &e);
+        if (status == CR_OK) status = net_runner_run(both[i], &e);
+    }
     model_keep(j->m, &e);
     return status;
 }
@@ -317,6 +363,8 @@ static cr_status results_init(job *j, const pass *p, size_t samples)
         r->rank = cr_rank(p->net.g, p->expression[i]);
         onnx_shape(p->net.g, p->expression[i], r->dim);
         r->rows = p->rows[i];
+        r->type = p->type[i];
+        r->f64 = j->type == CR_TYPE_F64 || p->is_whole[i];
         r->row = net_runner_count(p->r, (unsigned)i) / (r->rows ? p->batch : 1);
         if (r->rows) r->dim[0] = (int64_t)samples;
         r->count = r->row * (r->rows ? samples : 1);
@@ -352,15 +400,17 @@ static cr_status collect(job *j, const pass *p, size_t first)
                               r->name);
         }
         double *to = r->value + (r->rows ? first * r->row : 0);
+        unsigned at;
+        const net_runner *from = runner_of(p, i, &at);
+        const char *value = net_runner_result(from, at);
+        cr_type type = net_runner_type(from);
         if (r->rows) {
-            data_to_f64(net_runner_type(p->r), net_runner_result(p->r, (unsigned)i), n, to);
+            data_to_f64(type, value, n, to);
             continue;
         }
         for (size_t k = 0; k < n; k++) {
             double v;
-            data_to_f64(net_runner_type(p->r),
-                        (const char *)net_runner_result(p->r, (unsigned)i) + k * cr_type_size(net_runner_type(p->r)), 1,
-                        &v);
+            data_to_f64(type, value + k * cr_type_size(type), 1, &v);
             to[k] += v;
         }
     }
@@ -418,7 +468,6 @@ static cr_status run_batches(job *j)
     j->report.left_out = f->samples - samples;
     j->report.said = j->m->said;
     j->report.nonfinite = j->m->blame;
-    j->report.cut = sb_str(&j->m->cut);
     return status;
 }
 
@@ -430,10 +479,13 @@ static cr_status put(job *j, cr_data *out)
     j->report.loss = j->kind == JOB_GRAD ? j->loss / j->weight : NAN;
     for (size_t i = 0; i < j->n_results; i++) {
         result *r = &j->result[i];
-        for (size_t k = 0; k < r->count; k++) {
+        if (r->type == CR_TYPE_I64) model_whole(r->name, r->f64, r->count, r->value, &j->m->cut);
+        for (size_t k = 0; k < r->count && r->type != CR_TYPE_I64; k++) { /* in place, behind what is still to be read */
             double v = r->value[k] * by;
             float narrow = (float)v;
-            if (j->type == CR_TYPE_F32) { /* in place, behind what is still to be read */
+            if (r->type == CR_TYPE_BOOL) {
+                ((uint8_t *)r->value)[k] = v != 0;
+            } else if (r->type == CR_TYPE_F32) {
                 memcpy((char *)r->value + k * sizeof narrow, &narrow, sizeof narrow);
             } else {
                 r->value[k] = v;
@@ -441,7 +493,7 @@ static cr_status put(job *j, cr_data *out)
         }
         void *value = r->value;
         r->value = NULL;
-        cr_status status = data_take(out, r->name, j->type, r->rank, r->dim, value);
+        cr_status status = data_take(out, r->name, r->type, r->rank, r->dim, value);
         if (status != CR_OK) return model_fail(j->m, status, "%s", cr_data_message(out));
     }
     return CR_OK;
@@ -461,6 +513,7 @@ static cr_status run(cr_model *m, job_kind kind, const cr_data *data, const cr_d
     cr_status status = model_feed_init(m, data, j.o, &j.feed);
     if (status == CR_OK) status = run_batches(&j);
     if (status == CR_OK) status = put(&j, out);
+    j.report.cut = sb_str(&m->cut);
     if (report) *report = j.report;
     job_free(&j);
     return status;

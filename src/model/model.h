@@ -41,6 +41,11 @@ void model_feed_free(model_feed *f);
 /* How many samples are run at a time: as many as the file fixes, or are asked for, or there are. Adds to *said where
  * the file leaves no choice. */
 size_t model_batch(const model_feed *f, const cr_model_run_options *o, strbuf *said);
+/* Has an output of integers to be computed in float64 to be right: because only integers lead to it, or some beyond
+ * 2^24 do? false: out of memory. */
+bool model_wants_f64(const network *n, const model_feed *f, const net_output *out, bool *yes);
+/* n numbers that an output of integers holds as int64, in place; says so where they may have been rounded. */
+void model_whole(const char *name, bool f64, size_t n, double *value, strbuf *said);
 /* Samples first .. first + n - 1 of a tensor, which stays the owner. */
 cr_tensor model_rows(const cr_tensor *t, size_t first, size_t n);
 

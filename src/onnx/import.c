@@ -407,6 +407,17 @@ static bool results(onnx_importer *im, size_t n, const char *const *name, onnx_v
     return true;
 }
 
+/* The leaf of an initializer: one, however often the body that has it is written out. */
+static cr_ref leaf_of(onnx_importer *im, const cr_tensor *t)
+{
+    const network *n = im->net;
+    for (size_t i = 0; im->depth > 0 && i < n->n_leaves; i++) {
+        const net_leaf *l = &n->leaf[i];
+        if (l->role != NET_INPUT && l->tensor.data == t->data && l->name == t->name) return l->ref;
+    }
+    return net_add_leaf(im->net, NET_PARAMETER, t);
+}
+
 /* Initializers: parameters of floats, known numbers otherwise. */
 /* Names of weights that a checkpoint does not have, as many as are read. */
 static bool keep(onnx_importer *im, const char *name)
@@ -464,7 +475,7 @@ static bool define_initializers(onnx_importer *im, const Onnx__GraphProto *graph
         if (im->weights && onnx_is_float(t.type) && !replace(im, &t)) return false;
         onnx_take_shape(v, &t);
         if (onnx_is_float(t.type)) {
-            v->ref = net_add_leaf(im->net, NET_PARAMETER, &t);
+            v->ref = leaf_of(im, &t);
         } else {
             v->known = true;
         }

@@ -10,8 +10,8 @@
  *     <A|B>      one of these
  *
  * Values within a form must be used nowhere else. A number is one that the exporter wrote: a constant, or an
- * initialiser under a name that it made up; with a name of the user's it is trained, and as an input it is data. Neither
- * is part of a function that has no derivative by it.
+ * initialiser under a name that it made up; with a name of the user's it is trained, and as an input it is data.
+ * Neither is part of a function that has no derivative by it.
  *
  * Nodes are looked at in order, each as the last one of a form: what is found stands in its place, built by the
  * ordinary operator. So forms grow: a layer norm is found first without scale and bias, then with a scale, then with
