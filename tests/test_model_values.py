@@ -1,6 +1,7 @@
-"""What `run` and `grad` put out for models that are made here: integers, parameters of bodies, outputs without a declared
-shape. Compared with definitions in NumPy."""
+"""What `run` and `grad` put out for models that are made here: integers, parameters of bodies, outputs without a
+declared shape. Compared with definitions in NumPy."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -29,7 +30,8 @@ def check(name, problem=None):
 def write(folder, nodes, inputs, outputs, tensors=(), functions=(), version=13):
     graph = helper.make_graph(nodes, "g", inputs, outputs, list(tensors))
     opsets = [helper.make_opsetid("", version), *(helper.make_opsetid(f.domain, 1) for f in functions)]
-    save(helper.make_model(graph, opset_imports=opsets, functions=list(functions), ir_version=8), str(folder / "m.onnx"))
+    model = helper.make_model(graph, opset_imports=opsets, functions=list(functions), ir_version=8)
+    save(model, str(folder / "m.onnx"))
 
 
 def chainrule(command, folder, *options, data):
@@ -90,7 +92,8 @@ def test_casts(folder):
     same("towards zero", got.get("y"), np.trunc(x).astype(int), said)
     i = np.array([[300, -1, 127], [128, -129, 65536 + 5]])
     for kind, name in ((proto.UINT8, np.uint8), (proto.INT8, np.int8), (proto.INT16, np.int16)):
-        write(folder, [node("Cast", ["i"], ["y"], to=kind)], [info("i", proto.INT64, ["n", 3])], [info("y", kind, None)])
+        write(folder, [node("Cast", ["i"], ["y"], to=kind)], [info("i", proto.INT64, ["n", 3])],
+              [info("y", kind, None)])
         got, said = chainrule("run", folder, data=dict(i=i))
         same(f"to {name.__name__}", got.get("y"), i.astype(name).astype(int), said)
     values = [0.1, 65519.0, 65520.0, -1e-8, 3e-8, 6.1e-5, 1 + 2.0**-11, 1 + 3 * 2.0**-11, -2048.5]
@@ -147,7 +150,58 @@ def test_bodies(folder):
     same("if: w", got.get("w"), 2 * x * w, said, 1e-12)
 
 
-TESTS = [test_integers, test_casts, test_bodies]
+def test_merged(folder):
+    """Equal parameters that the exporter made one are several for diagnose, and one for grad; tied ones are one."""
+    rng = np.random.default_rng(2)
+    tensors = {"l1.weight": rng.normal(size=(4, 4)) / 2, "l2.weight": rng.normal(size=(4, 4)) / 2,
+               **{f"n{i}.{k}": np.full(4, v) for i in (1, 2)
+                  for k, v in (("weight", 1), ("bias", 0), ("mean", 0), ("var", 1))}}
+    norm = [[f"n{i}.{k}" for k in ("weight", "bias", "mean", "var")] for i in (1, 2)]
+
+    def model(norm, keep, extra=(), tied="l1.weight"):
+        nodes = [*extra, node("MatMul", ["x", "l1.weight"], ["a"], name="l1"),
+                 node("BatchNormalization", ["a", *norm[0]], ["b"], name="bn1"), node("Tanh", ["b"], ["c"]),
+                 node("MatMul", ["c", "l2.weight"], ["d"], name="l2"),
+                 node("BatchNormalization", ["d", *norm[1]], ["e"], name="bn2"),
+                 node("MatMul", ["e", tied], ["y"], name="l3")]
+        write(folder, nodes, [info("x", proto.FLOAT, ["n", 4])], [info("y", proto.FLOAT, ["n", 4])],
+              [helper.make_tensor(k, proto.FLOAT, v.shape, v.ravel()) for k, v in tensors.items() if k in keep])
+
+    data = dict(x=rng.normal(size=(8, 4)), y=rng.normal(size=(8, 4)))
+
+    def seen():
+        np.savez(folder / "d.npz", **data)
+        command = [PROGRAM, "diagnose", folder / "m.onnx", "--data", folder / "d.npz", "--loss", "mse", "--json", "-",
+                   "--precision", "f64"]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        if done.returncode not in (0, 1):
+            return done.stderr
+        layers = json.loads(done.stdout)["layers"]
+        return {g["parameter"]: round(g["log10_norm"], 9) for layer in layers for g in layer["gradients"]
+                if g["log10_norm"] is not None}
+
+    both = [norm[0], norm[1]]
+    model(both, tensors)
+    want = seen()
+    one, zero, weights = "n1.weight", "n1.bias", ["l1.weight", "l2.weight"]
+    merged = [[one, zero, zero, one], [one, zero, zero, one]]
+    renamed = {"n1.mean": f"{zero}@bn1:4", "n1.var": f"{one}@bn1:5", "n2.weight": f"{one}@bn2:2",
+               "n2.bias": f"{zero}@bn2:3", "n2.mean": f"{zero}@bn2:4", "n2.var": f"{one}@bn2:5"}
+    model(merged, [*weights, one, zero])
+    got, expected = seen(), {renamed.get(k, k): v for k, v in want.items()}
+    check("merged, read directly", None if got == expected and len(got) == 10 else f"{got}, not {expected}")
+    grads, said = chainrule("grad", folder, "--loss", "mse", data=data)
+    check("grad keeps them", None if sorted(grads) == sorted(["x", *weights, one, zero]) else f"{sorted(grads)} {said}")
+    # Through an Identity they have their own names again; a weight that has two names is one.
+    extra = [node("Identity", [one if k.endswith(("weight", "var")) else zero], [k])
+             for k in tensors if k.startswith("n") and k not in (one, zero)]
+    extra.append(node("Identity", ["l1.weight"], ["l3.weight"]))
+    model(both, [*weights, one, zero], extra, "l3.weight")
+    got = seen()
+    check("merged, behind Identity", None if got == want else f"{got}, not {want}")
+
+
+TESTS = [test_integers, test_casts, test_bodies, test_merged]
 
 
 def main():

@@ -74,7 +74,7 @@ static cr_status make_network(diagnosing *w)
     cr_tensor *in = mem_zalloc(w->feed.n_inputs + 1, sizeof *in);
     if (!in) return model_fail(w->m, CR_ENOMEM, "out of memory");
     for (size_t i = 0; i < w->feed.n_inputs; i++) in[i] = first_rows(w, &w->feed.input[i]);
-    onnx_import_options io = {.n_inputs = w->feed.n_inputs, .input = in, .fences = true, .smooth = true,
+    onnx_import_options io = {.n_inputs = w->feed.n_inputs, .input = in, .fences = true, .smooth = true, .untie = true,
                               .norms = w->o->stored_norms ? ONNX_NORMS_STORED : ONNX_NORMS_BATCH,
                               .drops = w->o->dropout, .seed = w->o->seed,
                               .weights = w->o->weights, .kept = &w->kept};

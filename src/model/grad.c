@@ -105,7 +105,8 @@ static cr_status outputs(job *j, pass *p)
         p->name[i] = n->output[i].name;
         p->expression[i] = n->output[i].ref;
         p->rows[i] = counts_samples(j, p, &n->output[i]);
-        p->type[i] = onnx_is_float(n->output[i].type) ? j->type : onnx_is_int(n->output[i].type) ? CR_TYPE_I64 : CR_TYPE_BOOL;
+        cr_type type = n->output[i].type;
+        p->type[i] = onnx_is_float(type) ? j->type : onnx_is_int(type) ? CR_TYPE_I64 : CR_TYPE_BOOL;
     }
     p->n_results = n->n_outputs;
     return CR_OK;
@@ -480,7 +481,8 @@ static cr_status put(job *j, cr_data *out)
     for (size_t i = 0; i < j->n_results; i++) {
         result *r = &j->result[i];
         if (r->type == CR_TYPE_I64) model_whole(r->name, r->f64, r->count, r->value, &j->m->cut);
-        for (size_t k = 0; k < r->count && r->type != CR_TYPE_I64; k++) { /* in place, behind what is still to be read */
+        /* In place, behind what is still to be read. */
+        for (size_t k = 0; k < r->count && r->type != CR_TYPE_I64; k++) {
             double v = r->value[k] * by;
             float narrow = (float)v;
             if (r->type == CR_TYPE_BOOL) {

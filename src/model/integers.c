@@ -60,6 +60,6 @@ void model_whole(const char *name, bool f64, size_t n, double *value, strbuf *sa
         memcpy(&value[i], &whole, sizeof whole);
     }
     if (!beyond) return;
-    sb_printf(said, "%soutput `%s` has integers beyond 2^%d, which were rounded on the way%s", said->n ? "\n" : "", name,
-              f64 ? 53 : 24, f64 ? "" : ": --precision f64 has more");
+    sb_printf(said, "%soutput `%s` has integers beyond 2^%d, which were rounded on the way%s", said->n ? "\n" : "",
+              name, f64 ? 53 : 24, f64 ? "" : ": --precision f64 has more");
 }

@@ -413,7 +413,7 @@ static cr_ref leaf_of(onnx_importer *im, const cr_tensor *t)
     const network *n = im->net;
     for (size_t i = 0; im->depth > 0 && i < n->n_leaves; i++) {
         const net_leaf *l = &n->leaf[i];
-        if (l->role != NET_INPUT && l->tensor.data == t->data && l->name == t->name) return l->ref;
+        if (l->role != NET_INPUT && l->name == t->name) return l->ref;
     }
     return net_add_leaf(im->net, NET_PARAMETER, t);
 }
@@ -428,7 +428,7 @@ static bool keep(onnx_importer *im, const char *name)
 }
 
 /* The numbers that a checkpoint has under the name, in place of the file's. */
-static bool replace(onnx_importer *im, cr_tensor *t)
+bool onnx_replace(onnx_importer *im, cr_tensor *t)
 {
     cr_tensor own;
     if (!cr_data_find(im->weights, t->name, &own)) return keep(im, t->name);
@@ -472,7 +472,7 @@ static bool define_initializers(onnx_importer *im, const Onnx__GraphProto *graph
         if (onnx_model_tensor(im->m, graph->initializer[i], &t, &im->g->err) != CR_OK) return false;
         onnx_value *v = onnx_new_value(im, t.name);
         if (!v) return false;
-        if (im->weights && onnx_is_float(t.type) && !replace(im, &t)) return false;
+        if (im->weights && onnx_is_float(t.type) && !onnx_replace(im, &t)) return false;
         onnx_take_shape(v, &t);
         if (onnx_is_float(t.type)) {
             v->ref = leaf_of(im, &t);
@@ -614,10 +614,13 @@ static bool import_model(onnx_importer *im, const onnx_import_options *o)
     size_t n;
     const char **wanted = arena_alloc(&im->mem, (graph->n_output + 1) * sizeof *wanted);
     if (!wanted) return onnx_no_memory(im);
-    return onnx_say_version(im) && onnx_choose_outputs(im, wanted, &n) && onnx_check_operators(im, n, wanted) &&
-           onnx_define_inputs(im, graph, o) && define_initializers(im, graph) &&
-           any_replaced(im) &&
-           import_nodes(im, graph->n_node, graph->node, n, wanted) && define_outputs(im, n, wanted);
+    if (!onnx_say_version(im) || !onnx_choose_outputs(im, wanted, &n) || !onnx_check_operators(im, n, wanted) ||
+        !onnx_define_inputs(im, graph, o) || !define_initializers(im, graph)) {
+        return false;
+    }
+    Onnx__NodeProto **node = o->untie ? onnx_untie(im, graph) : graph->node;
+    return (node || graph->n_node == 0) && any_replaced(im) &&
+           import_nodes(im, graph->n_node, node, n, wanted) && define_outputs(im, n, wanted);
 }
 
 cr_status onnx_import(onnx_model *m, const onnx_import_options *o, network *n, error *e)

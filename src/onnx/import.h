@@ -155,6 +155,7 @@ typedef struct onnx_import_options {
     const cr_tensor *input;
     bool fences;        /* every value stays an expression of its own, by which a cotangent can be asked for */
     bool smooth;        /* outputs that choose classes by an ArgMax are cut before it, as it has no derivative */
+    bool untie;         /* parameters that the exporter made one as they were equal are several (untie.c) */
     bool as_written;    /* functions that were written out stay so (recognise.c) */
     onnx_norms norms;
     bool drops;         /* Dropout drops entries at its ratio; else it is the identity */

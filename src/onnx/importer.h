@@ -61,6 +61,10 @@ bool onnx_say_version(onnx_importer *im);
 /* Are all operators known that the values `wanted` need? If not, the error lists them with their nodes. */
 bool onnx_check_operators(onnx_importer *im, size_t n_wanted, const char *const *wanted);
 
+/* The numbers of a parameter from the checkpoint (im->weights) in place of its own, if they are there. */
+bool onnx_replace(onnx_importer *im, cr_tensor *t);
+/* The nodes of the model's graph, with parameters that the exporter merged taken apart (untie.c). NULL: failed. */
+Onnx__NodeProto **onnx_untie(onnx_importer *im, const Onnx__GraphProto *graph);
 /* Are the attributes of a node of ONNX's own such as the operator has, in a type that it has (attributes.c)? */
 bool onnx_check_attributes(onnx_importer *im, const Onnx__NodeProto *node);
 

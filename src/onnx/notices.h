@@ -40,6 +40,10 @@ typedef struct onnx_use {
 } onnx_use;
 /* Do two places want the same kind of tensor: the same input of the same operator? */
 bool onnx_same_role(const onnx_use *a, const onnx_use *b);
+/* Calls fn for every initialiser that is several parameters (ONNX_MERGED), with the places where they are read; false:
+ * fn failed. */
+typedef bool onnx_each_merged(void *user, const Onnx__TensorProto *t, const onnx_use *use, size_t n);
+cr_status onnx_merged_find(onnx_model *m, onnx_each_merged *fn, void *user, error *e);
 /* Is a tensor all 0 or all 1? Reads it only if it is small enough to be a bias or a scale. */
 bool onnx_is_plain(onnx_model *m, const Onnx__TensorProto *t);
 
