@@ -150,6 +150,33 @@ def test_bodies(folder):
     same("if: w", got.get("w"), 2 * x * w, said, 1e-12)
 
 
+def test_rows(folder):
+    """An output without declared shape is put together from batches if it grows with the samples, not if it is as long
+    as a batch by chance."""
+    x = np.arange(12, dtype=np.float32).reshape(6, 2)
+    given = [info("x", proto.FLOAT, ["n", 2])]
+    write(folder, [node("Neg", ["x"], ["y"])], given, [info("y", proto.FLOAT, None)])
+    for batch in ("1", "2", "4"):
+        got, said = chainrule("run", folder, "--batch", batch, data=dict(x=x))
+        same(f"grows, batches of {batch}", got.get("y"), -x, said)
+    # As long as a batch of 2; of 1.
+    for keep, batch in ((0, "2"), (1, "1")):
+        write(folder, [node("ReduceSum", ["x", "axes"], ["y"], keepdims=keep)], given, [info("y", proto.FLOAT, None)],
+              [helper.make_tensor("axes", proto.INT64, [1], [0])])
+        got, said = chainrule("run", folder, "--batch", batch, data=dict(x=x))
+        good = not got and "has no axis of samples" in said
+        check(f"by chance, batches of {batch}", None if good else f"{got} {said}")
+        got, said = chainrule("run", folder, data=dict(x=x))
+        same("of one batch", got.get("y"), x.sum(0, keepdims=bool(keep)), said)
+    # The file says another name for the same size.
+    write(folder, [node("Neg", ["x"], ["y"])], given, [info("y", proto.FLOAT, ["negy_dim_0", 2])])
+    got, said = chainrule("run", folder, "--batch", "4", data=dict(x=x))
+    same("another name", got.get("y"), -x, said)
+    write(folder, [node("Neg", ["x"], ["y"])], [info("x", proto.FLOAT, [2, 2])], [info("y", proto.FLOAT, None)])
+    got, said = chainrule("run", folder, data=dict(x=x))
+    same("a batch that the file fixes", got.get("y"), -x, said)
+
+
 def test_merged(folder):
     """Equal parameters that the exporter made one are several for diagnose, and one for grad; tied ones are one."""
     rng = np.random.default_rng(2)
@@ -201,7 +228,7 @@ def test_merged(folder):
     check("merged, behind Identity", None if got == want else f"{got}, not {want}")
 
 
-TESTS = [test_integers, test_casts, test_bodies, test_merged]
+TESTS = [test_integers, test_casts, test_bodies, test_rows, test_merged]
 
 
 def main():

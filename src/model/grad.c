@@ -29,6 +29,7 @@ typedef struct job {
     model_feed feed;
     const cr_data *cotangents;
     cr_type type; /* of results */
+    bool *grows;  /* of outputs: the first axis, with the samples; NULL: not known */
     result *result;
     size_t n_results;
     double loss, weight;
@@ -68,6 +69,7 @@ static void job_free(job *j)
 {
     for (size_t i = 0; i < j->n_results; i++) mem_free(j->result[i].value);
     mem_free(j->result);
+    mem_free(j->grows);
     model_feed_free(&j->feed);
 }
 
@@ -85,10 +87,11 @@ static bool per_sample(const job *j, const pass *p, cr_ref e)
     return j->feed.samples_first && cr_rank(p->net.g, e) > 0 && onnx_size(p->net.g, e, 0) == (int64_t)p->batch;
 }
 
-/* The first axis of an output counts samples if it is as long as the batch, unless the file fixes it where that of
- * the inputs is free. */
+/* The first axis of an output counts samples if it grows with them. If that is not known, because the file fixes the
+ * batch or there is one only: if it is as long, unless the file fixes it where that of the inputs is free. */
 static bool counts_samples(const job *j, const pass *p, const net_output *out)
 {
+    if (j->grows) return j->grows[out - p->net.output];
     const Onnx__GraphProto *g = j->m->onnx->proto->graph;
     for (size_t i = 0; i < g->n_output && j->feed.batch == 0; i++) {
         const Onnx__TypeProto__Tensor *t = onnx_tensor_type(g->output[i]);
@@ -432,6 +435,20 @@ static cr_status check_labels(job *j, const pass *p)
     return model_keep(j->m, &e);
 }
 
+static cr_status find_growing(job *j, size_t batch)
+{
+    size_t n = j->m->onnx->proto->graph->n_output;
+    bool known;
+    j->grows = mem_zalloc(n + 1, sizeof *j->grows);
+    if (!j->grows) return no_memory(j);
+    cr_status status = model_growing(j->m, &j->feed, batch, j->grows, n, &known);
+    if (status == CR_OK && !known) {
+        mem_free(j->grows);
+        j->grows = NULL;
+    }
+    return status;
+}
+
 static cr_status run_batches(job *j)
 {
     model_feed *f = &j->feed;
@@ -443,7 +460,7 @@ static cr_status run_batches(job *j)
     if (f->samples == 0) return model_fail(j->m, CR_EVALUE, "the data have no samples");
     size_t rest = f->samples % batch, samples = f->batch ? f->samples - rest : f->samples;
     pass p = {0};
-    cr_status status = CR_OK;
+    cr_status status = j->kind != JOB_GRAD && batch < samples ? find_growing(j, batch) : CR_OK;
     for (size_t first = 0; first < samples && status == CR_OK; first += batch) {
         size_t n = samples - first < batch ? samples - first : batch;
         if (p.batch != n || p.fixed) {

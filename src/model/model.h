@@ -41,6 +41,10 @@ void model_feed_free(model_feed *f);
 /* How many samples are run at a time: as many as the file fixes, or are asked for, or there are. Adds to *said where
  * the file leaves no choice. */
 size_t model_batch(const model_feed *f, const cr_model_run_options *o, strbuf *said);
+/* grows[i]: does the first axis of output i grow with the number of samples? Found by importing with another number of
+ * them: an output that is as long by chance does not. *known false: it cannot be found, as the model takes batches of
+ * one size only. */
+cr_status model_growing(cr_model *m, const model_feed *f, size_t batch, bool *grows, size_t room, bool *known);
 /* Has an output of integers to be computed in float64 to be right: because only integers lead to it, or some beyond
  * 2^24 do? false: out of memory. */
 bool model_wants_f64(const network *n, const model_feed *f, const net_output *out, bool *yes);
