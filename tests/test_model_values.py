@@ -228,7 +228,56 @@ def test_merged(folder):
     check("merged, behind Identity", None if got == want else f"{got}, not {want}")
 
 
-TESTS = [test_integers, test_casts, test_bodies, test_rows, test_merged]
+def field(number, body):
+    """A field of protobuf: its number, then bytes by their length."""
+
+    def varint(v):
+        return bytes([v & 127 | 128]) + varint(v >> 7) if v > 127 else bytes([v])
+
+    return varint(number << 3 | 2) + varint(len(body)) + body
+
+
+def test_defaults(folder):
+    """Attributes of a function have the default of its file where a call does not give them."""
+    leaky = node("LeakyRelu", ["a"], ["b"])
+    leaky.attribute.add(name="alpha", ref_attr_name="alpha", type=1)
+    sums = node("Transpose", ["b"], ["o"])
+    sums.attribute.add(name="perm", ref_attr_name="perm", type=7)
+    scale = helper.make_function("own", "Leak", ["a"], ["o"], [leaky, sums], [helper.make_opsetid("", 13)])
+    defaults = [helper.make_attribute("alpha", 0.5), helper.make_attribute("perm", [1, 0])]
+    # The schema here may be older than the field: it is written as bytes.
+    text = scale.SerializeToString() + b"".join(field(11, a.SerializeToString()) for a in defaults)
+    x = np.arange(-3, 3, dtype=np.float32).reshape(2, 3)
+    for given, want in (({}, np.where(x > 0, x, x / 2).T), (dict(alpha=0.25, perm=[0, 1]), np.where(x > 0, x, x / 4))):
+        graph = helper.make_graph([node("Leak", ["x"], ["y"], domain="own", **given)], "g",
+                                  [info("x", proto.FLOAT, [2, 3])], [info("y", proto.FLOAT, None)])
+        opsets = [helper.make_opsetid("", 13), helper.make_opsetid("own", 1)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
+        (folder / "m.onnx").write_bytes(model + field(25, text))
+        got, said = chainrule("run", folder, data=dict(x=x))
+        same(f"with {given}", got.get("y"), want, said)
+
+
+def test_external(folder):
+    """External data without a length are as long as the shape says."""
+    (folder / "w.bin").write_bytes(np.arange(8, dtype=np.float32).tobytes())
+    for offset, want in (("0", [0, 1, 2, 3]), ("16", [4, 5, 6, 7]), ("20", None)):
+        w = helper.make_tensor("w", proto.FLOAT, [4], [0] * 4)
+        w.ClearField("float_data")
+        w.data_location = proto.EXTERNAL
+        for key, value in (("location", "w.bin"), ("offset", offset)):
+            w.external_data.add(key=key, value=value)
+        write(folder, [node("Mul", ["x", "w"], ["y"])], [info("x", proto.FLOAT, [4])], [info("y", proto.FLOAT, [4])],
+              [w])
+        got, said = chainrule("run", folder, data=dict(x=np.ones(4, np.float32)))
+        if want:
+            same(f"from {offset} on", got.get("y"), np.float32(want), said)
+        else:
+            check("cut short", None if not got and "has 12 bytes, and its shape asks for 16" in said else said)
+
+
+TESTS = [test_integers, test_casts, test_bodies, test_rows, test_merged, test_defaults,
+         test_external]
 
 
 def main():

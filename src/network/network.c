@@ -81,6 +81,7 @@ cr_status net_redact(network *n)
 
 void net_put_node(strbuf *b, const char *op, const char *name, const char *within)
 {
-    sb_printf(b, name ? "%s \"%s\"" : "%s", op, name);
+    sb_puts(b, op);
+    if (name) sb_printf(b, " \"%s\"", name);
     if (within) sb_printf(b, " in %s", within);
 }

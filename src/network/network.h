@@ -91,7 +91,7 @@ const char *net_key(const network *n, cr_ref leaf);
 /* Numbers in place of all names, for what is shown; keys of leaves stay. CR_ENOMEM only. */
 cr_status net_redact(network *n);
 net_leaf *net_find_leaf(const network *n, cr_ref ref); /* NULL: none */
-/* `Gather "emb/Gather"`, and the calls that it is within. */
+/* `Gather "emb/Gather"`, and the calls that it is within; names that are NULL are left out. */
 void net_put_node(strbuf *b, const char *op, const char *name, const char *within);
 
 #endif

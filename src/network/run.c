@@ -135,8 +135,8 @@ static bool out_of_range(const net_index *x, size_t n, cr_type type, const void 
         net_put_node(&b, x->op, x->node, x->within);
         sb_printf(&b, ": index ");
         sb_number(&b, v);
-        sb_printf(&b, " out of range 0..%.0f, or -%.0f..-1 from behind: entry %zu of `%s`", size - 1, size, i + 1,
-                  x->name);
+        sb_printf(&b, " out of range 0..%.0f, or -%.0f..-1 from behind: entry %zu", size - 1, size, i + 1);
+        if (x->name) sb_printf(&b, " of `%s`", x->name);
         err_set(e, CR_EVALUE, "%s", sb_str(&b));
         sb_free(&b);
         return true;

@@ -213,6 +213,7 @@ const Onnx__AttributeProto *onnx_attr_meant(const onnx_importer *im, const Onnx_
                 meant = f->call->attribute[i];
             }
         }
+        if (!meant) return onnx_default_attribute((onnx_importer *)(uintptr_t)im, f->function, a->ref_attr_name);
         a = meant;
         f = f->outer;
     }

@@ -84,5 +84,7 @@ cr_ref onnx_value_ref(onnx_importer *im, onnx_value *v);
 bool onnx_value_evaluate(onnx_importer *im, onnx_value *v, bool parameters);
 /* An attribute of a function's body that refers to one of the call (ref_attr_name); NULL: the call has none. */
 const Onnx__AttributeProto *onnx_attr_meant(const onnx_importer *im, const Onnx__AttributeProto *a);
+/* What an attribute of the function is where a call does not have it; NULL: nothing, or the graph's error is set. */
+const Onnx__AttributeProto *onnx_default_attribute(onnx_importer *im, const Onnx__FunctionProto *f, const char *name);
 
 #endif
