@@ -199,7 +199,7 @@ def test_merged(folder):
     def seen():
         np.savez(folder / "d.npz", **data)
         command = [PROGRAM, "diagnose", folder / "m.onnx", "--data", folder / "d.npz", "--loss", "mse", "--json", "-",
-                   "--precision", "f64"]
+                   "--precision", "f64", "--bn", "stored"]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
         if done.returncode not in (0, 1):
             return done.stderr
