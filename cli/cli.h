@@ -135,5 +135,6 @@ void term_cases(ink colour, const char *text, unsigned indent,
                 unsigned width); /* the same; if(...) that is longer than a line has one line for each case */
 void term_array(const cr_array *a, unsigned indent);
 void number_text(double v, char out[32]); /* shortest that reads back */
+double plain(double v); /* NaN and 0 without a sign: nobody's, but printed */
 
 #endif

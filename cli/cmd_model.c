@@ -68,7 +68,7 @@ static void print_table(const cr_data *d, const char *head)
         char shape[120];
         cr_data_at(d, i, &t);
         shape_text(&t, shape, sizeof shape);
-        printf("    %-*s  %-18s  %.6g\n", (int)wide, t.name, shape, norm(&t));
+        printf("    %-*s  %-18s  %.6g\n", (int)wide, t.name, shape, plain(norm(&t)));
     }
 }
 
@@ -128,9 +128,12 @@ static int finish(session *s, cr_data *out, const cr_model_report *r, bool loss,
     }
     if (!o->quiet && !(o->json && !strcmp(o->json, "-"))) {
         term_query(o->name, true);
-        if (loss) printf("    loss %.8g: %s\n", r->loss + 0.0, r->said);
+        if (loss) printf("    loss %.8g: %s\n", plain(r->loss), r->said);
         if (!strcmp(o->data, "random")) printf("    random data\n");
-        if (*r->cut) printf("    %s\n", r->cut);
+        if (*r->cut) {
+            printf("    ");
+            term_lines(INK_PLAIN, r->cut, 4);
+        }
         printf("    %zu sample%s", r->samples, r->samples == 1 ? "" : "s");
         if (r->batches > 1) printf(" in batches of %zu", r->batch);
         if (r->left_out) printf("; %zu more fill no batch of the model's size and are left out", r->left_out);

@@ -124,8 +124,11 @@ void diagnosis_print(const session *s, const cr_diagnosis *d, const cr_diagnosis
         print_sentence(against);
     }
     if (!strcmp(s->o->data, "random")) printf("    random data\n");
-    if (*d->cut) printf("    %s\n", d->cut);
-    printf("    loss %.6g: %s\n    %zu sample%s%s\n", d->loss + 0.0, d->said, d->samples, d->samples == 1 ? "" : "s",
+    if (*d->cut) {
+        printf("    ");
+        term_lines(INK_PLAIN, d->cut, 4);
+    }
+    printf("    loss %.6g: %s\n    %zu sample%s%s\n", plain(d->loss), d->said, d->samples, d->samples == 1 ? "" : "s",
            d->left_out ? " (the first; one batch is measured)" : "");
     static const char *const norms[] = {NULL, "the batch", "the file"};
     if (d->norms) printf("    batch norms with the statistics of %s\n", norms[d->norms]);

@@ -109,6 +109,8 @@ void term_cases(ink colour, const char *text, unsigned indent, unsigned width)
 
 /* ---- numbers ---------------------------------------------------------------------------------- */
 
+double plain(double v) { return isnan(v) ? (double)NAN : v + 0.0; }
+
 void number_text(double v, char out[32])
 {
     if (isnan(v)) {

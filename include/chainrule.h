@@ -569,7 +569,7 @@ typedef struct cr_model_report {
     double loss;                    /* NaN: none was asked for */
     cr_loss kind;
     const char *said;               /* which loss was chosen, and why */
-    const char *cut;                /* "", or sentences about outputs in whose place an earlier tensor stands */
+    const char *cut;                /* "", or sentences about what was not done as the file or the options say */
     const char *nonfinite; /* NULL: all results are finite numbers. Else which input or parameter holds NaN or an
                               infinity, or which node was the first to make one, and from what */
 } cr_model_report;
@@ -577,9 +577,9 @@ typedef struct cr_model_report {
 /* Data for a model: a tensor for each input, by its name; a single input may be called `x`. Labels are `label` or `y`,
  * targets `target` (or the same), weights of classes `class_weight`. Where the first axis of all of them is as long, it
  * counts samples, which are run in batches. Results are added to out by the names of the file: outputs of cr_model_run,
- * gradients of parameters and inputs of cr_model_grad and cr_model_pull, in float32 or float64 as the precision is. A
- * gradient that the network gives no path to is 0. options and report may be NULL. CR_EUNSUPPORTED lists every operator
- * that is not known, with its nodes. */
+ * gradients of parameters and inputs of cr_model_grad and cr_model_pull, in float32 or float64 as the precision is;
+ * outputs of integers as int64, of booleans as bool. A gradient that the network gives no path to is 0. options and
+ * report may be NULL. CR_EUNSUPPORTED lists every operator that is not known, with its nodes. */
 CR_API cr_status cr_model_run(cr_model *m, const cr_data *data, const cr_model_run_options *options, cr_data *out,
                               cr_model_report *report);
 /* Adds random data for a model: normal numbers for inputs of floats, 0 and 1 for the others, n samples where a size is

@@ -67,6 +67,8 @@ def test_values(folder):
     last = {"axis": -1}
     cases = (
         ("logits", 13, [("Identity", {})], dict(x=x, label=label), ce),
+        ("a column of classes", 13, [("Softmax", last)], dict(x=x, label=label[:, None]), ce),
+        ("a plane of classes", 13, [("Identity", {})], dict(x=image, label=pixels[:, None]), seen),
         ("softmax", 13, [("Softmax", last)], dict(x=x, label=label), ce),
         ("softmax, with a guard", 13, [("Softmax", last), ("Clip", {})], dict(x=x, label=label), ce),
         ("log-softmax", 13, [("LogSoftmax", last)], dict(x=x, label=label), ce),

@@ -103,6 +103,10 @@ char *sb_take(strbuf *b)
 void sb_number(strbuf *b, double v)
 {
     char text[40];
+    if (!isfinite(v)) {
+        sb_puts(b, isnan(v) ? "nan" : v > 0 ? "inf" : "-inf");
+        return;
+    }
     if (v == floor(v) && fabs(v) < 1e15 && !(v == 0 && signbit(v))) {
         snprintf(text, sizeof text, "%lld", (long long)v);
         sb_puts(b, text);

@@ -412,10 +412,7 @@ static void put_number(strbuf *b, const cr_tensor *t, size_t i)
         sb_printf(b, "%llu", (unsigned long long)u);
     } else {
         cr_tensor_f64(t, i, 1, &v);
-        if (isfinite(v))
-            sb_number(b, v);
-        else
-            sb_puts(b, isnan(v) ? "nan" : v < 0 ? "-inf" : "inf");
+        sb_number(b, v);
     }
 }
 

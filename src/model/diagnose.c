@@ -17,7 +17,7 @@ cr_status diagnosing_feed(void *user, net_runner *r, error *e)
     cr_status status = CR_OK;
     for (size_t i = 0; i < w->net.n_leaves && status == CR_OK; i++) {
         const net_leaf *l = &w->net.leaf[i];
-        const cr_tensor *t = l->ref == w->loss.label ? &w->feed.label : NULL;
+        const cr_tensor *t = l->role == NET_LABEL ? &w->feed.label : NULL;
         if (i < w->n_input_of && w->input_of[i]) t = &w->feed.input[w->input_of[i] - 1];
         if (!t) continue;
         cr_tensor rows = first_rows(w, t);
@@ -74,7 +74,7 @@ cr_status diagnosing_network(diagnosing *w)
     cr_tensor *in = mem_zalloc(w->feed.n_inputs + 1, sizeof *in);
     if (!in) return model_fail(w->m, CR_ENOMEM, "out of memory");
     for (size_t i = 0; i < w->feed.n_inputs; i++) in[i] = first_rows(w, &w->feed.input[i]);
-    onnx_import_options io = {.n_inputs = w->feed.n_inputs, .input = in, .fences = true, .smooth = true,
+    onnx_import_options io = {.n_inputs = w->feed.n_inputs, .input = in, .fences = true, .smooth = true, .untie = true,
                               .norms = w->o->stored_norms ? ONNX_NORMS_STORED : ONNX_NORMS_BATCH,
                               .drops = w->o->dropout, .seed = w->o->seed,
                               .weights = w->o->weights, .kept = &w->kept};
@@ -92,6 +92,7 @@ cr_status diagnosing_network(diagnosing *w)
                            .weight = w->feed.weight.data ? &w->feed.weight : NULL,
                            .ignores = w->run->ignores,
                            .ignore_index = w->run->ignore_index};
+    sb_printf(&w->m->cut, "%s%s", w->m->cut.n && w->net.said.n ? "\n" : "", sb_str(&w->net.said));
     status = net_loss_make(&w->net, &lo, &w->loss, &w->e);
     if (status == CR_OK) status = net_loss_check(&w->loss, &lo, &w->e);
     bool regression = w->loss.kind == CR_LOSS_MSE || w->loss.kind == CR_LOSS_L1;
@@ -221,7 +222,10 @@ cr_status cr_model_diagnose(cr_model *m, const cr_data *data, const cr_diagnose_
     flow_budget_begin(&w.budget, w.o->budget, &w.cut);
     cr_status status = model_feed_init(m, data, w.run, &w.feed);
     if (status == CR_OK) {
-        size_t most = w.feed.batch ? w.feed.batch : w.run->batch ? w.run->batch : SAMPLES;
+        sb_free(&m->cut);
+        sb_init(&m->cut);
+        size_t most = model_batch(&w.feed, w.run, &m->cut);
+        if (!w.feed.batch && !w.run->batch) most = SAMPLES;
         w.batch = !w.feed.samples_first || w.feed.samples < most ? w.feed.samples : most;
         if (w.feed.batch > w.feed.samples && w.feed.samples_first) {
             status = model_fail(m, CR_ESHAPE, "the model takes batches of %zu samples, and the data have %zu",

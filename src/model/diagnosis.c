@@ -165,7 +165,7 @@ cr_status diagnosis_make(diagnosing *w, cr_diagnosis **out)
                         .loss = w->measured.loss / scale_of(w),
                         .kind = w->loss.kind,
                         .said = diagnosis_text(w, w->loss.said),
-                        .cut = diagnosis_text(w, sb_str(&w->net.said)),
+                        .cut = diagnosis_text(w, sb_str(&w->m->cut)),
                         .kept = diagnosis_text(w, sb_str(&w->kept)),
                         .samples = w->batch,
                         .left_out = w->feed.samples_first ? w->feed.samples - w->batch : 0};

@@ -123,7 +123,7 @@ static cr_status find_inputs(cr_model *m, const cr_data *data, const cr_model_ru
             return model_fail(m, CR_ENOMEM, "out of memory");
         }
         int64_t first = fixed_first(input);
-        if (first > 0 && t->rank > 0 && first != t->dim[0]) f->batch = (size_t)first;
+        if (first > 0 && t->rank > 0) f->batch = (size_t)first;
         f->n_inputs++;
     }
     return CR_OK;
@@ -142,6 +142,17 @@ static void count_samples(model_feed *f)
         f->samples_first = false;
     }
     if (f->samples_first) f->samples = (size_t)f->input[0].dim[0];
+}
+
+size_t model_batch(const model_feed *f, const cr_model_run_options *o, strbuf *said)
+{
+    if (!f->samples_first) return f->samples;
+    if (f->batch == 0) return o->batch ? o->batch : f->samples;
+    if (o->batch && o->batch != f->batch) {
+        sb_printf(said, "%sbatches of %zu samples, as the model fixes them, not of %zu", said->n ? "\n" : "", f->batch,
+                  o->batch);
+    }
+    return f->batch;
 }
 
 cr_status model_feed_init(cr_model *m, const cr_data *data, const cr_model_run_options *o, model_feed *f)

@@ -16,6 +16,8 @@ typedef struct result {
     int64_t dim[CR_MAX_RANK];
     bool rows;
     size_t row;   /* entries of a sample */
+    cr_type type; /* as it is written */
+    bool f64;     /* computed so */
     size_t count; /* of entries in all */
     double *value;
 } result;
@@ -27,6 +29,7 @@ typedef struct job {
     model_feed feed;
     const cr_data *cotangents;
     cr_type type; /* of results */
+    bool *grows;  /* of outputs: the first axis, with the samples; NULL: not known */
     result *result;
     size_t n_results;
     double loss, weight;
@@ -43,13 +46,19 @@ typedef struct pass {
     cr_ref *expression; /* of the results, then the loss's sum and weight */
     bool *rows;         /* of the results */
     const char **name;
+    cr_type *type;     /* of the results */
+    net_runner *whole; /* of outputs that have to be exact integers, which float32 is not; NULL: there are none */
+    bool *is_whole;    /* of the results: the next one of `whole` */
     bool fixed; /* holds for the data that it was made with only */
 } pass;
 
 static void pass_free(pass *p)
 {
     net_runner_free(p->r);
+    net_runner_free(p->whole);
     net_free(&p->net);
+    mem_free(p->type);
+    mem_free(p->is_whole);
     mem_free(p->expression);
     mem_free(p->rows);
     mem_free(p->name);
@@ -60,6 +69,7 @@ static void job_free(job *j)
 {
     for (size_t i = 0; i < j->n_results; i++) mem_free(j->result[i].value);
     mem_free(j->result);
+    mem_free(j->grows);
     model_feed_free(&j->feed);
 }
 
@@ -77,10 +87,11 @@ static bool per_sample(const job *j, const pass *p, cr_ref e)
     return j->feed.samples_first && cr_rank(p->net.g, e) > 0 && onnx_size(p->net.g, e, 0) == (int64_t)p->batch;
 }
 
-/* The first axis of an output counts samples if it is as long as the batch, unless the file fixes it where that of
- * the inputs is free. */
+/* The first axis of an output counts samples if it grows with them. If that is not known, because the file fixes the
+ * batch or there is one only: if it is as long, unless the file fixes it where that of the inputs is free. */
 static bool counts_samples(const job *j, const pass *p, const net_output *out)
 {
+    if (j->grows) return j->grows[out - p->net.output];
     const Onnx__GraphProto *g = j->m->onnx->proto->graph;
     for (size_t i = 0; i < g->n_output && j->feed.batch == 0; i++) {
         const Onnx__TypeProto__Tensor *t = onnx_tensor_type(g->output[i]);
@@ -97,9 +108,39 @@ static cr_status outputs(job *j, pass *p)
         p->name[i] = n->output[i].name;
         p->expression[i] = n->output[i].ref;
         p->rows[i] = counts_samples(j, p, &n->output[i]);
+        cr_type type = n->output[i].type;
+        p->type[i] = onnx_is_float(type) ? j->type : onnx_is_int(type) ? CR_TYPE_I64 : CR_TYPE_BOOL;
     }
     p->n_results = n->n_outputs;
     return CR_OK;
+}
+
+/* Plans those outputs once more, in float64, that have to be exact. */
+static cr_status plan_whole(job *j, pass *p, error *e)
+{
+    cr_plan_options o = {0};
+    unsigned n = 0;
+    cr_ref *ref = mem_zalloc(p->n_results + 1, sizeof *ref);
+    bool ok = ref != NULL;
+    for (size_t i = 0; i < p->n_results && ok; i++) {
+        ok = model_wants_f64(&p->net, &j->feed, &p->net.output[i], &p->is_whole[i]);
+        if (ok && p->is_whole[i]) ref[n++] = p->expression[i];
+    }
+    if (j->o->plan) o = *j->o->plan;
+    o.precision = CR_F64;
+    cr_status status = ok ? CR_OK : no_memory(j);
+    if (n && ok) status = net_runner_new(&p->net, n, ref, &o, &p->whole, e);
+    mem_free(ref);
+    return status;
+}
+
+/* Where result i lies, and at what place there. */
+static const net_runner *runner_of(const pass *p, size_t i, unsigned *at)
+{
+    *at = (unsigned)i;
+    if (!p->whole || !p->is_whole[i]) return p->r;
+    for (size_t k = *at = 0; k < i; k++) *at += p->is_whole[k];
+    return p->whole;
 }
 
 /* Leaves that have a gradient: parameters, and inputs of floats. */
@@ -108,7 +149,7 @@ static size_t wanted(const pass *p, cr_ref *wrt)
     size_t n = 0;
     for (size_t i = 0; i < p->net.n_leaves; i++) {
         const net_leaf *l = &p->net.leaf[i];
-        if (l->role == NET_CONSTANT || !onnx_is_float(l->tensor.type) || l->ref == p->loss.label) continue;
+        if ((l->role != NET_PARAMETER && l->role != NET_INPUT) || !onnx_is_float(l->tensor.type)) continue;
         wrt[n++] = l->ref;
     }
     return n;
@@ -156,7 +197,7 @@ static cr_status seed_cotangents(job *j, pass *p, size_t n, const cr_ref *wrt, c
             t = model_rows(&t, 0, p->batch);
         }
         t.data = NULL;
-        cr_ref seed = net_add_leaf(net, NET_INPUT, &t);
+        cr_ref seed = net_add_leaf(net, NET_COTANGENT, &t);
         if (seed == CR_NONE || cr_reverse(net->g, out->ref, seed, (unsigned)n, wrt, part) != CR_OK) {
             status = graph_failed(j, net->g);
             break;
@@ -179,6 +220,7 @@ static cr_status gradients(job *j, pass *p, const cr_tensor *label)
     for (size_t k = 0; k < n && status == CR_OK; k++) {
         const net_leaf *l = net_find_leaf(net, wrt[k]);
         p->name[k] = l->name;
+        p->type[k] = j->type;
         p->rows[k] = l->role == NET_INPUT && per_sample(j, p, wrt[k]);
         if (p->expression[k] == CR_NONE) p->expression[k] = onnx_like(net->g, 0, wrt[k]);
     }
@@ -209,7 +251,10 @@ static cr_status pass_make(job *j, pass *p, size_t first, size_t batch)
     p->expression = mem_zalloc(room, sizeof *p->expression);
     p->rows = mem_zalloc(room, sizeof *p->rows);
     p->name = mem_zalloc(room, sizeof *p->name);
-    if (status == CR_OK && (!p->expression || !p->rows || !p->name)) status = no_memory(j);
+    p->type = mem_zalloc(room, sizeof *p->type);
+    p->is_whole = mem_zalloc(room, sizeof *p->is_whole);
+    bool ok = p->expression && p->rows && p->name && p->type && p->is_whole;
+    if (status == CR_OK && !ok) status = no_memory(j);
     if (status == CR_OK && j->kind == JOB_RUN) {
         status = outputs(j, p);
     } else if (status == CR_OK) {
@@ -223,6 +268,7 @@ static cr_status pass_make(job *j, pass *p, size_t first, size_t batch)
         p->expression[n++] = p->loss.weight;
     }
     if (status == CR_OK) status = net_runner_new(&p->net, n, p->expression, j->o->plan, &p->r, &e);
+    if (status == CR_OK && j->kind == JOB_RUN && j->type == CR_TYPE_F32) status = plan_whole(j, p, &e);
     for (size_t i = 0; i < p->net.n_leaves; i++) p->fixed |= p->net.leaf[i].fixed;
     mem_free(in);
     model_keep(j->m, &e);
@@ -245,13 +291,12 @@ static cr_status feed_runner(void *user, net_runner *r, error *e)
         const net_leaf *l = &p->net.leaf[i];
         const cr_tensor *t = NULL;
         cr_tensor cotangent;
-        if (l->role != NET_INPUT) continue;
-        for (size_t k = 0; k < j->feed.n_inputs; k++) {
+        for (size_t k = 0; k < j->feed.n_inputs && l->role == NET_INPUT; k++) {
             if (strcmp(j->feed.input[k].name, l->name) == 0) t = &j->feed.input[k];
         }
-        if (l->ref == p->loss.label) t = &j->feed.label;
+        if (l->role == NET_LABEL) t = &j->feed.label;
         bool whole = false;
-        if (!t && j->kind == JOB_PULL && cr_data_find(j->cotangents, l->name, &cotangent)) {
+        if (l->role == NET_COTANGENT && cr_data_find(j->cotangents, l->name, &cotangent)) {
             t = &cotangent;
             whole = cotangent.rank == 0 || cotangent.dim[0] != (int64_t)j->feed.samples;
         }
@@ -265,8 +310,12 @@ static cr_status feed_runner(void *user, net_runner *r, error *e)
 static cr_status run_batch(job *j, pass *p, size_t first)
 {
     error e = {CR_OK, NULL};
-    cr_status status = feed_runner(&(feeding){j, p, first}, p->r, &e);
-    if (status == CR_OK) status = net_runner_run(p->r, &e);
+    cr_status status = CR_OK;
+    net_runner *const both[] = {p->r, p->whole};
+    for (int i = 0; i < 2 && both[i] && status == CR_OK; i++) {
+        status = feed_runner(&(feeding){j, p, first}, both[i], &e);
+        if (status == CR_OK) status = net_runner_run(both[i], &e);
+    }
     model_keep(j->m, &e);
     return status;
 }
@@ -318,6 +367,8 @@ static cr_status results_init(job *j, const pass *p, size_t samples)
         r->rank = cr_rank(p->net.g, p->expression[i]);
         onnx_shape(p->net.g, p->expression[i], r->dim);
         r->rows = p->rows[i];
+        r->type = p->type[i];
+        r->f64 = j->type == CR_TYPE_F64 || p->is_whole[i];
         r->row = net_runner_count(p->r, (unsigned)i) / (r->rows ? p->batch : 1);
         if (r->rows) r->dim[0] = (int64_t)samples;
         r->count = r->row * (r->rows ? samples : 1);
@@ -353,15 +404,17 @@ static cr_status collect(job *j, const pass *p, size_t first)
                               r->name);
         }
         double *to = r->value + (r->rows ? first * r->row : 0);
+        unsigned at;
+        const net_runner *from = runner_of(p, i, &at);
+        const char *value = net_runner_result(from, at);
+        cr_type type = net_runner_type(from);
         if (r->rows) {
-            data_to_f64(net_runner_type(p->r), net_runner_result(p->r, (unsigned)i), n, to);
+            data_to_f64(type, value, n, to);
             continue;
         }
         for (size_t k = 0; k < n; k++) {
             double v;
-            data_to_f64(net_runner_type(p->r),
-                        (const char *)net_runner_result(p->r, (unsigned)i) + k * cr_type_size(net_runner_type(p->r)), 1,
-                        &v);
+            data_to_f64(type, value + k * cr_type_size(type), 1, &v);
             to[k] += v;
         }
     }
@@ -382,11 +435,24 @@ static cr_status check_labels(job *j, const pass *p)
     return model_keep(j->m, &e);
 }
 
+static cr_status find_growing(job *j, size_t batch)
+{
+    size_t n = j->m->onnx->proto->graph->n_output;
+    bool known;
+    j->grows = mem_zalloc(n + 1, sizeof *j->grows);
+    if (!j->grows) return no_memory(j);
+    cr_status status = model_growing(j->m, &j->feed, batch, j->grows, n, &known);
+    if (status == CR_OK && !known) {
+        mem_free(j->grows);
+        j->grows = NULL;
+    }
+    return status;
+}
+
 static cr_status run_batches(job *j)
 {
     model_feed *f = &j->feed;
-    size_t batch = f->batch ? f->batch : j->o->batch && f->samples_first ? j->o->batch : f->samples;
-    if (f->batch && !f->samples_first) batch = f->samples;
+    size_t batch = model_batch(f, j->o, &j->m->cut);
     if (batch > f->samples) {
         return model_fail(j->m, CR_ESHAPE, "the model takes batches of %zu samples, and the data have %zu", batch,
                           f->samples);
@@ -394,7 +460,7 @@ static cr_status run_batches(job *j)
     if (f->samples == 0) return model_fail(j->m, CR_EVALUE, "the data have no samples");
     size_t rest = f->samples % batch, samples = f->batch ? f->samples - rest : f->samples;
     pass p = {0};
-    cr_status status = CR_OK;
+    cr_status status = j->kind != JOB_GRAD && batch < samples ? find_growing(j, batch) : CR_OK;
     for (size_t first = 0; first < samples && status == CR_OK; first += batch) {
         size_t n = samples - first < batch ? samples - first : batch;
         if (p.batch != n || p.fixed) {
@@ -403,7 +469,7 @@ static cr_status run_batches(job *j)
             if (status == CR_OK && first == 0) {
                 snprintf(j->m->said, sizeof j->m->said, "%s", p.loss.said);
                 j->report.kind = p.loss.kind;
-                sb_puts(&j->m->cut, sb_str(&p.net.said));
+                sb_printf(&j->m->cut, "%s%s", j->m->cut.n && p.net.said.n ? "\n" : "", sb_str(&p.net.said));
                 status = check_labels(j, &p);
                 if (status == CR_OK) status = results_init(j, &p, samples);
             }
@@ -420,7 +486,6 @@ static cr_status run_batches(job *j)
     j->report.left_out = f->samples - samples;
     j->report.said = j->m->said;
     j->report.nonfinite = j->m->blame;
-    j->report.cut = sb_str(&j->m->cut);
     return status;
 }
 
@@ -432,10 +497,14 @@ static cr_status put(job *j, cr_data *out)
     j->report.loss = j->kind == JOB_GRAD ? j->loss / j->weight : NAN;
     for (size_t i = 0; i < j->n_results; i++) {
         result *r = &j->result[i];
-        for (size_t k = 0; k < r->count; k++) {
+        if (r->type == CR_TYPE_I64) model_whole(r->name, r->f64, r->count, r->value, &j->m->cut);
+        /* In place, behind what is still to be read. */
+        for (size_t k = 0; k < r->count && r->type != CR_TYPE_I64; k++) {
             double v = r->value[k] * by;
             float narrow = (float)v;
-            if (j->type == CR_TYPE_F32) { /* in place, behind what is still to be read */
+            if (r->type == CR_TYPE_BOOL) {
+                ((uint8_t *)r->value)[k] = v != 0;
+            } else if (r->type == CR_TYPE_F32) {
                 memcpy((char *)r->value + k * sizeof narrow, &narrow, sizeof narrow);
             } else {
                 r->value[k] = v;
@@ -443,7 +512,7 @@ static cr_status put(job *j, cr_data *out)
         }
         void *value = r->value;
         r->value = NULL;
-        cr_status status = data_take(out, r->name, j->type, r->rank, r->dim, value);
+        cr_status status = data_take(out, r->name, r->type, r->rank, r->dim, value);
         if (status != CR_OK) return model_fail(j->m, status, "%s", cr_data_message(out));
     }
     return CR_OK;
@@ -463,6 +532,7 @@ static cr_status run(cr_model *m, job_kind kind, const cr_data *data, const cr_d
     cr_status status = model_feed_init(m, data, j.o, &j.feed);
     if (status == CR_OK) status = run_batches(&j);
     if (status == CR_OK) status = put(&j, out);
+    j.report.cut = sb_str(&m->cut);
     if (report) *report = j.report;
     job_free(&j);
     return status;

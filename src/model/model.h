@@ -38,6 +38,18 @@ typedef struct model_feed {
 /* CR_EVALUE names an input that has no data, CR_ESHAPE shows both shapes. Free it in any case. */
 cr_status model_feed_init(cr_model *m, const cr_data *data, const cr_model_run_options *o, model_feed *f);
 void model_feed_free(model_feed *f);
+/* How many samples are run at a time: as many as the file fixes, or are asked for, or there are. Adds to *said where
+ * the file leaves no choice. */
+size_t model_batch(const model_feed *f, const cr_model_run_options *o, strbuf *said);
+/* grows[i]: does the first axis of output i grow with the number of samples? Found by importing with another number of
+ * them: an output that is as long by chance does not. *known false: it cannot be found, as the model takes batches of
+ * one size only. */
+cr_status model_growing(cr_model *m, const model_feed *f, size_t batch, bool *grows, size_t room, bool *known);
+/* Has an output of integers to be computed in float64 to be right: because only integers lead to it, or some beyond
+ * 2^24 do? false: out of memory. */
+bool model_wants_f64(const network *n, const model_feed *f, const net_output *out, bool *yes);
+/* n numbers that an output of integers holds as int64, in place; says so where they may have been rounded. */
+void model_whole(const char *name, bool f64, size_t n, double *value, strbuf *said);
 /* Samples first .. first + n - 1 of a tensor, which stays the owner. */
 cr_tensor model_rows(const cr_tensor *t, size_t first, size_t n);
 

@@ -43,7 +43,7 @@ static bool whole(const range *r) { return r->nan == 0 && r->inf == 0; }
 static void put_range(strbuf *b, const range *r)
 {
     if (r->nan == r->n) {
-        sb_puts(b, "all NaN");
+        sb_puts(b, r->n ? "all NaN" : "no entries");
         return;
     }
     sb_printf(b, "%.4g to %.4g", r->min, r->max);
@@ -122,7 +122,8 @@ static cr_status run(blame *b, const cr_plan_options *o, net_feeder *feed, void 
 
 static void put_node(strbuf *s, const blame *b, const net_node *n, const range *made, const char *where)
 {
-    sb_printf(s, "%s\"%s\" (%s) is the first to make what is no finite number: ", where, n->name, n->op);
+    sb_printf(s, "%s\"%s\" (%s)%s%s is the first to make what is no finite number: ", where, n->name, n->op,
+              n->within ? " in " : "", n->within ? n->within : "");
     put_made(s, made);
     for (size_t k = 0; k < n->n_operands; k++) {
         const net_operand *in = &b->n->operand[n->first_operand + k];
@@ -137,7 +138,9 @@ static void put_node(strbuf *s, const blame *b, const net_node *n, const range *
 /* A leaf with NaN or infinities of its own. */
 static bool blame_leaf(const blame *b, strbuf *s)
 {
-    static const char *const role[] = {"input", "parameter", "constant"};
+    static const char *const role[] = {[NET_INPUT] = "input", [NET_PARAMETER] = "parameter",
+                                       [NET_CONSTANT] = "constant", [NET_LABEL] = "label",
+                                       [NET_COTANGENT] = "the cotangent of"};
     for (size_t i = 0; i < b->n->n_leaves; i++) {
         const net_leaf *l = &b->n->leaf[i];
         const range *r = counts(b, l->ref) ? range_at(b, l->ref) : NULL;

@@ -15,6 +15,8 @@ typedef struct maker {
     network *n;
     cr_graph *g;
     const net_loss_options *o;
+    unsigned rank; /* of the label as it is used: without an axis of 1 that stands where the classes are */
+    int64_t dim[CR_MAX_RANK];
     net_loss *loss;
     error *e;
 } maker;
@@ -40,11 +42,15 @@ static int64_t size(cr_graph *g, cr_ref a, unsigned axis)
 
 static bool is_ending(cr_op op) { return op == CR_OP_SOFTMAX || op == CR_OP_LOGSOFTMAX || op == CR_OP_SIGMOID; }
 
-/* The ending behind what does not change what it says: a reshape (before version 13, softmax is one on a matrix), and
- * bounds that keep a probability from 0. a itself if there is none. */
+/* The ending behind what does not change what it says: a reshape (before version 13, softmax is one on a matrix),
+ * bounds that keep a probability from 0, and the logarithm of a softmax. a itself if there is none. */
 static cr_ref ending_of(cr_graph *g, cr_ref a)
 {
     cr_op op = op_of(g, a);
+    if (op == CR_OP_LOG) {
+        cr_ref inner = ending_of(g, in_of(g, a, 0));
+        return op_of(g, inner) == CR_OP_SOFTMAX ? inner : a;
+    }
     unsigned n = op == CR_OP_FENCE || op == CR_OP_RESHAPE ? 1 : op == CR_OP_MAX2 || op == CR_OP_MIN2 ? 2 : 0;
     for (unsigned i = 0; i < n; i++) {
         cr_ref inner = ending_of(g, in_of(g, a, i));
@@ -73,8 +79,30 @@ static bool is_whole(cr_type t) { return t >= CR_TYPE_I8 && t < CR_TYPE_BOOL; }
 /* Labels that are classes: whole numbers, of a shape that lacks one axis of y. */
 static bool are_classes(const maker *m, cr_ref y)
 {
+    return m->o->label && is_whole(m->o->label->type) && m->rank + 1 == cr_rank(m->g, y);
+}
+
+/* The label's shape. Classes may come with an axis of their own, N x 1 beside an output of N x C: it is left out. */
+static void take_label(maker *m, cr_ref y)
+{
     const cr_tensor *t = m->o->label;
-    return t && is_whole(t->type) && t->rank + 1 == cr_rank(m->g, y);
+    unsigned rank = cr_rank(m->g, y);
+    if (!t) return;
+    m->rank = t->rank;
+    memcpy(m->dim, t->dim, sizeof m->dim);
+    if (t->rank != rank || rank < 2 || m->o->kind == CR_LOSS_MSE || m->o->kind == CR_LOSS_L1 ||
+        m->o->kind == CR_LOSS_BCE) {
+        return;
+    }
+    const unsigned axes[2] = {1, rank - 1};
+    for (unsigned k = 0; k < 2; k++) {
+        bool fits = t->dim[axes[k]] == 1 && size(m->g, y, axes[k]) > 1;
+        for (unsigned i = 0; i < rank && fits; i++) fits = i == axes[k] || t->dim[i] == size(m->g, y, i);
+        if (!fits) continue;
+        memmove(m->dim + axes[k], m->dim + axes[k] + 1, (rank - axes[k] - 1) * sizeof *m->dim);
+        m->rank--;
+        return;
+    }
 }
 
 /* What the loss is, and of what: decided by how the network ends, then by the labels. */
@@ -144,17 +172,16 @@ static bool label_leaf(maker *m)
 {
     cr_tensor t = *m->o->label;
     t.data = NULL;
-    m->loss->label = net_add_leaf(m->n, NET_INPUT, &t);
+    m->loss->label = net_add_leaf(m->n, NET_LABEL, &t);
     return m->loss->label != CR_NONE;
 }
 
 static bool same_sizes(const maker *m, cr_ref y, int skipped)
 {
-    const cr_tensor *t = m->o->label;
     unsigned k = 0;
-    if (t->rank + (skipped >= 0) != cr_rank(m->g, y)) return false;
+    if (m->rank + (skipped >= 0) != cr_rank(m->g, y)) return false;
     for (unsigned i = 0; i < cr_rank(m->g, y); i++) {
-        if ((int)i != skipped && t->dim[k++] != size(m->g, y, i)) return false;
+        if ((int)i != skipped && m->dim[k++] != size(m->g, y, i)) return false;
     }
     return true;
 }
@@ -163,7 +190,7 @@ static bool same_sizes(const maker *m, cr_ref y, int skipped)
 static int class_axis(const maker *m, cr_ref y)
 {
     int rank = (int)cr_rank(m->g, y), last = rank - 1;
-    if (rank == 1) return m->o->label->rank == 0 ? 0 : -1;
+    if (rank == 1) return m->rank == 0 ? 0 : -1;
     if (same_sizes(m, y, 1)) return 1;
     return same_sizes(m, y, last) ? last : -1;
 }
@@ -220,20 +247,22 @@ static bool cross_entropy(maker *m, cr_ref out)
         }
     }
     if (!label_leaf(m)) return false;
-    cr_ref logp = cr_logsoftmax(g, y, (unsigned)axis), hit;
+    cr_dim own[CR_MAX_RANK];
+    for (unsigned i = 0; i < m->rank; i++) own[i] = cr_dim_const(g, m->dim[i]);
+    cr_ref logp = cr_logsoftmax(g, y, (unsigned)axis), hit, label = cr_reshape(g, l->label, m->rank, own);
     cr_dim classes = cr_size(g, y, (unsigned)axis);
     if (whole) {
         if (m->o->ignores) return fail(m, CR_EARG, "ignore_index is for labels that are classes, not probabilities");
-        hit = l->label;
+        hit = label;
     } else {
         l->classes = size(g, y, (unsigned)axis);
         cr_ref index = cr_add(g, cr_iota(g, classes), cr_const(g, -1));
-        cr_ref same = cr_map2(g, CR_OP_EQ, along(g, index, y, axis), spread(g, l->label, y, axis));
+        cr_ref same = cr_map2(g, CR_OP_EQ, along(g, index, y, axis), spread(g, label, y, axis));
         hit = cr_select(g, same, filled(g, 1, y), filled(g, 0, y));
         if (m->o->ignores) {
-            cr_ref skipped = filled(g, (double)m->o->ignore_index, l->label);
+            cr_ref skipped = filled(g, (double)m->o->ignore_index, label);
             cr_ref counts =
-                cr_select(g, cr_map2(g, CR_OP_EQ, l->label, skipped), filled(g, 0, skipped), filled(g, 1, skipped));
+                cr_select(g, cr_map2(g, CR_OP_EQ, label, skipped), filled(g, 0, skipped), filled(g, 1, skipped));
             hit = cr_mul(g, spread(g, counts, y, axis), hit);
         }
     }
@@ -313,13 +342,14 @@ static const net_output *output_of(const network *n, const char *name)
 
 cr_status net_loss_make(network *n, const net_loss_options *o, net_loss *loss, error *e)
 {
-    maker m = {n, n->g, o, loss, e};
+    maker m = {.n = n, .g = n->g, .o = o, .loss = loss, .e = e};
     *loss = (net_loss){0};
     const net_output *out = output_of(n, o->output);
     if (!out) {
         fail(&m, CR_ENAME, o->output ? "the model has no output `%s`" : "the model has no output of floats", o->output);
         return CR_ENAME;
     }
+    take_label(&m, out->ref);
     bool ok = choose(&m, out->ref, out->name);
     if (ok) {
         switch (loss->kind) {
@@ -349,6 +379,7 @@ cr_status net_loss_check(const net_loss *loss, const net_loss_options *o, error 
         data_to_f64(t->type, (const char *)t->data + i * cr_type_size(t->type), 1, &v);
         if (o->ignores && v == (double)o->ignore_index) continue;
         if (v >= 0 && v <= top && (binary || v == floor(v))) continue;
+        if (isnan(v)) v = NAN; /* without a sign */
         if (binary)
             err_set(e, CR_EVALUE, "target %g (number %zu) is not from 0 to 1, as in a binary cross-entropy", v, i + 1);
         else

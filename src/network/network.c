@@ -20,6 +20,7 @@ void net_free(network *n)
     mem_free(n->operand);
     mem_free(n->output);
     mem_free(n->recurrence);
+    mem_free(n->index);
     *n = (network){0};
 }
 
@@ -38,10 +39,18 @@ cr_ref net_add_leaf(network *n, net_role role, const cr_tensor *t)
     return ref;
 }
 
+/* Every leaf is a new node of the graph: they stand in the order of their numbers. */
 net_leaf *net_find_leaf(const network *n, cr_ref ref)
 {
-    for (size_t i = 0; i < n->n_leaves; i++) {
-        if (n->leaf[i].ref == ref) return &n->leaf[i];
+    size_t first = 0, end = n->n_leaves;
+    while (first < end) {
+        size_t middle = first + (end - first) / 2;
+        if (n->leaf[middle].ref == ref) return &n->leaf[middle];
+        if (n->leaf[middle].ref < ref) {
+            first = middle + 1;
+        } else {
+            end = middle;
+        }
     }
     return NULL;
 }
@@ -55,8 +64,8 @@ static const char *numbered(network *n, const char *what, size_t i)
 
 cr_status net_redact(network *n)
 {
-    static const char *const role[] = {"input", "parameter", "constant"};
-    size_t count[3] = {0};
+    static const char *const role[] = {"input", "parameter", "constant", "label", "cotangent"};
+    size_t count[sizeof role / sizeof *role] = {0};
     bool ok = true;
     for (size_t i = 0; i < n->n_leaves && ok; i++) {
         net_leaf *l = &n->leaf[i];
@@ -66,5 +75,14 @@ cr_status net_redact(network *n)
     for (size_t i = 0; i < n->n_values && ok; i++) ok = (n->value[i].name = numbered(n, "tensor", i)) != NULL;
     for (size_t i = 0; i < n->n_outputs && ok; i++) ok = (n->output[i].name = numbered(n, "output", i)) != NULL;
     for (size_t i = 0; i < n->n_operands && ok; i++) n->operand[i].name = "";
+    for (size_t i = 0; i < n->n_nodes; i++) n->node[i].within = NULL;
+    for (size_t i = 0; i < n->n_indices; i++) n->index[i].node = n->index[i].name = n->index[i].within = NULL;
     return ok ? CR_OK : CR_ENOMEM;
+}
+
+void net_put_node(strbuf *b, const char *op, const char *name, const char *within)
+{
+    sb_puts(b, op);
+    if (name) sb_printf(b, " \"%s\"", name);
+    if (within) sb_printf(b, " in %s", within);
 }

@@ -10,7 +10,9 @@
 typedef enum net_role {
     NET_INPUT,     /* from the user's data, for every batch */
     NET_PARAMETER, /* from the file; what can be trained */
-    NET_CONSTANT   /* from the file; no derivative is taken by it */
+    NET_CONSTANT,  /* from the file; no derivative is taken by it */
+    NET_LABEL,     /* labels or targets of a loss, from the user's data */
+    NET_COTANGENT  /* of an output, from the user's data */
 } net_role;
 
 typedef struct net_leaf {
@@ -26,6 +28,7 @@ typedef struct net_node {
     const char *op;               /* of the file: "Conv" */
     size_t first_value, n_values; /* what it computes */
     size_t first_operand, n_operands;
+    const char *within; /* the calls that it is written out of, from the inside out: `"block" (Gate)`; NULL: none */
     const void *source; /* the file's */
     bool absorbed;      /* a later node stands for it, too: one that it was written out for */
 } net_node;
@@ -43,6 +46,16 @@ typedef struct net_value {
     cr_type type; /* in the file; in the graph everything but a boolean is a real number */
     size_t node;
 } net_value;
+
+/* Indices that are data, read by a node: rows of `depth` numbers, each of which picks from an axis of its size, from
+ * behind if it is negative. */
+typedef struct net_index {
+    const char *node, *op, *within; /* as in net_node */
+    const char *name;
+    cr_ref ref;
+    unsigned depth;
+    int64_t size[CR_MAX_RANK];
+} net_index;
 
 typedef struct net_output {
     const char *name;
@@ -85,6 +98,8 @@ typedef struct network {
     size_t n_outputs, output_cap;
     net_recurrence *recurrence; /* their lists are in `names` */
     size_t n_recurrences, recurrence_cap;
+    net_index *index;
+    size_t n_indices, index_cap;
 } network;
 
 /* An empty network; false: out of memory. Free it in any case. */
@@ -97,5 +112,7 @@ const char *net_key(const network *n, cr_ref leaf);
 /* Numbers in place of all names, for what is shown; keys of leaves stay. CR_ENOMEM only. */
 cr_status net_redact(network *n);
 net_leaf *net_find_leaf(const network *n, cr_ref ref); /* NULL: none */
+/* `Gather "emb/Gather"`, and the calls that it is within; names that are NULL are left out. */
+void net_put_node(strbuf *b, const char *op, const char *name, const char *within);
 
 #endif

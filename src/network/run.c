@@ -9,7 +9,8 @@ typedef struct plan_name {
 } plan_name;
 
 struct net_runner {
-    const network *net;
+    network *net;
+    cr_plan_options options;
     cr_plan *plan;
     cr_slab *slab;
     cr_type type;
@@ -95,7 +96,7 @@ static cr_status make(net_runner *r, network *net, unsigned n, const cr_ref *exp
     }
     for (size_t i = 0; i < net->n_leaves && status == CR_OK; i++) {
         const net_leaf *l = &net->leaf[i];
-        if (l->role != NET_INPUT) status = bind(r, l, &l->tensor, false, e);
+        if (l->role == NET_PARAMETER || l->role == NET_CONSTANT) status = bind(r, l, &l->tensor, false, e);
     }
     return status;
 }
@@ -107,6 +108,7 @@ cr_status net_runner_new(network *net, unsigned n, const cr_ref *expression, con
     net_runner *r = mem_zalloc(1, sizeof *r);
     if (!r) return no_memory(e);
     r->net = net;
+    if (options) r->options = *options;
     r->type = options && options->precision == CR_F64 ? CR_TYPE_F64 : CR_TYPE_F32;
     cr_status status = make(r, net, n, expression, options, e);
     if (status == CR_OK) {
@@ -149,6 +151,50 @@ cr_status net_runner_feed(net_runner *r, const net_leaf *input, const cr_tensor 
     return bind(r, input, t, true, e);
 }
 
+/* ---- an index that is none ----------------------------------------------------------------------- */
+
+/* The first of n indices that is out of range, in a sentence. */
+static bool out_of_range(const net_index *x, size_t n, cr_type type, const void *value, error *e)
+{
+    for (size_t i = 0; i < n; i++) {
+        double v, size = (double)x->size[i % x->depth];
+        data_to_f64(type, (const char *)value + i * cr_type_size(type), 1, &v);
+        if (v >= -size && v < size) continue;
+        strbuf b;
+        sb_init(&b);
+        net_put_node(&b, x->op, x->node, x->within);
+        sb_printf(&b, ": index ");
+        sb_number(&b, v);
+        sb_printf(&b, " out of range 0..%.0f, or -%.0f..-1 from behind: entry %zu", size - 1, size, i + 1);
+        if (x->name) sb_printf(&b, " of `%s`", x->name);
+        err_set(e, CR_EVALUE, "%s", sb_str(&b));
+        sb_free(&b);
+        return true;
+    }
+    return false;
+}
+
+/* Computes the indices that are data, one tensor after the other: those of the first node that fails can be. */
+static void find_index(net_runner *r, error *e)
+{
+    for (size_t i = 0; i < r->net->n_indices && e->status == CR_OK; i++) {
+        const net_index *x = &r->net->index[i];
+        error own = {CR_OK, NULL};
+        net_runner *one = NULL;
+        bool ran = net_runner_new(r->net, 1, &x->ref, &r->options, &one, &own) == CR_OK;
+        for (unsigned k = 0; ran && k < cr_plan_inputs(one->plan); k++) {
+            int from = cr_plan_input(r->plan, cr_plan_input_name(one->plan, k));
+            if (!one->in[k] && from >= 0) one->in[k] = r->in[from];
+            ran = one->in[k] != NULL;
+        }
+        ran = ran && cr_run(one->plan, one->slab, one->in, one->out) == CR_OK;
+        if (ran) out_of_range(x, net_runner_count(one, 0), one->type, one->out[0], e);
+        net_runner_free(one);
+        err_clear(&own);
+    }
+    if (e->status == CR_OK) err_set(e, CR_EVALUE, "an index is out of range: it picks none of the entries of its axis");
+}
+
 cr_status net_runner_run(net_runner *r, error *e)
 {
     for (unsigned i = 0; i < cr_plan_inputs(r->plan); i++) {
@@ -158,7 +204,7 @@ cr_status net_runner_run(net_runner *r, error *e)
     }
     cr_status status = cr_run(r->plan, r->slab, r->in, r->out);
     if (status == CR_EVALUE) {
-        err_set(e, status, "an index is out of range: it has to be below the size of the axis that it picks from");
+        find_index(r, e);
     } else if (status != CR_OK) {
         err_set(e, status, "the plan does not run");
     }

@@ -138,6 +138,11 @@ int64_t onnx_attr_int(const onnx_call *c, const char *name, int64_t missing)
 double onnx_attr_float(const onnx_call *c, const char *name, double missing)
 {
     const Onnx__AttributeProto *a = onnx_attr(c, name);
+    double exact;
+    if (a && a->has_s && a->s.len == sizeof exact) { /* of a node that was recognised: to the last bit */
+        memcpy(&exact, a->s.data, sizeof exact);
+        return exact;
+    }
     return a ? (double)a->f : missing;
 }
 

@@ -73,7 +73,19 @@ void onnx_file_release(onnx_file *f, const unsigned char *bytes, size_t n)
 
 /* ---- unpacking ------------------------------------------------------------------------------------ */
 
-static void *take(void *user, size_t n) { return arena_alloc(user, n); }
+typedef struct taker {
+    arena *mem;
+    bool failed;
+} taker;
+
+static void *take(void *user, size_t n)
+{
+    taker *t = user;
+    void *p = arena_alloc(t->mem, n);
+    t->failed |= p == NULL;
+    return p;
+}
+
 static void keep(void *user, void *p) { (void)user, (void)p; } /* the arena ends with the file */
 
 /* Goes through all messages by protobuf-c's own tables: puts the bytes of raw_data in place of their numbers, and a
@@ -145,9 +157,13 @@ static cr_status unpack(onnx_file *f, error *e)
     sb_init(&skeleton);
     cr_status status = scan_model(f->path, f->map.bytes, f->map.n, &skeleton, &raws, e);
     if (status == CR_OK) {
-        ProtobufCAllocator allocator = {take, keep, &f->mem};
+        taker t = {&f->mem, false};
+        ProtobufCAllocator allocator = {take, keep, &t};
         f->model = onnx__model_proto__unpack(&allocator, skeleton.n, (const uint8_t *)skeleton.s);
-        if (!f->model) {
+        if (t.failed) {
+            err_set(e, CR_ENOMEM, "out of memory");
+            status = CR_ENOMEM;
+        } else if (!f->model) {
             err_set(e, CR_ESYNTAX, "%s is no model of ONNX: its messages cannot be unpacked", f->path);
             status = CR_ESYNTAX;
         } else if (!f->model->graph) {

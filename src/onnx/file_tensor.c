@@ -136,7 +136,14 @@ cr_status external_bytes(onnx_file *f, const Onnx__TensorProto *t, const unsigne
     const map *m = external_open(f, location, e);
     if (!m) return e->status;
     bool ok = number(external_key(t, "offset"), 0, &offset) && offset <= m->n;
-    ok = ok && number(external_key(t, "length"), m->n - offset, n) && *n <= m->n - offset;
+    size_t rest = ok ? m->n - offset : 0, own = rest;
+    cr_type type;
+    /* Without a length, it is as long as its shape says; the file may go on. */
+    if (onnx_type_of(t->data_type, &type) && t->n_dims <= CR_MAX_RANK &&
+        data_product((unsigned)t->n_dims, t->dims, cr_type_size(type), &own)) {
+        own *= cr_type_size(type);
+    }
+    ok = ok && number(external_key(t, "length"), own < rest ? own : rest, n) && *n <= rest;
     if (!ok) {
         err_set(e, CR_EVALUE, "tensor `%s` lies beyond the end of %s, which has %zu bytes", t->name, location, m->n);
         return CR_EVALUE;

@@ -213,6 +213,7 @@ const Onnx__AttributeProto *onnx_attr_meant(const onnx_importer *im, const Onnx_
                 meant = f->call->attribute[i];
             }
         }
+        if (!meant) return onnx_default_attribute((onnx_importer *)(uintptr_t)im, f->function, a->ref_attr_name);
         a = meant;
         f = f->outer;
     }
@@ -314,6 +315,7 @@ static bool record(onnx_call *c)
     }
     net_node *node = &n->node[n->n_nodes];
     *node = (net_node){.name = onnx_node_name(c->node),
+                       .within = c->im->within,
                        .source = c->node,
                        .op = c->node->op_type,
                        .first_value = n->n_values,
@@ -338,6 +340,10 @@ static bool call_function(onnx_call *c, const Onnx__FunctionProto *f);
 
 static bool import_node(onnx_importer *im, const Onnx__NodeProto *node)
 {
+    if (*onnx_domain(node->domain) == '\0' && !onnx_model_function(im->m, node->domain, node->op_type) &&
+        !onnx_check_attributes(im, node)) {
+        return false;
+    }
     if (!im->as_written && !(node = onnx_recognise(im, node))) return false;
     onnx_call c = {.im = im, .g = im->g, .node = node, .version = onnx_version_of(im, node->domain)};
     size_t carried = im->net->n_recurrences;
@@ -361,7 +367,7 @@ static bool import_node(onnx_importer *im, const Onnx__NodeProto *node)
     for (unsigned i = 0; i < c.n_out; i++) {
         if (!c.out[i]) continue;
         c.out[i]->maker = node;
-        c.out[i]->depth = im->depth;
+        c.out[i]->scope = im->scope;
         if (!onnx_define(im, c.out[i]->name, c.out[i])) return false;
     }
     return true;
@@ -376,9 +382,10 @@ static bool import_nodes(onnx_importer *im, size_t n_nodes, Onnx__NodeProto *con
     if (im->depth >= DEPTH_MAX)
         return onnx_import_fail(im, CR_ELIMIT, "graphs and functions nested more than %d deep", DEPTH_MAX);
     if (onnx_order(n_nodes, node, n_wanted, wanted, &order, &n, &im->g->err) != CR_OK) return false;
-    unsigned *outside = im->uses;
+    unsigned *outside = im->uses, scope = im->scope;
     size_t n_outside = im->n_uses;
     bool ok = true;
+    im->scope = ++im->n_scopes;
     im->uses = NULL;
     im->n_uses = 0;
     im->depth++;
@@ -387,6 +394,7 @@ static bool import_nodes(onnx_importer *im, size_t n_nodes, Onnx__NodeProto *con
     for (size_t i = 0; i < n && ok; i++) ok = import_node(im, node[order[i]]);
     im->depth--;
     mem_free(im->uses);
+    im->scope = scope;
     im->uses = outside;
     im->n_uses = n_outside;
     mem_free(order);
@@ -403,6 +411,17 @@ static bool results(onnx_importer *im, size_t n, const char *const *name, onnx_v
     return true;
 }
 
+/* The leaf of an initializer: one, however often the body that has it is written out. */
+static cr_ref leaf_of(onnx_importer *im, const cr_tensor *t)
+{
+    const network *n = im->net;
+    for (size_t i = 0; im->depth > 0 && i < n->n_leaves; i++) {
+        const net_leaf *l = &n->leaf[i];
+        if (l->role != NET_INPUT && l->name == t->name) return l->ref;
+    }
+    return net_add_leaf(im->net, NET_PARAMETER, t);
+}
+
 /* Initializers: parameters of floats, known numbers otherwise. */
 /* Names of weights that a checkpoint does not have, as many as are read. */
 static bool keep(onnx_importer *im, const char *name)
@@ -413,7 +432,7 @@ static bool keep(onnx_importer *im, const char *name)
 }
 
 /* The numbers that a checkpoint has under the name, in place of the file's. */
-static bool replace(onnx_importer *im, cr_tensor *t)
+bool onnx_replace(onnx_importer *im, cr_tensor *t)
 {
     cr_tensor own;
     if (!cr_data_find(im->weights, t->name, &own)) return keep(im, t->name);
@@ -457,16 +476,28 @@ static bool define_initializers(onnx_importer *im, const Onnx__GraphProto *graph
         if (onnx_model_tensor(im->m, graph->initializer[i], &t, &im->g->err) != CR_OK) return false;
         onnx_value *v = onnx_new_value(im, t.name);
         if (!v) return false;
-        if (im->weights && onnx_is_float(t.type) && !replace(im, &t)) return false;
+        if (im->weights && onnx_is_float(t.type) && !onnx_replace(im, &t)) return false;
         onnx_take_shape(v, &t);
         if (onnx_is_float(t.type)) {
-            v->ref = net_add_leaf(im->net, NET_PARAMETER, &t);
+            v->ref = leaf_of(im, &t);
         } else {
             v->known = true;
         }
         if ((!v->known && v->ref == CR_NONE) || !onnx_define(im, t.name, v)) return false;
     }
     return true;
+}
+
+/* What is written out from now on is the node's. The outer text comes back; false: out of memory. */
+static bool enter(onnx_call *c, const char **outer)
+{
+    const char *name = onnx_node_name(c->node), *op = c->node->op_type, *in = c->im->within;
+    size_t n = strlen(name) + strlen(op) + (in ? strlen(in) : 0) + 16;
+    char *text = onnx_alloc(c, n);
+    *outer = in;
+    if (text) snprintf(text, n, "\"%s\" (%s)%s%s", name, op, in ? " in " : "", in ? in : "");
+    c->im->within = text;
+    return text != NULL;
 }
 
 bool onnx_inline_graph(onnx_call *c, const Onnx__GraphProto *body, size_t n_in, onnx_value *const *in, size_t n_out,
@@ -478,13 +509,14 @@ bool onnx_inline_graph(onnx_call *c, const Onnx__GraphProto *body, size_t n_in, 
         return onnx_fail(c, "its body has %zu inputs and %zu outputs, not %zu and %zu", body->n_input, body->n_output,
                          n_in, n_out);
     }
-    const char **wanted = onnx_alloc(c, (n_out + 1) * sizeof *wanted);
-    bool ok = wanted != NULL;
+    const char **wanted = onnx_alloc(c, (n_out + 1) * sizeof *wanted), *outer;
+    bool ok = enter(c, &outer) && wanted;
     for (size_t i = 0; i < n_out && ok; i++) wanted[i] = body->output[i]->name ? body->output[i]->name : "";
     for (size_t i = 0; i < n_in && ok; i++)
         ok = onnx_define(im, body->input[i]->name ? body->input[i]->name : "", in[i]);
     ok = ok && define_initializers(im, body) && import_nodes(im, body->n_node, body->node, n_out, wanted) &&
          results(im, n_out, wanted, out);
+    im->within = outer;
     leave(im, since);
     return ok;
 }
@@ -500,6 +532,8 @@ static bool call_function(onnx_call *c, const Onnx__FunctionProto *f)
     if (c->n_in > f->n_input || c->n_out > f->n_output) {
         return onnx_fail(c, "the function has %zu inputs and %zu outputs", f->n_input, f->n_output);
     }
+    const char *outer;
+    if (!enter(c, &outer)) return false;
     onnx_value **outside = im->by_name;
     size_t outside_cap = im->by_name_cap;
     im->by_name = NULL;
@@ -516,6 +550,7 @@ static bool call_function(onnx_call *c, const Onnx__FunctionProto *f)
     im->by_name_cap = outside_cap;
     im->n_hidden = since;
     im->function = frame.outer;
+    im->within = outer;
     for (unsigned i = 0; i < c->n_out && ok; i++) {
         const char *name = c->out[i] ? c->out[i]->name : NULL;
         if (!name) continue;
@@ -583,10 +618,13 @@ static bool import_model(onnx_importer *im, const onnx_import_options *o)
     size_t n;
     const char **wanted = arena_alloc(&im->mem, (graph->n_output + 1) * sizeof *wanted);
     if (!wanted) return onnx_no_memory(im);
-    return onnx_choose_outputs(im, wanted, &n) && onnx_check_operators(im, n, wanted) &&
-           onnx_define_inputs(im, graph, o) && define_initializers(im, graph) &&
-           any_replaced(im) &&
-           import_nodes(im, graph->n_node, graph->node, n, wanted) && define_outputs(im, n, wanted);
+    if (!onnx_say_version(im) || !onnx_choose_outputs(im, wanted, &n) || !onnx_check_operators(im, n, wanted) ||
+        !onnx_define_inputs(im, graph, o) || !define_initializers(im, graph)) {
+        return false;
+    }
+    Onnx__NodeProto **node = o->untie ? onnx_untie(im, graph) : graph->node;
+    return (node || graph->n_node == 0) && any_replaced(im) &&
+           import_nodes(im, graph->n_node, node, n, wanted) && define_outputs(im, n, wanted);
 }
 
 cr_status onnx_import(onnx_model *m, const onnx_import_options *o, network *n, error *e)

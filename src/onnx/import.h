@@ -21,7 +21,7 @@ typedef struct onnx_value {
     bool known;                   /* its numbers follow from shapes and constants alone */
     const void *data;             /* its numbers in the type, if they are at hand; else NULL */
     const Onnx__NodeProto *maker; /* NULL: none */
-    unsigned depth;               /* of the graph that it is of */
+    unsigned scope;               /* of the nodes that the maker is one of (onnx_importer) */
     bool sequence;                /* no tensor, but several: */
     size_t n_items;
     struct onnx_value **item;
@@ -161,6 +161,7 @@ typedef struct onnx_import_options {
     const cr_tensor *input;
     bool fences;        /* every value stays an expression of its own, by which a cotangent can be asked for */
     bool smooth;        /* outputs that choose classes by an ArgMax are cut before it, as it has no derivative */
+    bool untie;         /* parameters that the exporter made one as they were equal are several (untie.c) */
     bool as_written;    /* functions that were written out stay so (recognise.c) */
     onnx_norms norms;
     bool drops;         /* Dropout drops entries at its ratio; else it is the identity */

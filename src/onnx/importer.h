@@ -31,7 +31,9 @@ struct onnx_importer {
     const cr_data *weights;
     size_t n_replaced, n_kept; /* parameters that have their numbers from there, that have not */
     strbuf kept;               /* the first of these */
+    const char *within; /* the calls, and nodes with bodies, that are being written out; NULL: none */
     unsigned depth;  /* of graphs in graphs, functions in functions */
+    unsigned scope, n_scopes; /* the nodes at hand: a graph, a call of a function, a step of a loop; each has its own */
 };
 
 /* An inlined function's attributes are those of its call. */
@@ -54,12 +56,20 @@ bool onnx_say(onnx_importer *im, const char *fmt, ...) CR_PRINTF(2, 3);
 /* The values that the network puts out: the outputs of the file; in place of one that is no tensor of numbers, or of
  * names of classes, the last tensor before it, which is said. wanted has room for all outputs. */
 bool onnx_choose_outputs(onnx_importer *im, const char **wanted, size_t *n);
+/* Versions of ONNX's operators that are not known here are taken for the nearest, which is said. */
+bool onnx_say_version(onnx_importer *im);
 /* Are all operators known that the values `wanted` need? If not, the error lists them with their nodes. */
 bool onnx_check_operators(onnx_importer *im, size_t n_wanted, const char *const *wanted);
 
 /* Recurrences from number `since` on that have no node yet are the node's that was recorded last; if none was, it makes
  * nothing that varies, and they go. */
 void onnx_number_carried(network *n, size_t since, bool recorded);
+/* The numbers of a parameter from the checkpoint (im->weights) in place of its own, if they are there. */
+bool onnx_replace(onnx_importer *im, cr_tensor *t);
+/* The nodes of the model's graph, with parameters that the exporter merged taken apart (untie.c). NULL: failed. */
+Onnx__NodeProto **onnx_untie(onnx_importer *im, const Onnx__GraphProto *graph);
+/* Are the attributes of a node of ONNX's own such as the operator has, in a type that it has (attributes.c)? */
+bool onnx_check_attributes(onnx_importer *im, const Onnx__NodeProto *node);
 
 onnx_value *onnx_look(onnx_importer *im, const char *name); /* NULL: nothing of that name is in sight */
 unsigned onnx_uses(onnx_importer *im, const char *name);
@@ -77,5 +87,7 @@ cr_ref onnx_value_ref(onnx_importer *im, onnx_value *v);
 bool onnx_value_evaluate(onnx_importer *im, onnx_value *v, bool parameters);
 /* An attribute of a function's body that refers to one of the call (ref_attr_name); NULL: the call has none. */
 const Onnx__AttributeProto *onnx_attr_meant(const onnx_importer *im, const Onnx__AttributeProto *a);
+/* What an attribute of the function is where a call does not have it; NULL: nothing, or the graph's error is set. */
+const Onnx__AttributeProto *onnx_default_attribute(onnx_importer *im, const Onnx__FunctionProto *f, const char *name);
 
 #endif

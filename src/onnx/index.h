@@ -8,8 +8,8 @@
 /* Indices are numbers of the plan's precision: the entries among which every index is an exact float. */
 enum { INDEX_MAX = 1 << 24 };
 
-/* Known indices, of input i, are checked while importing: an error of the model, not of the run. Rows of `depth` of
- * them are places on axes of the sizes `dim`. */
+/* Known indices, of input i, are checked while importing: an error of the model, not of the run. For those that are
+ * data, the network learns what they have to be. Rows of `depth` of them are places on axes of the sizes `dim`. */
 bool onnx_check_indices(onnx_call *c, unsigned i, unsigned depth, const int64_t *dim);
 /* Both take `index` from input 1. An index out of range is an error here, or NaN, and so an error of the run.
  * The flat place in a tensor of sizes `dim` of every entry of `index`: its own place, but for one axis. */

@@ -40,8 +40,11 @@ void onnx_notices_free(onnx_notices *n)
 
 bool onnx_made_up(const char *name)
 {
-    const char *s = name;
+    const char *s = name, *last = strrchr(name, '/');
     if (strncmp(s, "onnx::", 6) == 0) return true;
+    /* What a node Constant makes is called by the node: /0/Constant_output_0, /encoder/Constant_12_output_0. */
+    if (last && strncmp(last + 1, "Constant_", 9) == 0) return true;
+    if (strncmp(s, "const_fold_opt__", 16) == 0) return true; /* tf2onnx */
     while (*s == '_') s++;
     if (strncmp(s, "val_", 4) == 0) s += 4;
     size_t n = strlen(s);
@@ -181,27 +184,32 @@ static void put_other_names(const search *s, strbuf *b, const uses *u)
     if (n > SHOWN) sb_printf(b, " and %zu more", n - SHOWN);
 }
 
-static bool shared(search *s, const uses *u)
+/* Is it several parameters, which the exporter made one as they were equal? An embedding that is the output layer, too,
+ * is tied, not merged: tensors of equal values are small ones. */
+static bool merged(search *s, const uses *u, bool *plain)
 {
     bool one_role = true;
-    if (u->n < 2) return true;
     for (size_t i = 1; i < u->n; i++) one_role &= onnx_same_role(&u->at[0], &u->at[i]);
-    bool plain = onnx_is_plain(s->m, u->tensor);
+    *plain = u->n > 1 && onnx_is_plain(s->m, u->tensor);
+    return *plain || (!one_role && u->tensor->n_dims <= 1);
+}
+
+static bool shared(search *s, const uses *u)
+{
+    bool plain;
+    if (u->n < 2) return true;
+    bool apart = merged(s, u, &plain);
     strbuf b;
     sb_init(&b);
     sb_printf(&b, "`%s` is read in %zu places: ", u->name, u->n);
     put_nodes(&b, u->at, u->n);
     put_other_names(s, &b, u);
-    if (one_role && !plain) {
+    if (!apart) {
         sb_puts(&b, ". Its gradient is the sum over them");
         return say(s, ONNX_TIED, &b);
     }
-    /* An embedding that is the output layer, too, is tied, not merged: tensors of equal values are small ones. */
-    if (!plain && u->tensor->n_dims > 1) {
-        sb_puts(&b, ". Its gradient is the sum over them");
-        return say(s, ONNX_TIED, &b);
-    }
-    sb_printf(&b, ". %s, so it is not one parameter: the exporter merged equal ones. grad keeps the file's sharing",
+    sb_printf(&b, ". %s, so it is not one parameter: the exporter merged equal ones. grad keeps the file's "
+              "sharing, diagnose takes them apart",
               plain ? "All its entries are the same number" : "They want different things");
     return say(s, ONNX_MERGED, &b);
 }
@@ -304,6 +312,20 @@ static bool names(search *s)
     sb_init(&b);
     sb_printf(&b, "none of the %zu parameters kept the name that it had: an optimised inference export. %s", all, keep);
     return say(s, ONNX_NAMES_LOST, &b);
+}
+
+cr_status onnx_merged_find(onnx_model *m, onnx_each_merged *fn, void *user, error *e)
+{
+    onnx_notices none = {0};
+    search s = {.m = m, .g = m->proto->graph, .out = &none, .e = e};
+    bool ok = collect(&s), plain;
+    for (size_t i = 0; i < s.n_of && ok; i++) {
+        if (s.of[i].n > 1 && merged(&s, &s.of[i], &plain)) ok = fn(user, s.of[i].tensor, s.of[i].at, s.of[i].n);
+    }
+    for (size_t i = 0; i < s.n_of; i++) mem_free(s.of[i].at);
+    mem_free(s.of);
+    mem_free(s.slot);
+    return ok ? CR_OK : e->status != CR_OK ? e->status : CR_ENOMEM;
 }
 
 cr_status onnx_notices_find(onnx_model *m, onnx_notices *out, error *e)

@@ -30,7 +30,7 @@ cr_status onnx_notices_add(onnx_notices *n, onnx_notice_kind kind, strbuf *b, er
 cr_status onnx_notices_find(onnx_model *m, onnx_notices *out, error *e);
 void onnx_notices_free(onnx_notices *n);
 
-/* Is it a name that an exporter made up: onnx::MatMul_27, 27, val_27, _val_3? */
+/* Is it a name that an exporter made up: onnx::MatMul_27, 27, val_27, _val_3, /0/Constant_output_0? */
 bool onnx_made_up(const char *name);
 
 /* One place where a parameter is read: input `input` of a node, behind Identity nodes. */
@@ -40,6 +40,10 @@ typedef struct onnx_use {
 } onnx_use;
 /* Do two places want the same kind of tensor: the same input of the same operator? */
 bool onnx_same_role(const onnx_use *a, const onnx_use *b);
+/* Calls fn for every initialiser that is several parameters (ONNX_MERGED), with the places where they are read; false:
+ * fn failed. */
+typedef bool onnx_each_merged(void *user, const Onnx__TensorProto *t, const onnx_use *use, size_t n);
+cr_status onnx_merged_find(onnx_model *m, onnx_each_merged *fn, void *user, error *e);
 /* Is a tensor all 0 or all 1? Reads it only if it is small enough to be a bias or a scale. */
 bool onnx_is_plain(onnx_model *m, const Onnx__TensorProto *t);
 

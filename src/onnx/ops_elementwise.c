@@ -379,11 +379,56 @@ static bool build_clip(onnx_call *c)
     return onnx_out_like(c, x);
 }
 
+/* x as the next number of `bits` significant ones, down to multiples of 2^least; infinite from `limit` on. */
+static double rounded(double x, int bits, int least, double limit)
+{
+    int e;
+    if (!isfinite(x) || x == 0) return x;
+    if (fabs(x) >= limit) return copysign(INFINITY, x);
+    frexp(x, &e);
+    int unit = e - bits > least ? e - bits : least;
+    return ldexp(nearbyint(ldexp(x, -unit)), unit);
+}
+
+/* Known numbers are rounded as the type has them; on their way through a run, floats keep what the run has. */
+static bool known_halves(onnx_call *c, cr_type type)
+{
+    onnx_value *in = c->in[0];
+    if (!onnx_evaluate(c, in)) return false;
+    cr_tensor t = {.name = in->name, .type = CR_TYPE_F32, .rank = in->rank, .count = in->count};
+    float *to = onnx_alloc(c, in->count * sizeof *to);
+    if (!to) return false;
+    for (size_t i = 0; i < in->count; i++) {
+        double x;
+        data_to_f64(in->type, (const char *)in->data + i * cr_type_size(in->type), 1, &x);
+        x = type == CR_TYPE_F16 ? rounded(x, 11, -24, 65520) : rounded(x, 8, -133, ldexp(511, 119));
+        to[i] = (float)x;
+    }
+    memcpy(t.dim, in->dim, sizeof t.dim);
+    t.data = to;
+    return onnx_out(c, 0, onnx_constant(c, &t), type);
+}
+
+/* An integer as one of fewer bits: the others are dropped. */
+static cr_ref wrapped(cr_graph *g, cr_ref x, cr_type type)
+{
+    double low = type == CR_TYPE_I8 ? -128 : type == CR_TYPE_I16 ? -32768 : 0;
+    double range = type == CR_TYPE_I8 || type == CR_TYPE_U8 ? 256 : 65536;
+    cr_ref up = onnx_add_number(g, x, -low);
+    return onnx_add_number(g, cr_map2(g, CR_OP_MOD, up, onnx_like(g, range, up)), low);
+}
+
 static bool build_cast_to(onnx_call *c, cr_type type)
 {
     cr_ref x = onnx_in(c, 0);
     if (!valid(c->g, x)) return false;
-    if (onnx_is_int(type) && onnx_is_float(c->in[0]->type)) x = onnx_trunc(c->g, x);
+    cr_type from = c->in[0]->type;
+    bool half = type == CR_TYPE_F16 || type == CR_TYPE_BF16, narrow = cr_type_size(type) < 4;
+    if (half && from != type && c->in[0]->known) return known_halves(c, type);
+    if (onnx_is_int(type) && onnx_is_float(from)) x = onnx_trunc(c->g, x);
+    if (onnx_is_int(type) && onnx_is_int(from) && narrow && cr_type_size(from) > cr_type_size(type)) {
+        x = wrapped(c->g, x, type);
+    }
     return onnx_out(c, 0, x, type);
 }
 

@@ -1,5 +1,6 @@
 /* Operators that pick entries by indices, which may be data. ONNX counts from 0, and from behind if negative; the graph
  * counts from 1. */
+#include "onnx/importer.h"
 #include "onnx/index.h"
 #include "onnx/ops.h"
 
@@ -41,7 +42,14 @@ bool onnx_check_indices(onnx_call *c, unsigned i, unsigned depth, const int64_t 
         data_to_f64(v->type, (const char *)v->data + k * cr_type_size(v->type), 1, &at);
         if (at < -n || at >= n) return onnx_fail(c, "index %g of an axis of size %g", at, n);
     }
-    return true;
+    if (v->known) return true;
+    network *n = c->im->net;
+    if (!VEC_RESERVE(n->index, n->index_cap, n->n_indices + 1)) return onnx_no_memory(c->im);
+    net_index *to = &n->index[n->n_indices++];
+    *to = (net_index){.node = onnx_node_name(c->node), .op = c->node->op_type, .within = c->im->within, .name = v->name,
+                      .ref = onnx_real(c, i), .depth = depth};
+    memcpy(to->size, dim, depth * sizeof *dim);
+    return to->ref != CR_NONE;
 }
 
 static bool exact(onnx_call *c, int64_t entries)

@@ -1,7 +1,6 @@
 /* Products: of matrices, and every other one that an einsum is. */
 #include "onnx/ops.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* alpha A' B' + beta C */
@@ -99,8 +98,7 @@ static bool build_matmul(onnx_call *c) { return onnx_out_like(c, matmul(c, onnx_
 static bool build_scaled_dot_product(onnx_call *c)
 {
     cr_graph *g = c->g;
-    cr_ref s =
-        onnx_times(g, matmul(c, onnx_real(c, 0), onnx_real(c, 1)), strtod(onnx_attr_string(c, "scale", "1"), NULL));
+    cr_ref s = onnx_times(g, matmul(c, onnx_real(c, 0), onnx_real(c, 1)), onnx_attr_float(c, "scale", 1));
     if (!valid(g, s)) return false;
     if (onnx_has(c, 3)) {
         cr_ref mask = onnx_real(c, 3);

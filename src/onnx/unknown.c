@@ -1,4 +1,4 @@
-/* Operators that are not known: all of them at once, before anything is built. */
+/* Operators that are not known: all of them at once, before anything is built; and versions of ONNX that are not. */
 #include "onnx/importer.h"
 
 #include <string.h>
@@ -100,6 +100,19 @@ bool onnx_check_operators(onnx_importer *im, size_t n_wanted, const char *const 
     ok = ok && s.n == 0;
     mem_free(s.found);
     return ok;
+}
+
+/* ---- versions ------------------------------------------------------------------------------------ */
+
+bool onnx_say_version(onnx_importer *im)
+{
+    enum { OLDEST = 7, NEWEST = 24 };
+    static const char *const taken = "its operators are taken as they are in opset";
+    long long v = (long long)onnx_model_version(im->m, "");
+    if (im->m->proto->graph->n_node == 0 || (v >= OLDEST && v <= NEWEST)) return true;
+    if (v == 0) return onnx_say(im, "the model does not say its opset: %s %d", taken, OLDEST);
+    if (v > NEWEST) return onnx_say(im, "the model is for opset %lld, and %s %d, the newest known", v, taken, NEWEST);
+    return onnx_say(im, "the model is for opset %lld, and %s %d, the oldest known", v, taken, OLDEST);
 }
 
 /* ---- tails --------------------------------------------------------------------------------------- */
