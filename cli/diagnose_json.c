@@ -119,6 +119,24 @@ static json_t *layers_json(const session *s, const cr_diagnosis *d)
     return layers;
 }
 
+static json_t *graph_json(const session *s, const cr_diagnosis *d)
+{
+    json_t *nodes = json_array(), *edges = json_array();
+    (void)s;
+    for (size_t i = 0; i < d->graph.n_nodes; i++) {
+        const cr_flow_node *n = &d->graph.node[i];
+        json_array_append_new(nodes, json_pack("{s:o,s:o,s:o}", "name", json_text(n->name), "op", json_text(n->op),
+                                               "layer", n->layer == SIZE_MAX ? json_null() : json_integer((json_int_t)n->layer)));
+    }
+    for (size_t i = 0; i < d->graph.n_edges; i++) {
+        const cr_flow_edge *e = &d->graph.edge[i];
+        json_array_append_new(edges, json_pack("{s:I,s:I,s:o,s:o}", "from", (json_int_t)e->from, "to", (json_int_t)e->to,
+                                               "tensor", json_text(e->tensor), "log10_cotangent",
+                                               json_finite(log10_of(e->ln_cotangent))));
+    }
+    return json_pack("{s:o,s:o}", "nodes", nodes, "edges", edges);
+}
+
 /* The parts of the document. One that is NULL was not measured, and is null. */
 static const struct part {
     const char *key;
@@ -126,6 +144,7 @@ static const struct part {
 } parts[] = {
     {"model", model_json}, {"verdict", verdict_json}, {"data", data_json}, {"loss", loss_json},
     {"modes", modes_json}, {"closed_gates", gates_json}, {"export", export_json}, {"layers", layers_json},
+    {"graph", graph_json},
 };
 
 void diagnosis_json(const session *s, const cr_diagnosis *d, json_t *doc)

@@ -34,4 +34,7 @@ typedef struct diagnosing {
 /* The result, with memory of its own. Errors are the model's. */
 cr_status diagnosis_make(diagnosing *w, cr_diagnosis **d);
 
+/* The graph of the result, in w->mem. False: out of memory; the model has the error. */
+bool diagnosis_graph(diagnosing *w, cr_flow_graph *out);
+
 #endif
