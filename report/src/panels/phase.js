@@ -40,7 +40,7 @@ export const phase = {
       option(c, width) {
         seen.clear();
         for (const d of dots) {
-          const key = `${Math.round((d.t.bias_variance / right) * 300)} ${Math.round((d.t.weight_variance / high) * 200)}`;
+          const key = `${Math.round((d.t.bias_variance / right) * 160)} ${Math.round((d.t.weight_variance / high) * 110)}`;
           if (!seen.has(key)) seen.set(key, { ...d, same: 0 });
           seen.get(key).same++;
         }

@@ -1,6 +1,6 @@
 // The verdict: what a person reads first.
 import { h, svg } from "../dom.js";
-import { is, LN10, MINUS, num, percent, plural, ten } from "../format.js";
+import { is, LN10, num, percent, plural, ten } from "../format.js";
 import { table } from "../table.js";
 
 const LOOK = {
@@ -43,7 +43,7 @@ function sentence(v) {
   const parts = rest.split(/10\^(-?[0-9.]*[0-9])/);
   return [
     starts ? h("span", { class: "hidden" }, v.sentence.slice(0, said.length)) : null,
-    parts.map((x, i) => (i % 2 ? ["10", h("span", { class: "hidden" }, "^"), h("sup", {}, x.replace("-", MINUS))] : x)),
+    parts.map((x, i) => (i % 2 ? ["10", h("span", { class: "hidden" }, "^"), h("sup", {}, x)] : x)),
   ];
 }
 
