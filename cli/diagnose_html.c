@@ -1,5 +1,5 @@
-/* The page of `diagnose --html`: made in report/ when chainrule is built, with a place for the document of --json, which
- * is all that it shows. */
+/* The page of `diagnose --html`: made in report/ when chainrule is built, with a place for the document of --json,
+ * which is all that it shows. */
 #include "cli.h"
 
 #include <stdlib.h>
@@ -7,8 +7,8 @@
 
 #include "report_page.h"
 
-/* The document stands in a <script type="application/json">. What would end that, or begin a comment in it, needs a '<':
- * in JSON it occurs in strings only, where \u003c is the same. */
+/* The document stands in a <script type="application/json">. What would end that, or begin a comment in it, needs a
+ * '<': in JSON it occurs in strings only, where \u003c is the same. */
 static bool put_document(json_t *doc, FILE *f)
 {
     char *text = json_dumps(doc, JSON_COMPACT | JSON_REAL_PRECISION(17));

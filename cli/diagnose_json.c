@@ -125,13 +125,14 @@ static json_t *graph_json(const session *s, const cr_diagnosis *d)
     (void)s;
     for (size_t i = 0; i < d->graph.n_nodes; i++) {
         const cr_flow_node *n = &d->graph.node[i];
+        json_t *layer = n->layer == SIZE_MAX ? json_null() : json_integer((json_int_t)n->layer);
         json_array_append_new(nodes, json_pack("{s:o,s:o,s:o}", "name", json_text(n->name), "op", json_text(n->op),
-                                               "layer", n->layer == SIZE_MAX ? json_null() : json_integer((json_int_t)n->layer)));
+                                               "layer", layer));
     }
     for (size_t i = 0; i < d->graph.n_edges; i++) {
         const cr_flow_edge *e = &d->graph.edge[i];
-        json_array_append_new(edges, json_pack("{s:I,s:I,s:o,s:o}", "from", (json_int_t)e->from, "to", (json_int_t)e->to,
-                                               "tensor", json_text(e->tensor), "log10_cotangent",
+        json_array_append_new(edges, json_pack("{s:I,s:I,s:o,s:o}", "from", (json_int_t)e->from, "to",
+                                               (json_int_t)e->to, "tensor", json_text(e->tensor), "log10_cotangent",
                                                json_finite(log10_of(e->ln_cotangent))));
     }
     return json_pack("{s:o,s:o}", "nodes", nodes, "edges", edges);

@@ -410,7 +410,8 @@ static bool consistent(options *o)
     if ((o->file && !*o->file) || (o->json && !*o->json) || (o->html && !*o->html))
         return usage(o, "the name of a file is empty");
     if (o->json && o->html && !strcmp(o->json, o->html))
-        return usage(o, "--json and --html would both be written to %s", strcmp(o->json, "-") ? o->json : "standard output");
+        return usage(o, "--json and --html would both be written to %s",
+                     strcmp(o->json, "-") ? o->json : "standard output");
     if (o->command == CMD_EXPORT) {
         if (!o->file || !is_formula(o->file)) return usage(o, "export writes a network in FILE.cr as ONNX: which one?");
         return o->output || usage(o, "export needs a place: -o FILE.onnx");

@@ -1,5 +1,5 @@
-// Makes the page: `node build.mjs OUT.h [OUT.d]` bundles src/ into one HTML document and writes it as a C header with two
-// strings, what stands before the JSON and what stands behind it. OUT.d lists what it was made of, for ninja.
+// Makes the page: `node build.mjs OUT.h [OUT.d]` bundles src/ into one HTML document and writes it as a C header with
+// two strings, what stands before the JSON and what stands behind it. OUT.d lists what it was made of, for ninja.
 import { build } from "esbuild";
 import { readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
@@ -72,6 +72,7 @@ const css = await build({
   bundle: true,
   minify: true,
   write: false,
+  metafile: true,
   logLevel: "warning",
 });
 
@@ -113,11 +114,10 @@ ${literal(parts[1])};
 );
 
 if (depfile) {
-  const inputs = Object.keys(js.metafile.inputs).filter((f) => !f.includes("node_modules"));
+  const bundled = [...Object.keys(js.metafile.inputs), ...Object.keys(css.metafile.inputs)];
   const files = [
-    ...inputs.map((f) => join(process.cwd(), f)),
-    ...["page.html", "style.css", "formulas.js"].map((f) => join(root, "src", f)),
-    join(root, "package-lock.json"),
+    ...bundled.filter((f) => !f.includes("node_modules")).map((f) => join(process.cwd(), f)),
+    ...["src/page.html", "src/formulas.js", "package-lock.json"].map((f) => join(root, f)),
   ];
   writeFileSync(depfile, `${relative(process.cwd(), out)}: ${files.map((f) => f.replaceAll(" ", "\\ ")).join(" ")}\n`);
 }

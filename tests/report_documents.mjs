@@ -1,5 +1,5 @@
-// Documents of `chainrule diagnose --json` that no small model gives: of any number of layers, with every part filled, or
-// with parts that are null. Numbers are of a fixed sequence, so that a failure can be looked at again.
+// Documents of `chainrule diagnose --json` that no small model gives: of any number of layers, with every part
+// filled, or with parts that are null. Numbers are of a fixed sequence, so that a failure can be looked at again.
 function numbers(seed) {
   let s = seed >>> 0;
   return () => {
@@ -100,7 +100,9 @@ export function synthetic(n, { drift = -0.4, zero = [], seed = 1, status = "vani
     model: { file: `synthetic-${n}.onnx`, inputs: 1, parameters: 2 * n, layers: n },
     verdict: {
       status,
-      sentence: `Vanishing: the gradient vanishes towards the input: at "${layers[0].name}" its effect on the loss is 10^-9.7 of that at the output.`,
+      sentence:
+        `Vanishing: the gradient vanishes towards the input: at "${layers[0].name}" its ` +
+        `effect on the loss is 10^-9.7 of that at the output.`,
       confidence: 0.93,
       lambda_low: Math.min(...known),
       lambda_high: Math.max(...known),

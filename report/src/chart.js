@@ -55,38 +55,44 @@ export function shapes(id, items, draw, z = 2) {
   };
 }
 
-/** Horizontal lines with a label at the right end: {y, label, colour, dash}. */
+/** Horizontal lines with a label at the right end: {y, label, colour, dash}. Two series: labels lie on top of data. */
 export function rules(c, list) {
-  return shapes(
+  const place = (px, r, area) => {
+    const y = px(0, r.y)[1];
+    return y < area.y - 1 || y > area.y + area.height + 1 ? null : y;
+  };
+  const lines = shapes(
     "rules",
     list,
     (px, r, area) => {
-      const y = px(0, r.y)[1];
-      if (y < area.y - 1 || y > area.y + area.height + 1) return null;
-      const below = r.below ? y < area.y + area.height - 16 : y < area.y + 16;
-      return [
-        {
-          type: "line",
-          shape: { x1: area.x, x2: area.x + area.width, y1: y, y2: y },
-          style: { stroke: r.colour, lineWidth: 1, lineDash: r.dash || [4, 3] },
-        },
-        {
-          type: "text",
-          x: area.x + area.width - 4,
-          y: below ? y + 3 : y - 3,
-          style: {
-            text: r.label,
-            fill: r.colour,
-            fontSize: 11,
-            fontFamily: font(),
-            align: "right",
-            verticalAlign: below ? "top" : "bottom",
-          },
-        },
-      ];
+      const y = place(px, r, area);
+      if (y === null) return null;
+      return {
+        type: "line",
+        shape: { x1: area.x, x2: area.x + area.width, y1: y, y2: y },
+        style: { stroke: r.colour, lineWidth: 1, lineDash: r.dash || [4, 3] },
+      };
     },
     1,
   );
+  const labels = shapes(
+    "rule labels",
+    list,
+    (px, r, area) => {
+      const y = place(px, r, area);
+      if (y === null) return null;
+      const below = r.below ? y < area.y + area.height - 16 : y < area.y + 16;
+      const style = { text: r.label, fill: r.colour, fontSize: 11, fontFamily: font(), align: "right" };
+      return {
+        type: "text",
+        x: area.x + area.width - 4,
+        y: below ? y + 2 : y - 2,
+        style: { ...style, verticalAlign: below ? "top" : "bottom", stroke: c("card"), lineWidth: 3 },
+      };
+    },
+    7,
+  );
+  return [lines, labels];
 }
 
 /** Vertical lines with a label at the top: {x, label, colour}. */

@@ -40,7 +40,8 @@ function numbers(l) {
       [
         "singular values",
         s && is(s.largest ?? s.log10_largest)
-          ? `${is(s.log10_smallest) ? ten(s.log10_smallest) : num(s.smallest, 4)} to ${is(s.log10_largest) ? ten(s.log10_largest) : num(s.largest, 4)}`
+          ? `${is(s.log10_smallest) ? ten(s.log10_smallest) : num(s.smallest, 4)} to ` +
+            `${is(s.log10_largest) ? ten(s.log10_largest) : num(s.largest, 4)}`
           : null,
       ],
       [
@@ -71,7 +72,8 @@ function numbers(l) {
                 h(
                   "div",
                   { class: "quiet" },
-                  `|gradient| ${ten(g.log10_norm, "exactly 0")}, |weight| ${ten(g.log10_weight_norm, "0")}${is(g.cosine) ? `, cosine ${num(g.cosine, 3)}` : ""}`,
+                  `|gradient| ${ten(g.log10_norm, "exactly 0")}, |weight| ${ten(g.log10_weight_norm, "0")}`,
+                  is(g.cosine) ? `, cosine ${num(g.cosine, 3)}` : null,
                 ),
               ),
             ),

@@ -1,5 +1,5 @@
-// What the panels share: the document, the layer that is looked at, and the range of layers that is in view. Charts over
-// layers draw what is in view, so that zooming one zooms all.
+// What the panels share: the document, the layer that is looked at, and the range of layers that is in view. Charts
+// over layers draw what is in view, so that zooming one zooms all.
 import { is } from "./format.js";
 
 export const T = Math.log(1000);
@@ -77,7 +77,7 @@ export class Page extends EventTarget {
 }
 
 const NICE = [1, 2, 5];
-/** Runs of layers of one width that cover what is in view, at most `most` of them; they begin at multiples of the width. */
+/** Runs of layers of one width that cover what is in view, at most `most`; they begin at multiples of the width. */
 export function bins(page, most) {
   const [a, b] = page.view;
   let size = 1;
@@ -89,7 +89,7 @@ export function bins(page, most) {
   return { size, list: list.filter((x) => x.to >= x.from) };
 }
 
-/** Points of a line over what is in view: where there are many, the least and the greatest of each run, in their order. */
+/** Points of a line over what is in view: where there are many, the least and the greatest of each run, in order. */
 export function points(page, values, most = 500) {
   const [a, b] = page.view;
   const last = Math.min(b, values.length - 1);

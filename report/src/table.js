@@ -18,7 +18,13 @@ export function table({ caption, columns, rows, filter, onrow, height = 480 }) {
   const heads = columns.map((c) =>
     h(
       "th",
-      { scope: "col", class: c.text ? "text" : "number", title: c.title || null, "aria-sort": "none" },
+      {
+        scope: "col",
+        class: c.text ? "text" : "number",
+        title: c.title || null,
+        "data-key": c.key,
+        "aria-sort": "none",
+      },
       h(
         "button",
         { type: "button", onclick: () => by(c) },

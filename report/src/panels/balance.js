@@ -15,7 +15,8 @@ export const balance = {
       {},
       "What one learning rate means for each parameter: ",
       formula("balance"),
-      ". This changes when layers are rescaled without a change of the function, so it is evidence and decides nothing.",
+      ". This changes when layers are rescaled without a change of the function, so it is " +
+        "evidence and decides nothing.",
     ),
   draw(page) {
     const b = page.doc.balance || {};

@@ -5,13 +5,18 @@ const LIST = [
   [
     "\u039b, the decision quantity",
     ["lambda"],
-    "h is what a layer puts out, g the gradient of the loss by it, y what the loss is taken from; s is 1 for cross-entropies and the deviation of the targets for mse and l1. Unchanged when the loss is multiplied or a unit is scaled up here and down in the next layer.",
+    "h is what a layer puts out, g the gradient of the loss by it, y what the loss is " +
+      "taken from; s is 1 for cross-entropies and the deviation of the targets for mse and " +
+      "l1. Unchanged when the loss is multiplied or a unit is scaled up here and down in " +
+      "the next layer.",
   ],
   ["ln gain of a layer", ["gain"], "Norms over the whole batch. The factors add up to it exactly."],
   [
     "factors",
     ["edges", "share"],
-    "b is what an edge from operator v gives to the gradient at the tensor t, \u03c0 the weight that has arrived there from the layer\u2019s input, parting by q at every fork.",
+    "b is what an edge from operator v gives to the gradient at the tensor t, \u03c0 the " +
+      "weight that has arrived there from the layer\u2019s input, parting by q at every " +
+      "fork.",
   ],
   ["skip", ["skip"], "What joining paths adds; 0 where nothing forks."],
   [
@@ -22,7 +27,8 @@ const LIST = [
   [
     "theory",
     ["chi", "length"],
-    "Mean-field theory of wide random networks (Schoenholz et al. 2017): variances of weights and biases as measured, z standard normal.",
+    "Mean-field theory of wide random networks (Schoenholz et al. 2017): variances of " +
+      "weights and biases as measured, z standard normal.",
   ],
   ["depth scale, critical line", ["depths", "critical"], ""],
   [

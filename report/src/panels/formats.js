@@ -13,7 +13,8 @@ export const formats = {
     h(
       "p",
       {},
-      "For each format, the factors by which the loss may be multiplied so that the cotangents neither underflow nor overflow. The line is 1, no scaling.",
+      "For each format, the factors by which the loss may be multiplied so that the " +
+        "cotangents neither underflow nor overflow. The line is 1, no scaling.",
     ),
   draw(page) {
     const f = page.doc.number_format;
@@ -73,7 +74,8 @@ export const formats = {
       h(
         "p",
         { class: "quiet" },
-        `The scale runs from ${ten(low)} to ${ten(high)}, in powers of ten (log\u2081\u2080 from ${num(low, 0)} to ${num(high, 0)}).`,
+        `The scale runs from ${ten(low)} to ${ten(high)}, in powers of ten (log\u2081\u2080 ` +
+          `from ${num(low, 0)} to ${num(high, 0)}).`,
       ),
     ];
   },

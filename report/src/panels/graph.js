@@ -1,6 +1,6 @@
-// The graph, drawn like the history of a repository: a row for each operator, in an order of computation, edges in lanes
-// beside them, coloured by the gradient that comes back along them. Only the rows in sight exist; the strip at the left
-// is all of it.
+// The graph, drawn like the history of a repository: a row for each operator, in an order of computation, edges in
+// lanes beside them, coloured by the gradient that comes back along them. Only the rows in sight exist; the strip at
+// the left is all of it.
 import { h, svg } from "../dom.js";
 import { is, num, plural, tail, ten } from "../format.js";
 import { colours } from "../chart.js";
@@ -46,6 +46,9 @@ export function lanes(nodes, edges) {
   return { at, laneOf, width: free.length };
 }
 
+const least = (list) => list.reduce((a, b) => Math.min(a, b));
+const greatest = (list) => list.reduce((a, b) => Math.max(a, b));
+
 export const graph = {
   id: "graph",
   title: "The graph, by flow",
@@ -56,7 +59,9 @@ export const graph = {
     h(
       "p",
       {},
-      "Operators from the input down to the loss. An edge has the colour of the gradient that comes back along it, beside that of the output: blue has shrunk, orange has grown, dotted is exactly 0 or no number.",
+      "Operators from the input down to the loss. An edge has the colour of the gradient " +
+        "that comes back along it, beside that of the output: blue has shrunk, orange has " +
+        "grown, dotted is exactly 0 or no number.",
     ),
   draw(page) {
     const { nodes, edges } = page.doc.graph;
@@ -67,6 +72,7 @@ export const graph = {
     );
     const base = edges.length && is(last.log10_cotangent) ? last.log10_cotangent : 0;
     const rel = (e) => (is(e.log10_cotangent) ? e.log10_cotangent - base : null);
+    const flows = edges.map(rel).filter(is);
     const most = Math.max(
       3,
       edges.reduce((a, e) => Math.max(a, Math.abs(rel(e) ?? 0)), 0),
@@ -111,7 +117,10 @@ export const graph = {
     const says = h(
       "p",
       { class: "note", role: "status" },
-      `${plural(n, "operator")}, ${plural(edges.length, "edge")}; colours reach to ${ten(-most)} and ${ten(most)} of the output\u2019s gradient.`,
+      `${plural(n, "operator")}, ${plural(edges.length, "edge")}. `,
+      flows.length
+        ? `Beside the output\u2019s, gradients are between ${ten(least(flows))} and ` + `${ten(greatest(flows))}.`
+        : "",
     );
     let current = -1;
     let drawn = [-1, -1];
@@ -244,7 +253,9 @@ export const graph = {
         ...into[current].map((k) => ["from", nodes[edges[k].from], edges[k]]),
         ...out[current].map((k) => ["to", nodes[edges[k].to], edges[k]]),
       ].slice(0, 6);
-      says.textContent = `${node.op} ${node.name}: ${flows.map(([w, o, e]) => `${w} ${o.name}, |g| ${is(e.log10_cotangent) ? ten(e.log10_cotangent) : "exactly 0 or no number"}`).join("; ")}`;
+      const one = ([word, other, e]) =>
+        `${word} ${other.name}, |g| ${is(e.log10_cotangent) ? ten(e.log10_cotangent) : "exactly 0 or no number"}`;
+      says.textContent = `${node.op} ${node.name}: ${flows.map(one).join("; ")}`;
     }
 
     list.addEventListener(

@@ -23,7 +23,7 @@ export const history = {
       "\u039b over the layers with the weights of each checkpoint, from the first (faint) to the last (strong).",
     ),
   draw(page) {
-    const list = page.doc.history;
+    const list = page.doc.history.map((x, k) => ({ ...x, checkpoint: x.checkpoint ?? `checkpoint ${k + 1}` }));
     const t = page.threshold;
     const all = list.flatMap((x) => x.lambda || []).filter(is);
     const low = Math.floor(all.reduce((a, b) => Math.min(a, b * 1.06), -t * 1.3));
@@ -40,10 +40,10 @@ export const history = {
           name: "\u039b",
           nameLocation: "end",
           nameGap: 8,
-          axisLabel: { formatter: (v) => num(v, 0) },
+          axisLabel: { showMinLabel: false, showMaxLabel: false, formatter: (v) => num(v, 0) },
         }),
         series: [
-          rules(c, [
+          ...rules(c, [
             { y: t, label: "ln 1000", colour: c("high") },
             { y: -t, label: "\u2212ln 1000", colour: c("low"), below: true },
           ]),

@@ -1,8 +1,10 @@
 // The panels, in the order of the page. One more is one file here and one line in the list.
 //
-// A panel: { id, title, part?, has?(page), lead?, draw(page) }. part: the key of the document that it shows; where the
-// document has null there, it was not measured, which the page says in one place. has: is there anything to show (default:
-// the part is there). draw gives elements.
+// A panel: { id, title, nav?, part?, has?(page), lead?(page), draw(page) }.
+//   part   the key of the document that it shows. Where the document has null, it was not measured, which the page
+//          says in one place for all
+//   has    is there anything to show? Default: the part is there
+//   draw   its elements
 import { verdict } from "./verdict.js";
 import { profile } from "./profile.js";
 import { waterfall } from "./waterfall.js";

@@ -14,7 +14,8 @@ export const paths = {
       {},
       "With skips, the gradient is a sum over paths, through each block or past it. ",
       formula("paths"),
-      ": what came through exactly k blocks. A share may be below 0, where paths work against each other; all add up to 1.",
+      ": what came through exactly k blocks. A share may be below 0, where paths work " +
+        "against each other; all add up to 1.",
     ),
   draw(page) {
     const p = page.doc.paths;

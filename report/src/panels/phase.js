@@ -40,7 +40,8 @@ export const phase = {
       option(c, width) {
         seen.clear();
         for (const d of dots) {
-          const key = `${Math.round((d.t.bias_variance / right) * 160)} ${Math.round((d.t.weight_variance / high) * 110)}`;
+          const cell = [(d.t.bias_variance / right) * 160, (d.t.weight_variance / high) * 110];
+          const key = cell.map(Math.round).join(" ");
           if (!seen.has(key)) seen.set(key, { ...d, same: 0 });
           seen.get(key).same++;
         }
@@ -160,7 +161,8 @@ export const phase = {
       const t = page.at >= 0 && page.layers[page.at].theory;
       said.textContent =
         t && is(t.weight_variance)
-          ? `${page.at + 1} ${page.nameOf(page.at)}: \u03c3b\u00b2 ${num(t.bias_variance, 4)}, \u03c3w\u00b2 ${num(t.weight_variance, 4)}`
+          ? `${page.at + 1} ${page.nameOf(page.at)}: \u03c3b\u00b2 ${num(t.bias_variance, 4)}, ` +
+            `\u03c3w\u00b2 ${num(t.weight_variance, 4)}`
           : "\u00a0";
     });
     return [self.figure, said];

@@ -43,9 +43,12 @@ export const profile = {
     h(
       "p",
       {},
-      "How much a change of a layer\u2019s output, relative to its size, moves the loss, beside the same of the network\u2019s output: ",
+      "How much a change of a layer\u2019s output, relative to its size, moves the loss, " +
+        "beside the same of the network\u2019s output: ",
       formula("lambda"),
-      `. Between the dashed lines plain gradient descent trains; below, the layers in front of it hardly move; above, they jump.${page.against ? " Both networks are drawn by the number of the layer." : ""}`,
+      ". Between the dashed lines plain gradient descent trains; below, the layers in front of it hardly move; " +
+        "above, they jump.",
+      page.against ? " Both networks are drawn by the number of the layer." : null,
     ),
   draw(page) {
     const mine = lambdas(page.layers);
@@ -105,7 +108,7 @@ export const profile = {
             name: "\u039b",
             nameLocation: "end",
             nameGap: 8,
-            axisLabel: { formatter: (v) => num(v, 0) },
+            axisLabel: { showMinLabel: false, showMaxLabel: false, formatter: (v) => num(v, 0) },
           }),
           series: [
             shapes(
@@ -124,7 +127,7 @@ export const profile = {
               },
               0,
             ),
-            rules(c, lines),
+            ...rules(c, lines),
             shapes(
               "zero",
               [0],

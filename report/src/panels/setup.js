@@ -71,7 +71,8 @@ export const setup = {
     if ((doc.closed_gates || []).length)
       add(
         "closed gates",
-        `${doc.closed_gates.join(", ")}: parameters that are 0 everywhere; what is behind them is measured again after one small step`,
+        `${doc.closed_gates.join(", ")}: parameters that are 0 everywhere; what is behind ` +
+          `them is measured again after one small step`,
       );
     if (doc.skipped && doc.skipped.length) add("left out for time", [].concat(doc.skipped).join("; "));
     add("chainrule", doc.version || "");

@@ -35,7 +35,8 @@ export const theory = {
     h(
       "p",
       {},
-      "The line is measured; the band is where mean-field theory expects 95 % of networks of this width with random weights of these variances: ",
+      "The line is measured; the band is where mean-field theory expects 95 % of networks " +
+        "of this width with random weights of these variances: ",
       formula("chi"),
       ".",
     ),

@@ -4,12 +4,12 @@ import { formula, h } from "../dom.js";
 import { is, percent } from "../format.js";
 import { bins } from "../page.js";
 
-const ROWS = [
+const KINDS = [
   ["saturated_fraction", "saturated"],
   ["dead_fraction", "dead"],
 ];
 const parts = (l) =>
-  Array.isArray(l.children) && l.children.some((k) => ROWS.some(([key]) => is(k[key]))) ? l.children : [l];
+  Array.isArray(l.children) && l.children.some((k) => KINDS.some(([key]) => is(k[key]))) ? l.children : [l];
 
 /** Colour of a share: from the paper to the ink of this map. */
 export function shade(c, v) {
@@ -23,7 +23,7 @@ export const units = {
   title: "Saturated and dead units",
   nav: "Units",
   has: (page) =>
-    page.layers.some((l) => ROWS.some(([key]) => is(l[key]) || (l.children || []).some((k) => is(k[key])))),
+    page.layers.some((l) => KINDS.some(([key]) => is(l[key]) || (l.children || []).some((k) => is(k[key])))),
   lead: (page) =>
     h(
       "p",
@@ -37,15 +37,16 @@ export const units = {
       ". A blank cell: the layer has no such activation.",
     ),
   draw(page) {
+    const rows = KINDS.filter(([key]) => page.layers.some((l) => parts(l).some((k) => is(k[key]))));
     const chart = layerChart(page, {
       name: "units",
       label: "Share of saturated and of dead units in each layer",
-      height: 150,
+      height: 52 + 48 * rows.length,
       option(c, width) {
         const { list } = bins(page, Math.floor((width - 110) / 5));
         const cells = [];
         for (const b of list) {
-          ROWS.forEach(([key], row) => {
+          rows.forEach(([key], row) => {
             if (b.from === b.to) {
               const inner = parts(page.layers[b.from]);
               inner.forEach((k, j) =>
@@ -68,11 +69,11 @@ export const units = {
           grid: { left: 76, right: 22, top: 8 },
           yAxis: axis(c, {
             min: -0.5,
-            max: 1.5,
+            max: rows.length - 0.5,
             inverse: true,
             splitLine: { show: false },
             axisLine: { show: false },
-            axisLabel: { customValues: [0, 1], formatter: (v) => (ROWS[v] ? ROWS[v][1] : "") },
+            axisLabel: { customValues: rows.map((_, i) => i), formatter: (v) => (rows[v] ? rows[v][1] : "") },
           }),
           series: [
             shapes(
@@ -116,7 +117,7 @@ export const units = {
         };
       },
       tip: (i) =>
-        ROWS.map(([key, name]) => [
+        KINDS.map(([key, name]) => [
           name,
           is(page.layers[i][key])
             ? percent(page.layers[i][key])

@@ -92,7 +92,8 @@ export const waterfall = {
     h(
       "p",
       {},
-      "What a layer multiplies the gradient by on its way back, as a logarithm that parts into the factors of the chain rule, exactly: ",
+      "What a layer multiplies the gradient by on its way back, as a logarithm that parts " +
+        "into the factors of the chain rule, exactly: ",
       formula("gain"),
       ".",
     ),
