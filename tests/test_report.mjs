@@ -668,7 +668,12 @@ const checks = {
 
 let failed = 0;
 let passed = 0;
+// The page is the same whatever the program was built with: under the sanitizers, what the program does is looked at.
+const sanitized = (process.env.CHAINRULE_SANITIZE || "none") !== "none";
+const OF_THE_PROGRAM = /document of --json|names of a model|--redact|files are written|coloured by flow/;
+
 for (const [name, check] of Object.entries(checks)) {
+  if (sanitized && !OF_THE_PROGRAM.test(name)) continue;
   if (process.argv[2] && !name.includes(process.argv[2])) continue;
   opened.length = 0;
   try {
