@@ -43,7 +43,7 @@ typedef struct options {
     bool gradient, steps, quiet, deterministic, plan, help, version, has_depth, has_seed;
     unsigned long points, threads, depth;
     uint64_t seed;
-    const char *json, *precision;
+    const char *json, *html, *precision;
     const char *data, *label, *output, *head, *cotangent, *fail_on, *against; /* of models */
     text_list weights;
     cr_loss loss;
@@ -118,7 +118,11 @@ json_t *json_finite(double v);            /* null where not finite */
 json_t *json_answer(cr_answer a);
 /* value, sign, log10_abs, and nonfinite where needed */
 void json_put_value(json_t *to, const cr_array *a);
-bool json_write(const json_t *doc, const char *path, char *message, size_t size);
+bool json_write(json_t *doc, const char *path, char *message, size_t size);
+/* What `put` writes, as the file path or, for "-", to standard output; false with a message. */
+bool file_write(const char *path, bool (*put)(void *user, FILE *f), void *user, char *message, size_t size);
+/* The document of diagnose as a page to look at. */
+bool html_write(json_t *doc, const char *path, char *message, size_t size);
 
 /* ---- terminal --------------------------------------------------------------------------------- */
 

@@ -89,10 +89,12 @@ static int diagnose_all(session *s, run *r)
     return s->o->against ? diagnose_against(s, r) : EXIT_DONE;
 }
 
+static bool is_stdout(const char *path) { return path && !strcmp(path, "-"); }
+
 int cmd_diagnose(session *s)
 {
     run r = {0};
-    bool prints = !s->o->json || strcmp(s->o->json, "-");
+    bool prints = !is_stdout(s->o->json) && !is_stdout(s->o->html);
     int status = diagnose_all(s, &r);
     if (status == EXIT_DONE && prints && s->o->quiet) printf("%s\n", r.d->sentence);
     if (status == EXIT_DONE && prints && !s->o->quiet) {

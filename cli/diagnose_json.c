@@ -144,6 +144,25 @@ static json_t *time_json(const session *s, const cr_diagnosis *d)
     return times;
 }
 
+static json_t *graph_json(const session *s, const cr_diagnosis *d)
+{
+    json_t *nodes = json_array(), *edges = json_array();
+    (void)s;
+    for (size_t i = 0; i < d->graph.n_nodes; i++) {
+        const cr_flow_node *n = &d->graph.node[i];
+        json_t *layer = n->layer == SIZE_MAX ? json_null() : json_integer((json_int_t)n->layer);
+        json_array_append_new(nodes, json_pack("{s:o,s:o,s:o}", "name", json_text(n->name), "op", json_text(n->op),
+                                               "layer", layer));
+    }
+    for (size_t i = 0; i < d->graph.n_edges; i++) {
+        const cr_flow_edge *e = &d->graph.edge[i];
+        json_array_append_new(edges, json_pack("{s:I,s:I,s:o,s:o}", "from", (json_int_t)e->from, "to",
+                                               (json_int_t)e->to, "tensor", json_text(e->tensor), "log10_cotangent",
+                                               json_finite(log10_of(e->ln_cotangent))));
+    }
+    return json_pack("{s:o,s:o}", "nodes", nodes, "edges", edges);
+}
+
 /* The parts of the document. One that is NULL was not measured, and is null. */
 static const struct part {
     const char *key;
@@ -154,6 +173,7 @@ static const struct part {
     {"time", time_json},
     {"weights_state", weights_json}, {"theory", theory_json}, {"shattering", shattering_json},
     {"redraws", redraws_json}, {"cut", cut_json},
+    {"graph", graph_json},
 };
 
 void diagnosis_json(const session *s, const cr_diagnosis *d, json_t *doc)

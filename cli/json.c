@@ -5,8 +5,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 json_t *json_text(const char *s)
 {
@@ -156,41 +154,12 @@ void json_set_error(json_t *doc, const char *message, unsigned line, unsigned co
     json_object_set_new(doc, "error", e);
 }
 
-static bool dump(const json_t *doc, FILE *f)
+static bool dump(void *user, FILE *f)
 {
-    return json_dumpf(doc, f, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) == 0 && fputc('\n', f) != EOF && fflush(f) == 0;
+    return json_dumpf(user, f, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) == 0 && fputc('\n', f) != EOF;
 }
 
-/* To a temporary file beside it, then renamed: a reader never sees half a document. */
-bool json_write(const json_t *doc, const char *path, char *message, size_t size)
+bool json_write(json_t *doc, const char *path, char *message, size_t size)
 {
-    if (!strcmp(path, "-")) {
-        if (dump(doc, stdout)) return true;
-        snprintf(message, size, "standard output could not be written");
-        return false;
-    }
-    size_t n = strlen(path) + 8;
-    char *temp = malloc(n);
-    int fd = -1;
-    if (temp) {
-        snprintf(temp, n, "%s.XXXXXX", path);
-        fd = mkstemp(temp);
-    }
-    FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
-    bool ok = f && dump(doc, f);
-    int why = errno;
-    if (f)
-        ok &= fchmod(fd, 0644) == 0 && fclose(f) == 0;
-    else if (fd >= 0)
-        close(fd);
-    if (ok && rename(temp, path) != 0) {
-        ok = false;
-        why = errno;
-    }
-    if (!ok) {
-        if (fd >= 0) unlink(temp);
-        snprintf(message, size, "%s: cannot write: %s", path, strerror(why));
-    }
-    free(temp);
-    return ok;
+    return file_write(path, dump, doc, message, size);
 }

@@ -168,6 +168,7 @@ typedef enum option_id {
     O_POINTS,
     O_SEED,
     O_JSON,
+    O_HTML,
     O_QUIET,
     O_THREADS,
     O_PRECISION,
@@ -243,6 +244,7 @@ static const struct option_row {
     {O_STANDARDIZE, "--standardize", NULL, CMD_MODEL,
      "every entry of a sample to mean 0, deviation 1 over the samples"},
     {O_SCALE, "--scale", "S", CMD_MODEL, "inputs times S"},
+    {O_HTML, "--html", "FILE|-", CMD_DIAGNOSE, "the report as a page of its own: one file, to look at and to hand on"},
     {O_FAIL_ON, "--fail-on", "LIST", CMD_DIAGNOSE, "findings that make the exit status 1: vanishing,exploding,..."},
     {O_BN, "--bn", "batch|stored", CMD_DIAGNOSE,
      "statistics of batch norms: the data's, as in training (default), or the file's"},
@@ -278,6 +280,9 @@ static bool take(options *o, const struct option_row *r, const char *v)
         return true;
     case O_JSON:
         o->json = v;
+        return true;
+    case O_HTML:
+        o->html = v;
         return true;
     case O_LET:
         return append(o, r->name, v, &o->let);
@@ -430,7 +435,11 @@ bool is_formula(const char *path)
 
 static bool consistent(options *o)
 {
-    if ((o->file && !*o->file) || (o->json && !*o->json)) return usage(o, "the name of a file is empty");
+    if ((o->file && !*o->file) || (o->json && !*o->json) || (o->html && !*o->html))
+        return usage(o, "the name of a file is empty");
+    if (o->json && o->html && !strcmp(o->json, o->html))
+        return usage(o, "--json and --html would both be written to %s",
+                     strcmp(o->json, "-") ? o->json : "standard output");
     if (o->command == CMD_EXPORT) {
         if (!o->file || !is_formula(o->file)) return usage(o, "export writes a network in FILE.cr as ONNX: which one?");
         return o->output || usage(o, "export needs a place: -o FILE.onnx");

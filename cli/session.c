@@ -165,7 +165,7 @@ static int read_model(session *s)
 int session_open_model(session *s, const options *o)
 {
     *s = (session){.o = o};
-    if (o->json && !(s->doc = json_document(o))) return fail_with(s, EXIT_FAULT, "out of memory");
+    if ((o->json || o->html) && !(s->doc = json_document(o))) return fail_with(s, EXIT_FAULT, "out of memory");
     s->m = cr_model_new();
     s->data = cr_data_new();
     if (!s->m || !s->data) return fail_with(s, EXIT_FAULT, "out of memory");
@@ -195,7 +195,10 @@ void session_close_other(session *s, const session *first)
 int session_close(session *s, int exit_status)
 {
     char message[512];
-    if (s->doc && !json_write(s->doc, s->o->json, message, sizeof message)) {
+    /* An error is a document, too, but no page. */
+    bool page = s->doc && s->o->html && !json_object_get(s->doc, "error");
+    if ((s->doc && s->o->json && !json_write(s->doc, s->o->json, message, sizeof message)) ||
+        (page && !html_write(s->doc, s->o->html, message, sizeof message))) {
         fprintf(stderr, "chainrule: %s\n", message);
         exit_status = EXIT_INPUT;
     }

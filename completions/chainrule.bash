@@ -23,7 +23,7 @@ _chainrule()
         --precision) COMPREPLY=($(compgen -W "f32 f64" -- "$cur")); return ;;
         --loss) COMPREPLY=($(compgen -W "auto ce mse bce l1 none" -- "$cur")); return ;;
         --data | --cotangent | --against | --weights | -o) COMPREPLY=($(compgen -f -- "$cur")); return ;;
-        --json) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --json | --html) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --at) COMPREPLY=($(compgen -f -X '!*.@(npz|safetensors)' -- "$cur")); return ;;
         -e | --let | --wrt | --set | --seed | --threads | --points | --depth | --label | --batch | --scale | \
             --samples | --output | --ignore-index | --fail-on | --loss-scale | --redraws | --budget) return ;;
@@ -38,7 +38,7 @@ _chainrule()
         grad) options="$model --batch --loss --cotangent --output --ignore-index" ;;
         export) options="--set --at --seed -o --json --quiet --help" ;;
         diagnose)
-            options="${model/-o /} --loss --output --ignore-index --samples --fail-on"
+            options="${model/-o /} --loss --output --ignore-index --samples --fail-on --html"
             options+=" --bn --dropout --loss-scale --redact --against --weights --weights-state --redraws --budget" ;;
         *) return ;;
     esac

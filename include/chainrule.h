@@ -652,6 +652,24 @@ typedef struct cr_flow_time {
 
 typedef struct cr_flow_finding { const char *status, *text, *where; double value, threshold; } cr_flow_finding;
 
+/* The network as the gradient sees it: an operator a node, in an order of computation, with what they read in front and
+ * the loss behind; a tensor that carries the signal from one to another an edge, with the part of the gradient that
+ * comes back along it. */
+typedef struct cr_flow_node {
+    const char *name, *op; /* "Input" and "Loss" are the ends */
+    size_t layer;          /* that it belongs to; SIZE_MAX: it is an end */
+} cr_flow_node;
+typedef struct cr_flow_edge {
+    size_t from, to; /* nodes, from < to */
+    const char *tensor;
+    double ln_cotangent; /* of its norm; -INFINITY: it is exactly 0, NaN: no number */
+} cr_flow_edge;
+typedef struct cr_flow_graph {
+    size_t n_nodes, n_edges;
+    const cr_flow_node *node;
+    const cr_flow_edge *edge;
+} cr_flow_graph;
+
 /* Whose statistics batch norms used. */
 typedef enum cr_norms { CR_NORMS_NONE /* there are none */, CR_NORMS_BATCH, CR_NORMS_STORED } cr_norms;
 
@@ -696,6 +714,7 @@ typedef struct cr_diagnosis {
     const cr_flow_layer *layer; /* in forward order */
     size_t n_times;
     const cr_flow_time *time;
+    cr_flow_graph graph;
     size_t n_gates; /* closed ones: parameters that are 0 in every entry and let no gradient pass before they move */
     const char *const *gate;
     cr_norms norms;

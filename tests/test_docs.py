@@ -24,7 +24,7 @@ import textwrap
 PROGRAM = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("CHAINRULE", "build/chainrule")).resolve()
 SOURCE = pathlib.Path(os.environ.get("CHAINRULE_SOURCE", pathlib.Path(__file__).resolve().parent.parent))
 DOCUMENTS = ["README.md", "docs/language.md", "docs/depth.md", "docs/c.md", "docs/data.md", "docs/flow.md",
-             "docs/models.md", "docs/plan.md"]
+             "docs/models.md", "docs/plan.md", "docs/report.md"]
 QUOTE = re.compile(r"<!-- (\S+\.c) (\w+)(\(\))? -->")
 SANITIZE = os.environ.get("CHAINRULE_SANITIZE", "none")
 

@@ -8,15 +8,17 @@ ROOT = Path(__file__).resolve().parent.parent
 # A room includes itself and what stands before it.
 ROOMS = ["base", "data", "graph", "ops", "calculus", "lang", "kernel", "exec", "plan", "program", "network",
          "onnx", "flow", "model", "train", "repair", "report"]
-FOLDERS = ["include", "src", "cli", "python", "tests", "bench", "tools", "completions", "docs"]
-SUFFIXES = {".c", ".h", ".def", ".py", ".sh", ".bash", ".build", ".1", ".md"}
+FOLDERS = ["include", "src", "cli", "python", "tests", "bench", "tools", "completions", "docs", "report"]
+SUFFIXES = {".c", ".h", ".def", ".py", ".sh", ".bash", ".build", ".1", ".md", ".js", ".mjs",
+            ".css", ".html"}
 MAX_LINES, MAX_COLUMNS = 700, 120
 INCLUDE = re.compile(r'\s*#\s*include\s+"([^"]+)"')
 
 
 def files():
     for folder in FOLDERS:
-        yield from sorted(p for p in (ROOT / folder).rglob("*") if p.is_file() and p.suffix in SUFFIXES)
+        yield from sorted(p for p in (ROOT / folder).rglob("*") if p.is_file() and p.suffix in SUFFIXES
+                          and "node_modules" not in p.parts)
     for name in ("run", ".ci/run", "meson.build"):
         yield ROOT / name
 
@@ -26,6 +28,8 @@ def layer_fault(path, target):
     parts = path.relative_to(ROOT).parts
     public = (ROOT / "include" / target).is_file()
     beside = (path.parent / target).is_file()
+    if target == "report_page.h":  # made of report/ by its build.mjs
+        return None if parts[0] == "cli" else "only cli/ knows the page"
     if parts[0] in ("cli", "python"):
         return None if public or beside else f"{parts[0]}/ sees only the public header, not {target}"
     if parts[0] == "include":
@@ -57,7 +61,8 @@ def check(path):
     if lines[-1]:
         yield len(lines), "no newline at the end of the file"
     # The public header is one file by design: what a user includes. It has sections instead.
-    if len(lines) - 1 > MAX_LINES and path.suffix in (".c", ".h", ".py") and path.parent.name != "include":
+    bounded = path.suffix in (".c", ".h", ".py", ".js", ".mjs") and path.parent.name != "include"
+    if len(lines) - 1 > MAX_LINES and bounded:
         yield MAX_LINES, f"{len(lines) - 1} lines; more than {MAX_LINES} is more than one concept"
     code = path.suffix in (".c", ".h", ".def")
     for number, line in enumerate(lines, 1):

@@ -58,4 +58,7 @@ bool diagnosis_layer_theory(diagnosing *w, size_t block, cr_flow_layer *out);
 /* The result, with memory of its own. Errors are the model's. */
 cr_status diagnosis_make(diagnosing *w, cr_diagnosis **d);
 
+/* The graph of the result, in w->mem. False: out of memory; the model has the error. */
+bool diagnosis_graph(diagnosing *w, cr_flow_graph *out);
+
 #endif

@@ -140,7 +140,8 @@ cr_status diagnosis_make(diagnosing *w, cr_diagnosis **out)
     cr_flow_layer *layer = diagnosis_take(w, w->f.n_blocks * sizeof *layer);
     cr_flow_finding *finding = diagnosis_take(w, (v->n_findings + 1) * sizeof *finding);
     const char **gate = diagnosis_take(w, (w->zeros.n_gates + 1) * sizeof *gate);
-    bool ok = layer && finding && gate && put_layers(w, layer);
+    cr_flow_graph graph = {0};
+    bool ok = layer && finding && gate && put_layers(w, layer) && diagnosis_graph(w, &graph);
     for (size_t i = 0; i < w->zeros.n_gates && ok; i++) gate[i] = diagnosis_text(w, w->net.leaf[w->zeros.gate[i]].name);
     for (size_t i = 0; i < v->n_findings && ok; i++) {
         const flow_finding *x = &v->finding[i];
@@ -156,6 +157,7 @@ cr_status diagnosis_make(diagnosing *w, cr_diagnosis **out)
                         .finding = finding,
                         .n_layers = w->f.n_blocks,
                         .layer = layer,
+                        .graph = graph,
                         .n_gates = w->zeros.n_gates,
                         .gate = gate,
                         .norms = !w->norms              ? CR_NORMS_NONE
