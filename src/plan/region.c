@@ -64,8 +64,9 @@ static void choose_blocks(compiler *c, bool folds)
     c->whole = c->uses_rows || (folds && r->columns <= block);
     if (c->whole || r->columns <= block) {
         r->block_columns = r->columns;
-        r->block_rows = r->columns < 256 && r->columns > 0 ? block / r->columns : 1;
+        r->block_rows = r->columns > 0 ? block / r->columns : 1;
         r->block_rows = r->block_rows == 0 ? 1 : r->block_rows > r->rows ? r->rows : r->block_rows;
+        r->each = r->block_rows > 1 && r->columns >= EACH_MIN;
     } else {
         size_t pieces = (r->columns + block - 1) / block;
         r->block_rows = 1;
@@ -144,6 +145,8 @@ static bool finish(compiler *c)
         region_slot *s = &r->slot[i];
         if (is_fetched(c, s)) r->fetched[r->n_fetched++] = (uint32_t)i;
         if (s->kind == SLOT_REGISTER) s->offset = s->row ? c->n_full * full + s->offset * row : s->offset * full;
+        if (s->row) s->step = (ptrdiff_t)size;
+        else if (!s->strided && !s->still) s->step = (ptrdiff_t)(r->block_columns * size);
         if (s->kind == SLOT_MEMORY && !s->still) r->moving[r->n_moving++] = (uint32_t)i;
     }
     r->n_looping = r->n_moving;

@@ -23,7 +23,9 @@ typedef struct region_slot {
     slot_kind kind;
     bool row;       /* one entry a row; the domain of a view is then that of the rows */
     bool still;     /* MEMORY: points at the view's offset, whatever the block */
+    bool strided;   /* MEMORY: the rows of a block do not lie side by side; instructions run row by row */
     size_t offset;  /* REGISTER: bytes; CONSTANT: entries */
+    ptrdiff_t step; /* bytes from row to row */
     plan_operand view; /* MEMORY: over the axes of the domain, or of its rows; a progression has no memory */
 } region_slot;
 
@@ -34,6 +36,7 @@ typedef enum region_code {
     REGION_STREAM, /* the same, contiguous, past the caches */
     REGION_FILL,   /* one number for all of a register */
     REGION_SPREAD, /* one entry a row to a full register */
+    REGION_ROWS,   /* rows that lie apart to a full register */
     REGION_FOLD,   /* along the columns: one entry a row */
     REGION_GATHER, /* ... along columns that do not all lie in one block: to an accumulator by row */
     REGION_COLLECT,/* along the first axes: to an accumulator */
@@ -44,6 +47,8 @@ typedef enum region_code {
 typedef struct region_instruction {
     region_code code;
     bool row;      /* one entry a row */
+    bool each;     /* MAP, CALL: row by row, since an operand has one entry for all of a row, or rows apart */
+    size_t fetch, fetch_end; /* lines of what the next block reads that it fetches on the way */
     uint32_t out, a, b, c; /* slots; of GATHER and COLLECT, out is an accumulator; of LOAD and STORE, one is a view */
     kern_map_fn *map;
     kern_fold_fn *fold; /* FOLD, GATHER, COLLECT of one operand; of two, a sum of their products */
@@ -78,6 +83,7 @@ struct region {
     unsigned rank, split;
     int64_t dim[PLAN_RANK];
     size_t rows, columns, block_rows, block_columns;
+    bool each; /* blocks are rows so long that instructions may as well run row by row */
     size_t parts;
     bool by_columns; /* parts are ranges of columns; else of blocks */
     bool apart;      /* each part has accumulators of its own */
@@ -101,6 +107,7 @@ struct region {
     size_t registers;  /* bytes of a thread's registers */
     size_t accumulators; /* bytes of a part's */
     bool wide; /* some accumulator is */
+    bool streams; /* some result goes past the caches */
     double cost; /* estimate, ns on one thread */
 };
 

@@ -126,12 +126,44 @@ static char *sum_at(const worker *w, const region_accumulator *s)
     return w->sums ? w->sums + s->offset : plan_pointer(w->run, s->value);
 }
 
+static void map_rows(const worker *w, const region_instruction *x, const block *b)
+{
+    const region_slot *s = w->r->slot;
+    char *out = w->at[x->out];
+    const char *in[3] = {w->at[x->a], w->at[x->b], w->at[x->c]};
+    for (size_t i = 0; i < b->rows; i++) {
+        x->map(b->columns, out, in[0], in[1], in[2], x->attr);
+        out += s[x->out].step;
+        in[0] += s[x->a].step;
+        in[1] += s[x->b].step;
+        in[2] += s[x->c].step;
+    }
+}
+
+static void call_rows(const worker *w, const region_instruction *x, const block *b)
+{
+    const region_slot *s = w->r->slot;
+    char *out = w->at[x->out];
+    const char *in = w->at[x->a];
+    for (size_t i = 0; i < b->rows; i++, out += s[x->out].step, in += s[x->a].step) call(w, x->call, b->columns, out, in);
+}
+
+/* Rows of one entry each, or apart, to a register. */
+static void collect_rows(const worker *w, const region_instruction *x, const block *b, ptrdiff_t along)
+{
+    char *out = w->at[x->out];
+    const char *in = w->at[x->a];
+    for (size_t i = 0; i < b->rows; i++, out += b->columns * w->size, in += w->r->slot[x->a].step) {
+        w->r->kernels->load(b->columns, out, in, along);
+    }
+}
+
 /* Each row of a (times that of b, which may be NULL) to one entry. */
 static void fold_rows(const worker *w, const region_instruction *x, const block *b, char *out, bool neutral)
 {
     const char *first = w->at[x->a], *second = w->at[x->b];
-    size_t row = b->columns * w->size;
-    for (size_t i = 0; i < b->rows; i++, out += w->size, first += row, second += row) {
+    ptrdiff_t step = w->r->slot[x->a].step, second_step = w->r->slot[x->b].step;
+    for (size_t i = 0; i < b->rows; i++, out += w->size, first += step, second += second_step) {
         if (neutral) w->r->kernels->fill(1, out, kern_neutral(x->join));
         if (x->fold) x->fold(b->columns, out, first);
         else w->r->kernels->dot(b->columns, out, first, second);
@@ -254,22 +286,24 @@ static void run_block(const worker *w, const block *b)
         size_t n = x->row ? b->rows : b->n;
         if (r->n_fetched) fetch(w, b, (size_t)(x - r->code));
         switch (x->code) {
-        case REGION_MAP: x->map(n, at[x->out], at[x->a], at[x->b], at[x->c], x->attr); break;
+        case REGION_MAP:
+            if (x->each) map_rows(w, x, b);
+            else x->map(n, at[x->out], at[x->a], at[x->b], at[x->c], x->attr);
+            break;
         case REGION_LOAD: load(w, &r->slot[x->a], at[x->out], x->row ? b->row : b->from, n); break;
         case REGION_STORE: store(w, &r->slot[x->out], at[x->a], x->row ? b->row : b->from, n); break;
         case REGION_STREAM: r->kernels->stream(n, at[x->out], at[x->a]); break;
         case REGION_FILL: r->kernels->load(n, at[x->out], at[x->a], 0); break;
-        case REGION_SPREAD:
-            for (size_t i = 0; i < b->rows; i++) {
-                r->kernels->load(b->columns, (char *)at[x->out] + i * b->columns * w->size,
-                                 (char *)at[x->a] + i * w->size, 0);
-            }
-            break;
+        case REGION_SPREAD: collect_rows(w, x, b, 0); break;
+        case REGION_ROWS: collect_rows(w, x, b, 1); break;
         case REGION_FOLD: fold_rows(w, x, b, at[x->out], true); break;
         case REGION_GATHER: fold_rows(w, x, b, sum_at(w, &r->sum[x->out]) + b->row * w->size, false); break;
         case REGION_COLLECT: collect(w, x, b); break;
         case REGION_SCAN: scan(w, x, b); break;
-        case REGION_CALL: call(w, x->call, n, at[x->out], at[x->a]); break;
+        case REGION_CALL:
+            if (x->each) call_rows(w, x, b);
+            else call(w, x->call, n, at[x->out], at[x->a]);
+            break;
         }
     }
 }
@@ -439,6 +473,7 @@ static void run_worker(const region *r, const plan_run *run, const task *t, char
         }
         run_part(&w, p);
     }
+    if (r->streams) r->kernels->stream_end();
 }
 
 static void run_workers(const region *r, const plan_run *run, const task *t, char *scratch)
