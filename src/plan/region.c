@@ -133,6 +133,18 @@ static bool is_fetched(const compiler *c, const region_slot *s)
            c->p->value[s->view.value].producer != c->op[0]->group && plan_is_row_major(r->rank, r->dim, s->view.stride);
 }
 
+/* Instructions over entries share out what is fetched for the next block. */
+static void share_fetches(region *r)
+{
+    size_t n = 0, done = 0, lines = (r->block_rows * r->block_columns * kern_size(r->dtype) + 63) / 64;
+    for (size_t i = 0; i < r->n_code; i++) n += !r->code[i].row;
+    for (size_t i = 0; i < r->n_code && r->n_fetched; i++) {
+        if (r->code[i].row) continue;
+        r->code[i].fetch = lines * done++ / n * 64;
+        r->code[i].fetch_end = lines * done / n * 64;
+    }
+}
+
 static bool finish(compiler *c)
 {
     region *r = c->r;
@@ -149,6 +161,7 @@ static bool finish(compiler *c)
         else if (!s->strided && !s->still) s->step = (ptrdiff_t)(r->block_columns * size);
         if (s->kind == SLOT_MEMORY && !s->still) r->moving[r->n_moving++] = (uint32_t)i;
     }
+    share_fetches(r);
     r->n_looping = r->n_moving;
     for (size_t i = 0; i < r->n_slot; i++) {
         const region_slot *s = &r->slot[i];

@@ -48,7 +48,7 @@ typedef struct region_instruction {
     region_code code;
     bool row;      /* one entry a row */
     bool each;     /* MAP, CALL: row by row, since an operand has one entry for all of a row, or rows apart */
-    size_t fetch, fetch_end; /* lines of what the next block reads that it fetches on the way */
+    size_t fetch, fetch_end; /* of what the next block reads, the bytes that it fetches on the way */
     uint32_t out, a, b, c; /* slots; of GATHER and COLLECT, out is an accumulator; of LOAD and STORE, one is a view */
     kern_map_fn *map;
     kern_fold_fn *fold; /* FOLD, GATHER, COLLECT of one operand; of two, a sum of their products */

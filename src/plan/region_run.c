@@ -266,25 +266,32 @@ static void start_scans(const worker *w, size_t column, size_t columns)
     }
 }
 
-/* Instruction number k fetches its share of what the next block reads. */
-static void fetch(const worker *w, const block *b, size_t k)
+/* An instruction fetches its share of what the next block reads. */
+static void fetch(const worker *w, const region_instruction *x, ptrdiff_t step)
 {
     const region *r = w->r;
-    size_t bytes = b->n * w->size, from = bytes * k / r->n_code, to = bytes * (k + 1) / r->n_code;
-    ptrdiff_t step = r->by_columns ? (ptrdiff_t)(r->block_rows * r->columns * w->size) : (ptrdiff_t)bytes;
     for (size_t i = 0; i < r->n_fetched; i++) {
-        const char *next = (const char *)w->at[r->fetched[i]] + (r->order < 0 ? -step : step);
-        for (size_t at = from / 64 * 64; at < to; at += 64) prefetch(next + at);
+        const char *next = (const char *)w->at[r->fetched[i]] + step;
+        for (size_t at = x->fetch; at < x->fetch_end; at += 64) prefetch(next + at);
     }
+}
+
+/* Bytes from this block to the next one. */
+static ptrdiff_t next_block(const worker *w, const block *b)
+{
+    const region *r = w->r;
+    size_t step = (r->by_columns ? r->block_rows * r->columns : b->n) * w->size;
+    return r->order < 0 ? -(ptrdiff_t)step : (ptrdiff_t)step;
 }
 
 static void run_block(const worker *w, const block *b)
 {
     const region *r = w->r;
     void **at = w->at;
+    ptrdiff_t step = r->n_fetched ? next_block(w, b) : 0;
     for (const region_instruction *x = r->code, *end = x + r->n_code; x < end; x++) {
         size_t n = x->row ? b->rows : b->n;
-        if (r->n_fetched) fetch(w, b, (size_t)(x - r->code));
+        if (r->n_fetched) fetch(w, x, step);
         switch (x->code) {
         case REGION_MAP:
             if (x->each) map_rows(w, x, b);
