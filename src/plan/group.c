@@ -324,3 +324,14 @@ bool plan_group(cr_plan *p)
     mem_free(first);
     return ok;
 }
+
+static void settle(cr_plan *p, plan_body *b)
+{
+    for (size_t i = 0; i < b->n_step; i++) {
+        const plan_step *s = &b->step[i];
+        if (s->region) region_settle(s->region, p);
+        if (s->kind == PLAN_LOOP) settle(p, s->op->u.loop);
+    }
+}
+
+void plan_settle(cr_plan *p) { settle(p, &p->body); }

@@ -152,7 +152,8 @@ static bool finish(compiler *c)
     size_t full = (r->block_rows * r->block_columns * size + 63) / 64 * 64, row = (r->block_rows * size + 63) / 64 * 64;
     r->moving = mem_alloc((r->n_slot + 1) * sizeof *r->moving);
     r->fetched = mem_alloc((r->n_slot + 1) * sizeof *r->fetched);
-    if (!r->moving || !r->fetched) return plan_no_memory(c->p);
+    r->address = mem_zalloc(r->n_slot + 1, sizeof *r->address);
+    if (!r->moving || !r->fetched || !r->address) return plan_no_memory(c->p);
     for (size_t i = 0; i < r->n_slot; i++) {
         region_slot *s = &r->slot[i];
         if (is_fetched(c, s)) r->fetched[r->n_fetched++] = (uint32_t)i;
@@ -224,6 +225,33 @@ region *region_new(cr_plan *p, size_t n, const plan_op *const *op)
     return r;
 }
 
+void region_settle(region *r, const cr_plan *p)
+{
+    static const region_base base[] = {[PLACE_SLAB] = BASE_SLAB, [PLACE_INPUT] = BASE_INPUT, [PLACE_RING] = BASE_RING,
+                                       [PLACE_OUTPUT] = BASE_OUTPUT, [PLACE_CONSTANT] = BASE_PLAN};
+    ptrdiff_t size = (ptrdiff_t)kern_size(r->dtype);
+    for (size_t i = 0; i < r->n_slot; i++) {
+        const region_slot *s = &r->slot[i];
+        region_address *a = &r->address[i];
+        if (s->kind == SLOT_REGISTER) {
+            *a = (region_address){.base = BASE_REGISTERS, .bytes = (ptrdiff_t)s->offset};
+        } else if (s->kind == SLOT_CONSTANT) {
+            *a = (region_address){.base = BASE_CONSTANTS, .bytes = (ptrdiff_t)s->offset * size};
+        } else if (s->view.source == SOURCE_VALUE) {
+            const plan_value *v = &p->value[s->view.value];
+            ptrdiff_t bytes = v->place == PLACE_SLAB       ? (ptrdiff_t)v->offset
+                              : v->place == PLACE_CONSTANT ? (ptrdiff_t)v->offset * size
+                                                           : 0;
+            *a = (region_address){.base = base[v->place], .bytes = bytes + s->view.offset * size,
+                                  .loop = s->view.loop * size,
+                                  .index = v->place == PLACE_RING ? s->view.value : v->index};
+            bool runs = false;
+            for (unsigned k = r->split; k < r->rank && !s->row; k++) runs |= s->view.stride[k] != 0;
+            a->column = runs ? size : 0; /* along the columns it is one run of memory, or one number */
+        }
+    }
+}
+
 void region_free(region *r)
 {
     if (!r) return;
@@ -235,5 +263,6 @@ void region_free(region *r)
     mem_free(r->constant);
     mem_free(r->moving);
     mem_free(r->fetched);
+    mem_free(r->address);
     mem_free(r);
 }

@@ -29,6 +29,19 @@ typedef struct region_slot {
     plan_operand view; /* MEMORY: over the axes of the domain, or of its rows; a progression has no memory */
 } region_slot;
 
+/* Where a slot points at the first block, settled once all values have their places. Apart from the slots, since what
+ * runs looks at nothing else of them. */
+typedef enum region_base {
+    BASE_REGISTERS, BASE_CONSTANTS, BASE_SLAB, BASE_PLAN, BASE_INPUT, BASE_OUTPUT,
+    BASE_RING /* moves with the segment: asked for */
+} region_base;
+typedef struct region_address {
+    region_base base;
+    uint32_t index;       /* of an input, an output or a ring's value */
+    ptrdiff_t bytes, loop; /* from the base; and for each index of the enclosing loop */
+    ptrdiff_t column;     /* bytes from column to column */
+} region_address;
+
 typedef enum region_code {
     REGION_MAP,
     REGION_LOAD,   /* memory or a progression, as its view says, to a register */
@@ -93,6 +106,7 @@ struct region {
     uint32_t *fetched; /* slots that are read from one end of memory to the other: fetched a block ahead */
     size_t n_fetched;
     region_slot *slot;
+    region_address *address; /* by slot */
     size_t n_slot, slot_cap;
     region_instruction *code;
     size_t n_code, code_cap;
@@ -120,6 +134,7 @@ static inline size_t region_pieces(const region *r)
 /* The operations `op`, all of one group, in order. NULL: out of memory, said in p->err. */
 region *region_new(cr_plan *p, size_t n, const plan_op *const *op);
 void region_free(region *r);
+void region_settle(region *r, const cr_plan *p); /* when all values have their places */
 size_t region_scratch(const region *r, unsigned threads); /* bytes */
 void region_run(const region *r, const plan_run *run, char *scratch, int64_t index);
 /* Rows from..to-1 of a region that has an order: all of its rows in that order, some at a time. What is carried and

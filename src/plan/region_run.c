@@ -19,6 +19,7 @@ typedef struct worker {
     char *sums;     /* accumulators of the part, or NULL: in the values themselves */
     int64_t index;  /* of the enclosing loop */
     size_t size;    /* bytes of an entry */
+    bool several;   /* blocks: there are more than the first */
     const struct task *task;
 } worker;
 
@@ -326,40 +327,40 @@ static void row_place(const region *r, size_t row, int64_t *place)
     }
 }
 
+static char *address(const worker *w, const region_address *a)
+{
+    char *base = NULL;
+    switch (a->base) {
+    case BASE_REGISTERS: base = w->registers; break;
+    case BASE_CONSTANTS: base = w->r->constant; break;
+    case BASE_SLAB: base = w->run->slab; break;
+    case BASE_PLAN: base = w->run->plan->constant; break;
+    case BASE_INPUT: base = (char *)(uintptr_t)w->run->in[a->index]; break;
+    case BASE_OUTPUT: base = w->run->out[a->index]; break;
+    case BASE_RING: base = plan_pointer(w->run, a->index); break;
+    }
+    return (char *)((uintptr_t)base + (uintptr_t)(a->bytes + a->loop * w->index));
+}
+
+/* All slots, to the first block. */
+static void point_first(const worker *w)
+{
+    for (size_t i = 0; i < w->r->n_slot; i++) w->at[i] = address(w, &w->r->address[i]);
+}
+
+/* Those that move, to a block. */
 static void point(const worker *w, const block *b)
 {
     const region *r = w->r;
     int64_t place[PLAN_RANK];
     row_place(r, b->row, place);
     for (size_t i = 0; i < r->n_moving; i++) {
-        const region_slot *s = &r->slot[r->moving[i]];
-        const plan_operand *v = &s->view;
-        int64_t offset = v->offset + v->loop * w->index;
-        for (unsigned k = 0; k < r->split; k++) offset += place[k] * v->stride[k];
-        /* along the columns it is one run of memory, or one number */
-        if (!s->row && r->rank > r->split && b->column) {
-            bool runs = false;
-            for (unsigned k = r->split; k < r->rank; k++) runs |= v->stride[k] != 0;
-            offset += runs ? (int64_t)b->column : 0;
-        }
-        w->at[r->moving[i]] = plan_pointer(w->run, v->value) + offset * (int64_t)w->size;
-    }
-}
-
-/* Slots that stay where they are. */
-static void point_still(const worker *w)
-{
-    const region *r = w->r;
-    for (size_t i = 0; i < r->n_slot; i++) {
-        const region_slot *s = &r->slot[i];
-        if (s->kind == SLOT_REGISTER) {
-            w->at[i] = w->registers + s->offset;
-        } else if (s->kind == SLOT_CONSTANT) {
-            w->at[i] = r->constant + s->offset * w->size;
-        } else if (s->still && s->view.source == SOURCE_VALUE) {
-            w->at[i] = plan_pointer(w->run, s->view.value) +
-                       (s->view.offset + s->view.loop * w->index) * (int64_t)w->size;
-        }
+        uint32_t k = r->moving[i];
+        const region_address *a = &r->address[k];
+        const int64_t *stride = r->slot[k].view.stride;
+        int64_t rows = 0;
+        for (unsigned d = 0; d < r->split; d++) rows += place[d] * stride[d];
+        w->at[k] = address(w, a) + rows * (int64_t)w->size + (ptrdiff_t)b->column * a->column;
     }
 }
 
@@ -369,14 +370,14 @@ static void move_on(const worker *w)
     const region *r = w->r;
     for (size_t i = 0; i < r->n_looping; i++) {
         uint32_t k = r->moving[i];
-        w->at[k] = (char *)w->at[k] + r->slot[k].view.loop * (int64_t)w->size;
+        w->at[k] = (char *)w->at[k] + r->address[k].loop;
     }
 }
 
 static void run_rows(const worker *w, size_t row, size_t rows, size_t column, size_t columns)
 {
     block b = {row, rows, column, columns, row * w->r->columns + column, rows * columns};
-    point(w, &b);
+    if (w->several) point(w, &b);
     run_block(w, &b);
 }
 
@@ -386,7 +387,7 @@ static void loop_rows(worker *w, size_t row, size_t rows, size_t column, size_t 
     const region *r = w->r;
     block b = {row, rows, column, columns, row * r->columns + column, rows * columns};
     w->index = w->task->index;
-    point_still(w);
+    point_first(w);
     point(w, &b);
     for (; w->index < w->task->end; w->index++) {
         run_block(w, &b);
@@ -468,7 +469,8 @@ static void run_worker(const region *r, const plan_run *run, const task *t, char
     char *mine = scratch + number * thread_bytes(r);
     worker w = {.r = r, .run = run, .registers = mine, .at = (void **)(void *)(mine + r->registers), .index = t->index,
                 .size = kern_size(r->dtype), .task = t};
-    point_still(&w);
+    w.several = region_pieces(r) > 1 || r->rows > r->block_rows;
+    point_first(&w);
     for (size_t i = 0; i < r->n_once; i++) {
         const region_instruction *x = &r->once[i];
         load(&w, &r->slot[x->a], w.at[x->out], 0, r->block_rows * r->block_columns);
@@ -532,9 +534,7 @@ static block whole(const region *r) { return (block){0, r->rows, 0, r->columns, 
 void region_prepare(const region *r, const plan_run *run, char *scratch, int64_t index)
 {
     worker w = prepared(r, run, scratch, index);
-    block b = whole(r);
-    point_still(&w);
-    point(&w, &b);
+    point_first(&w);
 }
 
 void region_step(const region *r, const plan_run *run, char *scratch, int64_t index)
