@@ -160,14 +160,35 @@ static bool join(grouping *s, plan_op *x)
     return true;
 }
 
-/* What the body of a LOOP makes is made by the LOOP. */
-static void made_by_loop(cr_plan *p, const plan_op *x)
+/* Marks values that an operation of b reads; of a LOOP, its body does. */
+static void mark_read(const plan_body *b, const plan_op *but, bool *read)
 {
+    for (size_t i = 0; i < b->n_op; i++) {
+        const plan_op *x = &b->op[i];
+        if (x == but) continue;
+        if (x->kind == PLAN_LOOP) mark_read(x->u.loop, NULL, read);
+        for (unsigned k = 0; k < x->n_in; k++) {
+            if (x->in[k].source == SOURCE_VALUE) read[x->in[k].value] = true;
+        }
+    }
+}
+
+/* What the body of a LOOP makes for others is made by the LOOP, piece by piece; the rest is new at each index. */
+static bool made_by_loop(cr_plan *p, const plan_op *x)
+{
+    bool *read = mem_zalloc(p->n_value + 1, sizeof *read);
+    if (!read) return plan_no_memory(p);
+    mark_read(&p->body, x, read);
+    for (size_t i = 0; i < p->n_output; i++) read[p->output[i].value] = true;
     for (size_t i = 0; i < x->u.loop->n_op; i++) {
-        plan_value *v = &p->value[x->u.loop->op[i].out];
+        const plan_op *y = &x->u.loop->op[i];
+        plan_value *v = &p->value[y->out];
+        if (plan_by_places(y) && !y->part && !v->parts && !read[y->out]) continue;
         v->producer = x->group;
         v->parts = true;
     }
+    mem_free(read);
+    return true;
 }
 
 static bool group_body(cr_plan *p, plan_body *b, made *by_value)
@@ -176,7 +197,7 @@ static bool group_body(cr_plan *p, plan_body *b, made *by_value)
     bool ok = true;
     for (size_t i = 0; ok && i < b->n_op; i++) {
         ok = join(&s, &b->op[i]);
-        if (ok && b->op[i].kind == PLAN_LOOP) made_by_loop(p, &b->op[i]);
+        if (ok && b->op[i].kind == PLAN_LOOP) ok = made_by_loop(p, &b->op[i]);
     }
     p->n_groups += (uint32_t)s.n;
     mem_free(s.group);
