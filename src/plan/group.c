@@ -236,7 +236,7 @@ static bool plan_conv(cr_plan *p, plan_step *s)
     return true;
 }
 
-static bool make_step(cr_plan *p, plan_body *b, size_t n, const plan_op *const *op)
+static bool make_step(cr_plan *p, plan_body *b, size_t n, const plan_op *const *op, bool alone)
 {
     if (!VEC_RESERVE(b->step, b->step_cap, b->n_step + 1)) return plan_no_memory(p);
     plan_step *s = &b->step[b->n_step];
@@ -245,7 +245,7 @@ static bool make_step(cr_plan *p, plan_body *b, size_t n, const plan_op *const *
     switch (s->kind) {
     case PLAN_MAP:
         s->op = NULL;
-        s->region = region_new(p, n, op);
+        s->region = region_new(p, n, op, alone);
         if (!s->region) return false;
         s->scratch = region_scratch(s->region, p->threads);
         break;
@@ -263,6 +263,7 @@ static bool make_step(cr_plan *p, plan_body *b, size_t n, const plan_op *const *
 /* The operations of b, sorted by group, to steps. */
 static bool make_steps(cr_plan *p, plan_body *b, uint32_t first, uint32_t end)
 {
+    bool alone = b != &p->body && end - first == 1;
     size_t *start = mem_zalloc((size_t)(end - first) + 2, sizeof *start);
     const plan_op **sorted = mem_alloc((b->n_op + 1) * sizeof *sorted);
     bool ok = start && sorted ? true : plan_no_memory(p);
@@ -270,7 +271,7 @@ static bool make_steps(cr_plan *p, plan_body *b, uint32_t first, uint32_t end)
     for (uint32_t k = 2; ok && k <= end - first; k++) start[k] += start[k - 1];
     for (size_t i = 0; ok && i < b->n_op; i++) sorted[start[b->op[i].group - first + 1]++] = &b->op[i];
     for (uint32_t k = 0; ok && k < end - first; k++) {
-        ok = make_step(p, b, start[k + 1] - start[k], sorted + start[k]);
+        ok = make_step(p, b, start[k + 1] - start[k], sorted + start[k], alone);
     }
     mem_free(start);
     mem_free(sorted);

@@ -56,7 +56,7 @@ static void choose_blocks(compiler *c, bool folds)
     block = block < BLOCK_MIN ? BLOCK_MIN : block > BLOCK_MAX ? BLOCK_MAX : block / 16 * 16;
     r->rows = rc_product(r->dim, 0, r->split);
     r->columns = rc_product(r->dim, r->split, r->rank);
-    if (r->order && !c->uses_rows) { /* pieces of the columns are what threads can share out */
+    if ((r->order || c->alone) && !c->uses_rows) { /* pieces of the columns are what threads can share out */
         size_t piece = r->columns / 4 / 16 * 16;
         block = piece >= BLOCK_MIN && piece < block ? piece : block;
         folds = false;
@@ -198,14 +198,14 @@ static bool compile(compiler *c)
     return finish(c);
 }
 
-region *region_new(cr_plan *p, size_t n, const plan_op *const *op)
+region *region_new(cr_plan *p, size_t n, const plan_op *const *op, bool alone)
 {
     region *r = mem_zalloc(1, sizeof *r);
     if (!r) {
         plan_no_memory(p);
         return NULL;
     }
-    compiler c = {.p = p, .r = r, .n_op = n, .op = op};
+    compiler c = {.p = p, .r = r, .n_op = n, .op = op, .alone = alone};
     r->dtype = p->dtype;
     r->kernels = kern_table_of(p->dtype, p->level);
     r->rank = op[0]->rank;

@@ -131,8 +131,9 @@ static inline size_t region_pieces(const region *r)
     return r->block_columns ? (r->columns + r->block_columns - 1) / r->block_columns : 0;
 }
 
-/* The operations `op`, all of one group, in order. NULL: out of memory, said in p->err. */
-region *region_new(cr_plan *p, size_t n, const plan_op *const *op);
+/* The operations `op`, all of one group, in order; `alone`: the whole body of a loop, whose blocks should be as many as
+ * threads can share out. NULL: out of memory, said in p->err. */
+region *region_new(cr_plan *p, size_t n, const plan_op *const *op, bool alone);
 void region_free(region *r);
 void region_settle(region *r, const cr_plan *p); /* when all values have their places */
 size_t region_scratch(const region *r, unsigned threads); /* bytes */

@@ -45,6 +45,7 @@ typedef struct compiler {
     pool full, row;
     size_t n_full, n_row; /* registers */
     bool whole; /* blocks are whole rows */
+    bool alone;     /* see region_new */
     bool uses_rows; /* some value of a row is used within the region */
 } compiler;
 
