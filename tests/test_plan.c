@@ -217,6 +217,10 @@ static const char *const recurrences[] = {
     "let x : R, w[1..N] : R\ndef o[0] = x\ndef b[i] = w[i]*o[i-1] for i in 2..N\n"
     "def o[i] = 0.5*o[i-1] + if(1 < i, b[i], 0) for i in 1..N\neval o[N]",
     "let w[1..N] : R\neval [k=1..N : sum(i=1..N, prod(j=k..i, w[j]))]",
+    /* an index out of range in a branch that is not taken */
+    "let v : R^m\neval [k=1..m+1 : if(k < m + 1, v[k], 5)] + if(v[1] < 9, 1, v[m+1])",
+    "let v : R^m\neval [k=1..m+1 : if(k < m + 1, gather(v, k), 5)] + if(v[1] < 9, 1, gather(v, m + 1))",
+    "let v : R^m\neval if(v[1] < 9, [1, 2], gather(v, [7*v[1]*v[1], 1])) + if(v[1] < 9, [1, 2], gather(v, [9, 1]))",
     "let A : R^{m x m}, v : R^m\neval A*[k=1..m : prod(j=k..m, (A'*v)[j])*(A'*v)[k]]",
 };
 
