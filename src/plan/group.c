@@ -223,7 +223,7 @@ static void mark_stored(cr_plan *p, const plan_body *b)
 
 static void plan_product(cr_plan *p, plan_step *s)
 {
-    gemm_options o = {.level = p->level, .threads = p->threads, .deterministic = p->deterministic};
+    gemm_options o = {.level = p->level, .threads = p->threads};
     gemm_plan_init(&s->product, &s->op->u.product, &o);
     s->scratch = s->product.scratch;
 }

@@ -146,7 +146,11 @@ static void call_rows(const worker *w, const region_instruction *x, const block 
     const region_slot *s = w->r->slot;
     char *out = w->at[x->out];
     const char *in = w->at[x->a];
-    for (size_t i = 0; i < b->rows; i++, out += s[x->out].step, in += s[x->a].step) call(w, x->call, b->columns, out, in);
+    for (size_t i = 0; i < b->rows; i++) {
+        call(w, x->call, b->columns, out, in);
+        out += s[x->out].step;
+        in += s[x->a].step;
+    }
 }
 
 /* Rows of one entry each, or apart, to a register. */
