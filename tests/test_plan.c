@@ -224,11 +224,11 @@ static const char *const recurrences[] = {
     "let A : R^{m x m}, v : R^m\neval A*[k=1..m : prod(j=k..m, (A'*v)[j])*(A'*v)[k]]",
 };
 
-static bool give_values(cr_program *p, exec_env *env, int64_t n)
+static bool give_values(cr_program *p, exec_env *env, int64_t n, int64_t m)
 {
     cr_graph *g = p->g;
     exec_bind_int(env, name_intern(g->dims, "N", 1), n);
-    exec_bind_int(env, name_intern(g->dims, "m", 1), 5);
+    exec_bind_int(env, name_intern(g->dims, "m", 1), m);
     bool ok = true;
     for (size_t i = 0; ok && i < lang_n_variables(p->lang); i++) {
         cr_ref param = lang_variable_at(p->lang, i)->param;
@@ -262,7 +262,9 @@ static void test_recurrences(void **state)
         cr_ref root[2] = {st->expr, st->n_wrt ? prog_exact(p, st, st->n_wrt, 0) : CR_NONE};
         for (unsigned k = 0; k < 4; k++) {
             exec_env *env = exec_env_new(p->g);
-            assert_true(give_values(p, env, depth[k]));
+            static const int64_t widths[] = {150, 1100, 5, 300}; /* blocks of several rows, rows of several blocks */
+            bool batch = !strncmp(recurrences[i], BATCH, strlen(BATCH));
+            assert_true(give_values(p, env, depth[k], batch ? widths[k] : 5));
             plan_check how = {.level = k < 3 ? 3 - k : 0, .threads = 1 + k % 2, .deterministic = k & 1,
                               .precision = k == 1 ? CR_F32 : CR_F64, .tolerance = k == 1 ? 1e-4 : 1e-11};
             if (!plan_agrees(p->g, env, root[1] ? 2 : 1, root, &how, fault, sizeof fault)) {
