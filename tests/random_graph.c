@@ -1,5 +1,7 @@
 #include "random_graph.h"
 
+#include "exec/internal.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -233,10 +235,11 @@ static double sine(void *user, unsigned order, double z)
 bool random_graph_bind(random_graph *k, exec_env *env, unsigned point, bool generic)
 {
     uint32_t random = 12345u + point * 977u;
+    int64_t n = k->size_n ? k->size_n : 2, m = k->size_m ? k->size_m : 3;
     for (unsigned i = 0; i < N_PARAMS; i++) {
         exec_array a;
         error e = {CR_OK, NULL};
-        int64_t dim[2] = {i == 4 ? 3 : 2, 2};
+        int64_t dim[2] = {i == 4 ? m : n, n};
         if (!exec_array_init(&a, cr_rank(k->g, k->param[i]), dim, &e)) return false;
         for (size_t j = 0; j < a.n; j++) {
             random = random * 1664525u + 1013904223u;
@@ -346,6 +349,47 @@ double random_graph_magnitude(cr_graph *g, exec_env *env, cr_ref root, bool gene
     free(exact);
     mem_free(cone);
     return top;
+}
+
+/* ---- work --------------------------------------------------------------------------------------- */
+
+static double entries_of(cr_graph *g, exec_env *env, cr_ref r)
+{
+    int64_t dim[CR_MAX_RANK];
+    size_t n;
+    bool known = exec_shape(env, r, dim, &n);
+    cr_graph_clear_error(g);
+    return known ? (double)n : 1;
+}
+
+/* Of a contraction, all values of all labels; of binders, a pass of everything an index. */
+double random_graph_work(const random_graph *k, exec_env *env, cr_ref root)
+{
+    size_t n;
+    cr_graph *g = k->g;
+    cr_ref *cone = graph_cone(g, 1, &root, &n);
+    double sum = 0, times = 1, side = (double)(k->size_n > k->size_m ? k->size_n : k->size_m);
+    if (!cone) abort();
+    for (size_t i = 0; i < n; i++) {
+        cr_op op = op_of(g, cone[i]);
+        double work = entries_of(g, env, cone[i]);
+        bool products = op == CR_OP_CONV || op == CR_OP_MATPOW || op_get(op)->kind == KIND_LINALG;
+        if (products) work = side * (work + entries_of(g, env, node(g, cone[i])->word[0]));
+        if (op == CR_OP_EINSUM) {
+            einsum_view v;
+            einsum_read(g, cone[i], &v);
+            work = 1;
+            for (unsigned a = 0; a < v.n_labels; a++) {
+                int64_t size = 1;
+                if (exec_dim(env, v.size[a], "a size", &size)) work *= (double)size;
+            }
+        }
+        if (op == CR_OP_BIND) times *= side;
+        sum += work;
+    }
+    cr_graph_clear_error(g);
+    mem_free(cone);
+    return sum * times;
 }
 
 /* ---- building ----------------------------------------------------------------------------------- */

@@ -18,6 +18,7 @@ typedef struct random_graph {
     cr_ref param[N_PARAMS];
     cr_fun known, unknown;
     unsigned n_bound;
+    int64_t size_n, size_m; /* at least 2; 0: 2 and 3 */
 } random_graph;
 
 /* Fills k->g, which is new, with expressions made from k->data; the pool holds the latest ones. A fault of the library
@@ -28,5 +29,7 @@ bool random_graph_bind(random_graph *k, exec_env *env, unsigned point, bool gene
 /* Greatest intermediate value on the way to root; NaN where some value is not finite, or where a choice hangs on a
  * rounding error (`generic`: every value has one). The inside of a binder has no value of its own. */
 double random_graph_magnitude(cr_graph *g, exec_env *env, cr_ref root, bool generic);
+/* About how many entries the interpreter goes through for root. */
+double random_graph_work(const random_graph *k, exec_env *env, cr_ref root);
 
 #endif

@@ -214,8 +214,7 @@ static size_t some_size(void)
 static void random_shapes(bool simple, int count)
 {
     for (int i = 0; i < count; i++) {
-        gemm_options o = {.level = (kern_level)draw(kern_best() + 1), .threads = 1 + (unsigned)draw(4),
-                          .deterministic = draw(2)};
+        gemm_options o = {.level = (kern_level)draw(kern_best() + 1), .threads = 1 + (unsigned)draw(4)};
         product p = product_new(draw(2) ? KERN_F32 : KERN_F64, draw(3) ? 1 : draw(5), some_size(), some_size(),
                                 some_size(), simple);
         check(&p, &o);
@@ -249,7 +248,7 @@ static void test_large(void **state)
     for (size_t i = 0; i < sizeof size / sizeof *size; i++) {
         for (unsigned level = 0; level <= kern_best(); level++) {
             for (unsigned t = 0; t < 2; t++) {
-                gemm_options o = {(kern_level)level, 1 + (unsigned)draw(5), true};
+                gemm_options o = {(kern_level)level, 1 + (unsigned)draw(5)};
                 product p = product_new((kern_dtype)t, 1, size[i][0], size[i][1], size[i][2], draw(2));
                 check(&p, &o);
                 product_free(&p);
@@ -266,7 +265,7 @@ static void test_not_finite(void **state)
     seed = 4;
     for (size_t i = 0; i < sizeof size / sizeof *size; i++) {
         for (unsigned level = 0; level <= kern_best(); level++) {
-            gemm_options o = {(kern_level)level, 1, true};
+            gemm_options o = {(kern_level)level, 1};
             product p = product_new(KERN_F32, 1, size[i][0], size[i][1], size[i][2], true);
             p.shape.accumulate = false;
             size_t row = p.shape.m - 1;
@@ -299,13 +298,13 @@ static void test_same_bits(void **state)
             size_t bytes = p.c.count * kern_size(p.shape.dtype);
             void *one = malloc(bytes), *several[2] = {malloc(bytes), malloc(bytes)};
             for (unsigned threads = 1; threads <= 7; threads++) {
-                gemm_options o = {(kern_level)level, threads, true};
+                gemm_options o = {(kern_level)level, threads};
                 run(&p, &o);
                 if (threads == 1) memcpy(one, p.c.memory, bytes);
                 assert_memory_equal(one, p.c.memory, bytes);
             }
             for (unsigned round = 0; round < 2; round++) {
-                gemm_options o = {(kern_level)level, 4, false};
+                gemm_options o = {(kern_level)level, 4};
                 run(&p, &o);
                 memcpy(several[round], p.c.memory, bytes);
             }
@@ -342,7 +341,7 @@ static void test_concurrent(void **state)
     seed = 6;
     for (unsigned threads = 1; threads <= 2; threads++) {
         product p = product_new(KERN_F32, 1, 128, 128, 256, true);
-        gemm_options o = {kern_best(), threads, true};
+        gemm_options o = {kern_best(), threads};
         gemm_plan plan;
         pthread_t id[CALLERS];
         caller q[CALLERS];

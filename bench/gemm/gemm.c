@@ -187,7 +187,7 @@ static void measure(const sample *s, unsigned threads, size_t rounds, bool comma
         .b_batch = (ptrdiff_t)(k * n), .b_k = tb ? 1 : (ptrdiff_t)n, .b_n = tb ? (ptrdiff_t)k : 1,
         .c_batch = (ptrdiff_t)(m * n), .c_m = (ptrdiff_t)n, .c_n = 1,
     };
-    gemm_options options = {kern_best(), threads, true};
+    gemm_options options = {kern_best(), threads};
     work w = {.s = s};
     gemm_plan_init(&w.plan, &shape, &options);
     w.a = memory(s->batch * m * k * size), w.b = memory(s->batch * k * n * size), w.c = memory(entries * size);

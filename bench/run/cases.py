@@ -96,6 +96,9 @@ CASES = [
     *(Case(f"{kind}_{row}", f"{kind.replace('_', ' ')}, 16 M in rows of {row}", ("hand",) + PEERS,
            [stream(0.85, 8 * ENTRIES)], bytes=8 * ENTRIES)
       for kind in ("softmax", "layer_norm") for row in (256, 512, 1024)),
+    *(Case(f"{kind}_back_{row}", f"{kind.replace('_', ' ')} with derivatives, 16 M in rows of {row}", PEERS,
+           [stream(0.85, 12 * ENTRIES)], bytes=12 * ENTRIES)
+      for kind in ("softmax", "layer_norm") for row in (256, 512, 1024)),
     Case("gmm_value", "GMM, value, n 1000 d 32 K 25, f64", ("hand", "jax", "adolc"), [times(1.2, "hand")],
          threads=1),
     Case("gmm", "GMM, gradient", ("hand", "jax", "adolc"), [times(2.3, "gmm_value", "2.3 x our value")], threads=1),

@@ -54,6 +54,7 @@ cr_ref ours_cross_entropy(ours_network *n, cr_ref z, int64_t rows, int64_t class
 
 typedef void ours_build(ours_network *n, int which);
 ours_build ours_mlp, ours_deep, ours_chain, ours_transformer, ours_elementwise, ours_softmax, ours_layer_norm_rows;
+ours_build ours_softmax_back, ours_layer_norm_back;
 ours_build ours_gmm, ours_lstm;
 ours_build ours_jacobian; /* outputs: what is differentiated, and the variable */
 ours_build ours_resnet; /* 18, 20, 50; the last without derivatives */

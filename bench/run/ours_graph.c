@@ -247,14 +247,42 @@ void ours_elementwise(ours_network *n, int which)
     ours_value(n, cr_mul(n->g, gate, cr_map(n->g, CR_OP_TANH, in[3])));
 }
 
-void ours_softmax(ours_network *n, int row)
+static cr_ref rows_of(ours_network *n, unsigned stream, int row)
 {
-    ours_value(n, cr_softmax(n->g, ours_data(n, OURS_UNIFORM, 0, 2, (shape){ENTRIES / row, row}, 3, 0), 1));
+    return ours_data(n, OURS_UNIFORM, stream, 2, (shape){ENTRIES / row, row}, 3, 0);
+}
+
+/* sum of u y, and its derivatives: u is the cotangent of y */
+static void back(ours_network *n, int row, cr_ref y, unsigned n_wrt, const cr_ref *wrt)
+{
+    ours_gradient(n, cr_sum(n->g, cr_mul(n->g, rows_of(n, 3, row), y)), n_wrt, wrt);
+}
+
+void ours_softmax(ours_network *n, int row) { ours_value(n, cr_softmax(n->g, rows_of(n, 0, row), 1)); }
+
+void ours_softmax_back(ours_network *n, int row)
+{
+    cr_ref x = rows_of(n, 0, row);
+    back(n, row, cr_softmax(n->g, x, 1), 1, &x);
+}
+
+/* of x, gain, shift */
+static cr_ref normalised_rows(ours_network *n, int row, cr_ref *p)
+{
+    p[0] = rows_of(n, 0, row);
+    p[1] = ours_next(n, 1, (shape){row}, 0.1, 1);
+    p[2] = ours_next(n, 1, (shape){row}, 0.1, 0);
+    return ours_layer_norm(n, p[0], p[1], p[2]);
 }
 
 void ours_layer_norm_rows(ours_network *n, int row)
 {
-    cr_ref x = ours_data(n, OURS_UNIFORM, 0, 2, (shape){ENTRIES / row, row}, 3, 0);
-    cr_ref gain = ours_next(n, 1, (shape){row}, 0.1, 1);
-    ours_value(n, ours_layer_norm(n, x, gain, ours_next(n, 1, (shape){row}, 0.1, 0)));
+    cr_ref p[3];
+    ours_value(n, normalised_rows(n, row, p));
+}
+
+void ours_layer_norm_back(ours_network *n, int row)
+{
+    cr_ref p[3], y = normalised_rows(n, row, p);
+    back(n, row, y, 3, p);
 }

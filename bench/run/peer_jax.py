@@ -178,6 +178,19 @@ def layer_norm(row):
                            array(2, (row,), 0, 0.1))
 
 
+def back(y_of, row, *parameters):
+    return training(lambda p, u: jnp.vdot(y_of(*p), u), parameters, array(3, ((1 << 24) // row, row), 0, 3))
+
+
+def softmax_back(row):
+    return lambda: back(jax.nn.softmax, row, array(0, ((1 << 24) // row, row), 0, 3))
+
+
+def layer_norm_back(row):
+    return lambda: back(normalised, row, array(0, ((1 << 24) // row, row), 0, 3), array(1, (row,), 1, 0.1),
+                        array(2, (row,), 0, 0.1))
+
+
 # ---- ADBench ----------------------------------------------------------------------------------------
 
 
@@ -237,6 +250,8 @@ CASES = {
     "elementwise": elementwise,
     **{f"softmax_{r}": softmax(r) for r in (256, 512, 1024)},
     **{f"layer_norm_{r}": layer_norm(r) for r in (256, 512, 1024)},
+    **{f"softmax_back_{r}": softmax_back(r) for r in (256, 512, 1024)},
+    **{f"layer_norm_back_{r}": layer_norm_back(r) for r in (256, 512, 1024)},
     "jacobian": jacobian,
     "gmm_value": gmm(False),
     "gmm": gmm(True),

@@ -224,6 +224,28 @@ def layer_norm(row):
     return setup
 
 
+def back(y_of, row, parameters):
+    u = torch.from_numpy(array(3, ((1 << 24) // row, row), 0, 3)).view(-1)
+    return training(parameters, lambda: torch.dot(y_of().view(-1), u))
+
+
+def softmax_back(row):
+    def setup():
+        x = leaf(array(0, ((1 << 24) // row, row), 0, 3))
+        return back(lambda: torch.softmax(x, 1), row, [x])
+
+    return setup
+
+
+def layer_norm_back(row):
+    def setup():
+        x = leaf(array(0, ((1 << 24) // row, row), 0, 3))
+        gain, shift = leaf(array(1, (row,), 1, 0.1)), leaf(array(2, (row,), 0, 0.1))
+        return back(lambda: F.layer_norm(x, (row,), gain, shift), row, [x, gain, shift])
+
+    return setup
+
+
 CASES = {
     "mlp": mlp,
     "deep": deep,
@@ -239,6 +261,8 @@ CASES = {
     "layer_norm_256": layer_norm(256),
     "layer_norm_512": layer_norm(512),
     "layer_norm_1024": layer_norm(1024),
+    **{f"softmax_back_{r}": softmax_back(r) for r in (256, 512, 1024)},
+    **{f"layer_norm_back_{r}": layer_norm_back(r) for r in (256, 512, 1024)},
     "jacobian": jacobian,
 }
 

@@ -66,6 +66,23 @@ static bool resolve_deltas(labels *l, exec_env *env, bool *zero)
     return true;
 }
 
+bool ein_indices_in(exec_env *env, cr_ref r, bool *in)
+{
+    labels l;
+    if (!read_labels(&l, env, r)) return false;
+    const uint32_t *label = l.view.labels;
+    *in = true;
+    for (uint32_t i = 0; i < l.view.n; i++) {
+        cr_ref o = l.view.operand[i];
+        int64_t at = 1;
+        bool onehot = op_of(env->g, o) == CR_OP_ONEHOT;
+        if (onehot && !exec_dim(env, attr_of(env->g, o, 0), "an index", &at)) return false;
+        if (onehot) *in &= at >= 1 && at <= l.size[label[0]];
+        label += shape_of(env->g, o)->rank;
+    }
+    return true;
+}
+
 /* Strides of a row-major array whose axes carry these labels, by class. */
 static void lay_out(const labels *l, const unsigned *class_of, const uint32_t *label, unsigned rank, ein_operand *o)
 {

@@ -132,6 +132,7 @@ typedef struct ein_plan {
     bool scatter; /* not every entry of the result is written */
 } ein_plan;
 bool ein_plan_init(ein_plan *p, exec_env *env, cr_ref r);
+bool ein_indices_in(exec_env *env, cr_ref r, bool *in); /* are the indices of its ONEHOTs in range? */
 void ein_plan_free(ein_plan *p);
 
 /* ---- windows (window.c) ------------------------------------------------------------------------- */

@@ -17,11 +17,10 @@ typedef struct gemm_shape {
     bool accumulate;
 } gemm_shape;
 
-/* The same plan gives the same bits in every run. */
+/* The same bits in every run, and for every number of threads: no sum is split among them. */
 typedef struct gemm_options {
     kern_level level;
-    unsigned threads;   /* at least 1; small products use fewer */
-    bool deterministic; /* the same bits for every number of threads. No sum is split among them yet: always so */
+    unsigned threads; /* at least 1; small products use fewer */
 } gemm_options;
 
 /* The ways to compute a block of C: tiles of registers; if it has few rows, scalar products, or rows of B scaled and

@@ -67,6 +67,7 @@ typedef struct kern_table {
     void (*dot)(size_t n, void *acc, const void *a, const void *b); /* *acc += sum of a[i] b[i] */
     kern_move_fn *load, *store;
     void (*stream)(size_t n, void *out, const void *in); /* copies past the caches, where that is possible */
+    void (*stream_end)(void); /* after the last of them, before another thread reads what was copied */
     void (*iota)(size_t n, void *out, double start, double step); /* start + i*step, each rounded once or twice */
     void (*fill)(size_t n, void *out, double v);
 } kern_table;

@@ -160,14 +160,35 @@ static bool join(grouping *s, plan_op *x)
     return true;
 }
 
-/* What the body of a LOOP makes is made by the LOOP. */
-static void made_by_loop(cr_plan *p, const plan_op *x)
+/* Marks values that an operation of b reads; of a LOOP, its body does. */
+static void mark_read(const plan_body *b, const plan_op *but, bool *read)
 {
+    for (size_t i = 0; i < b->n_op; i++) {
+        const plan_op *x = &b->op[i];
+        if (x == but) continue;
+        if (x->kind == PLAN_LOOP) mark_read(x->u.loop, NULL, read);
+        for (unsigned k = 0; k < x->n_in; k++) {
+            if (x->in[k].source == SOURCE_VALUE) read[x->in[k].value] = true;
+        }
+    }
+}
+
+/* What the body of a LOOP makes for others is made by the LOOP, piece by piece; the rest is new at each index. */
+static bool made_by_loop(cr_plan *p, const plan_op *x)
+{
+    bool *read = mem_zalloc(p->n_value + 1, sizeof *read);
+    if (!read) return plan_no_memory(p);
+    mark_read(&p->body, x, read);
+    for (size_t i = 0; i < p->n_output; i++) read[p->output[i].value] = true;
     for (size_t i = 0; i < x->u.loop->n_op; i++) {
-        plan_value *v = &p->value[x->u.loop->op[i].out];
+        const plan_op *y = &x->u.loop->op[i];
+        plan_value *v = &p->value[y->out];
+        if (plan_by_places(y) && !y->part && !v->parts && !read[y->out]) continue;
         v->producer = x->group;
         v->parts = true;
     }
+    mem_free(read);
+    return true;
 }
 
 static bool group_body(cr_plan *p, plan_body *b, made *by_value)
@@ -176,7 +197,7 @@ static bool group_body(cr_plan *p, plan_body *b, made *by_value)
     bool ok = true;
     for (size_t i = 0; ok && i < b->n_op; i++) {
         ok = join(&s, &b->op[i]);
-        if (ok && b->op[i].kind == PLAN_LOOP) made_by_loop(p, &b->op[i]);
+        if (ok && b->op[i].kind == PLAN_LOOP) ok = made_by_loop(p, &b->op[i]);
     }
     p->n_groups += (uint32_t)s.n;
     mem_free(s.group);
@@ -202,7 +223,7 @@ static void mark_stored(cr_plan *p, const plan_body *b)
 
 static void plan_product(cr_plan *p, plan_step *s)
 {
-    gemm_options o = {.level = p->level, .threads = p->threads, .deterministic = p->deterministic};
+    gemm_options o = {.level = p->level, .threads = p->threads};
     gemm_plan_init(&s->product, &s->op->u.product, &o);
     s->scratch = s->product.scratch;
 }
@@ -215,7 +236,7 @@ static bool plan_conv(cr_plan *p, plan_step *s)
     return true;
 }
 
-static bool make_step(cr_plan *p, plan_body *b, size_t n, const plan_op *const *op)
+static bool make_step(cr_plan *p, plan_body *b, size_t n, const plan_op *const *op, bool alone)
 {
     if (!VEC_RESERVE(b->step, b->step_cap, b->n_step + 1)) return plan_no_memory(p);
     plan_step *s = &b->step[b->n_step];
@@ -224,7 +245,7 @@ static bool make_step(cr_plan *p, plan_body *b, size_t n, const plan_op *const *
     switch (s->kind) {
     case PLAN_MAP:
         s->op = NULL;
-        s->region = region_new(p, n, op);
+        s->region = region_new(p, n, op, alone);
         if (!s->region) return false;
         s->scratch = region_scratch(s->region, p->threads);
         break;
@@ -242,6 +263,7 @@ static bool make_step(cr_plan *p, plan_body *b, size_t n, const plan_op *const *
 /* The operations of b, sorted by group, to steps. */
 static bool make_steps(cr_plan *p, plan_body *b, uint32_t first, uint32_t end)
 {
+    bool alone = b != &p->body && end - first == 1;
     size_t *start = mem_zalloc((size_t)(end - first) + 2, sizeof *start);
     const plan_op **sorted = mem_alloc((b->n_op + 1) * sizeof *sorted);
     bool ok = start && sorted ? true : plan_no_memory(p);
@@ -249,7 +271,7 @@ static bool make_steps(cr_plan *p, plan_body *b, uint32_t first, uint32_t end)
     for (uint32_t k = 2; ok && k <= end - first; k++) start[k] += start[k - 1];
     for (size_t i = 0; ok && i < b->n_op; i++) sorted[start[b->op[i].group - first + 1]++] = &b->op[i];
     for (uint32_t k = 0; ok && k < end - first; k++) {
-        ok = make_step(p, b, start[k + 1] - start[k], sorted + start[k]);
+        ok = make_step(p, b, start[k + 1] - start[k], sorted + start[k], alone);
     }
     mem_free(start);
     mem_free(sorted);
@@ -324,3 +346,14 @@ bool plan_group(cr_plan *p)
     mem_free(first);
     return ok;
 }
+
+static void settle(cr_plan *p, plan_body *b)
+{
+    for (size_t i = 0; i < b->n_step; i++) {
+        const plan_step *s = &b->step[i];
+        if (s->region) region_settle(s->region, p);
+        if (s->kind == PLAN_LOOP) settle(p, s->op->u.loop);
+    }
+}
+
+void plan_settle(cr_plan *p) { settle(p, &p->body); }

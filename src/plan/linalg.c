@@ -46,7 +46,7 @@ static bool plan_lapack(cr_plan *p, linalg_plan *w)
 static void plan_product(cr_plan *p, linalg_plan *w)
 {
     size_t m = w->rows, n = w->columns, k = inner(w);
-    gemm_options o = {.level = p->level, .threads = w->threads > 1 ? 1 : p->threads, .deterministic = p->deterministic};
+    gemm_options o = {.level = p->level, .threads = w->threads > 1 ? 1 : p->threads};
     gemm_shape s = {.dtype = KERN_F64, .batch = 1, .m = n, .n = n, .k = n, .a_m = (ptrdiff_t)n, .a_k = 1,
                     .b_k = (ptrdiff_t)n, .b_n = 1, .c_m = (ptrdiff_t)n, .c_n = 1};
     if (w->op == CR_OP_PINV) {

@@ -10,7 +10,7 @@
 
 typedef struct rows {
     lower *l;
-    bool gather;
+    bool gather, guarded;       /* guarded: see lower_guarded */
     unsigned axis, n_index;     /* of the wide shape; axes of the index, in its place in the narrow shape */
     lower_tensor in, index;     /* in: gather without that axis */
     int64_t n, step;
@@ -97,7 +97,7 @@ static bool emit(rows *s, const lower_frame *narrow, const int64_t *narrow_dim, 
     if (!x) return false;
     *x = (plan_op){.kind = PLAN_ROWS, .n_in = 2, .out = v.value, .in = {operand_of(&in), operand_of(&index)},
                    .to = operand_of(&v)};
-    x->u.rows = (plan_rows){.add = !s->gather, .lenient = l->lenient > 0, .n = s->n,
+    x->u.rows = (plan_rows){.add = !s->gather, .lenient = s->guarded, .n = s->n,
                             .step = s->gather ? s->step : v.stride[f.n_context + s->axis]};
     unsigned first = 0;
     for (unsigned i = 0; i < n; i++) {
@@ -116,7 +116,13 @@ static bool emit(rows *s, const lower_frame *narrow, const int64_t *narrow_dim, 
 static bool known_row(rows *s, lower_tensor *out)
 {
     double at = s->index.number;
-    if (!(at >= 1 && at <= (double)s->n && at == floor(at))) {
+    bool in = at >= 1 && at <= (double)s->n && at == floor(at);
+    if (!in && s->guarded) {
+        *out = (lower_tensor){.source = SOURCE_NUMBER, .number = NAN, .rank = s->rank};
+        memcpy(out->dim, s->dim, s->rank * sizeof *out->dim);
+        return true;
+    }
+    if (!in) {
         plan_fail(s->l->plan, CR_EVALUE, "index %g is none of 1..%lld", at, (long long)s->n);
         return false;
     }
@@ -160,7 +166,7 @@ bool lower_rows(lower *l, cr_ref r, lower_tensor *out)
 {
     rows s = {.l = l, .gather = op_of(l->g, r) == CR_OP_GATHER, .axis = attr_of(l->g, r, 0),
               .in = *lower_input(l, in_of(l->g, r, 0)), .index = *lower_input(l, in_of(l->g, r, 1)),
-              .rank = shape_of(l->g, r)->rank};
+              .rank = shape_of(l->g, r)->rank, .guarded = lower_guarded(l, r)};
     size_t entries;
     int64_t narrow[CR_MAX_RANK];
     if (!exec_shape(l->env, r, s.dim, &entries)) return false;
@@ -172,7 +178,7 @@ bool lower_rows(lower *l, cr_ref r, lower_tensor *out)
         return false;
     }
     bool none = empty(&s.index);
-    if (s.n == 0 && !none) {
+    if (s.n == 0 && !none && !s.guarded) {
         plan_fail(l->plan, CR_EVALUE, "an index into an axis of no entries");
         return false;
     }

@@ -201,6 +201,7 @@ cr_status cr_plan_new(cr_graph *g, unsigned n, const cr_ref *out, unsigned n_siz
 #ifndef NDEBUG
     ok = ok && plan_verify(p);
 #endif
+    if (ok) plan_settle(p);
     exec_env_free(env);
     if (!ok || cr_graph_status(g) != CR_OK) {
         status = report(g, p);

@@ -240,6 +240,7 @@ bool plan_peephole(cr_plan *p);     /* two operations in one */
 bool plan_group(cr_plan *p);        /* operations to steps */
 bool plan_checkpoints(cr_plan *p, cr_checkpoints which, size_t bytes); /* loops in segments */
 bool plan_place_values(cr_plan *p); /* offsets in the slab, its size */
+void plan_settle(cr_plan *p);       /* where steps find what was placed */
 size_t plan_scratch(const plan_body *b); /* bytes that its steps need at a time */
 /* Every step reads what was written for it, and nothing else lies there: CR_EINTERNAL if not. */
 bool plan_verify(cr_plan *p);

@@ -56,7 +56,7 @@ static void choose_blocks(compiler *c, bool folds)
     block = block < BLOCK_MIN ? BLOCK_MIN : block > BLOCK_MAX ? BLOCK_MAX : block / 16 * 16;
     r->rows = rc_product(r->dim, 0, r->split);
     r->columns = rc_product(r->dim, r->split, r->rank);
-    if (r->order && !c->uses_rows) { /* pieces of the columns are what threads can share out */
+    if ((r->order || c->alone) && !c->uses_rows) { /* pieces of the columns are what threads can share out */
         size_t piece = r->columns / 4 / 16 * 16;
         block = piece >= BLOCK_MIN && piece < block ? piece : block;
         folds = false;
@@ -64,8 +64,9 @@ static void choose_blocks(compiler *c, bool folds)
     c->whole = c->uses_rows || (folds && r->columns <= block);
     if (c->whole || r->columns <= block) {
         r->block_columns = r->columns;
-        r->block_rows = r->columns < 256 && r->columns > 0 ? block / r->columns : 1;
+        r->block_rows = r->columns > 0 ? block / r->columns : 1;
         r->block_rows = r->block_rows == 0 ? 1 : r->block_rows > r->rows ? r->rows : r->block_rows;
+        r->each = r->block_rows > 1 && r->columns >= EACH_MIN;
     } else {
         size_t pieces = (r->columns + block - 1) / block;
         r->block_rows = 1;
@@ -132,6 +133,18 @@ static bool is_fetched(const compiler *c, const region_slot *s)
            c->p->value[s->view.value].producer != c->op[0]->group && plan_is_row_major(r->rank, r->dim, s->view.stride);
 }
 
+/* Instructions over entries share out what is fetched for the next block. */
+static void share_fetches(region *r)
+{
+    size_t n = 0, done = 0, lines = (r->block_rows * r->block_columns * kern_size(r->dtype) + 63) / 64;
+    for (size_t i = 0; i < r->n_code; i++) n += !r->code[i].row;
+    for (size_t i = 0; i < r->n_code && r->n_fetched; i++) {
+        if (r->code[i].row) continue;
+        r->code[i].fetch = lines * done++ / n * 64;
+        r->code[i].fetch_end = lines * done / n * 64;
+    }
+}
+
 static bool finish(compiler *c)
 {
     region *r = c->r;
@@ -139,13 +152,17 @@ static bool finish(compiler *c)
     size_t full = (r->block_rows * r->block_columns * size + 63) / 64 * 64, row = (r->block_rows * size + 63) / 64 * 64;
     r->moving = mem_alloc((r->n_slot + 1) * sizeof *r->moving);
     r->fetched = mem_alloc((r->n_slot + 1) * sizeof *r->fetched);
-    if (!r->moving || !r->fetched) return plan_no_memory(c->p);
+    r->address = mem_zalloc(r->n_slot + 1, sizeof *r->address);
+    if (!r->moving || !r->fetched || !r->address) return plan_no_memory(c->p);
     for (size_t i = 0; i < r->n_slot; i++) {
         region_slot *s = &r->slot[i];
         if (is_fetched(c, s)) r->fetched[r->n_fetched++] = (uint32_t)i;
         if (s->kind == SLOT_REGISTER) s->offset = s->row ? c->n_full * full + s->offset * row : s->offset * full;
+        if (s->row) s->step = (ptrdiff_t)size;
+        else if (!s->strided && !s->still) s->step = (ptrdiff_t)(r->block_columns * size);
         if (s->kind == SLOT_MEMORY && !s->still) r->moving[r->n_moving++] = (uint32_t)i;
     }
+    share_fetches(r);
     r->n_looping = r->n_moving;
     for (size_t i = 0; i < r->n_slot; i++) {
         const region_slot *s = &r->slot[i];
@@ -181,14 +198,14 @@ static bool compile(compiler *c)
     return finish(c);
 }
 
-region *region_new(cr_plan *p, size_t n, const plan_op *const *op)
+region *region_new(cr_plan *p, size_t n, const plan_op *const *op, bool alone)
 {
     region *r = mem_zalloc(1, sizeof *r);
     if (!r) {
         plan_no_memory(p);
         return NULL;
     }
-    compiler c = {.p = p, .r = r, .n_op = n, .op = op};
+    compiler c = {.p = p, .r = r, .n_op = n, .op = op, .alone = alone};
     r->dtype = p->dtype;
     r->kernels = kern_table_of(p->dtype, p->level);
     r->rank = op[0]->rank;
@@ -208,6 +225,33 @@ region *region_new(cr_plan *p, size_t n, const plan_op *const *op)
     return r;
 }
 
+void region_settle(region *r, const cr_plan *p)
+{
+    static const region_base base[] = {[PLACE_SLAB] = BASE_SLAB, [PLACE_INPUT] = BASE_INPUT, [PLACE_RING] = BASE_RING,
+                                       [PLACE_OUTPUT] = BASE_OUTPUT, [PLACE_CONSTANT] = BASE_PLAN};
+    ptrdiff_t size = (ptrdiff_t)kern_size(r->dtype);
+    for (size_t i = 0; i < r->n_slot; i++) {
+        const region_slot *s = &r->slot[i];
+        region_address *a = &r->address[i];
+        if (s->kind == SLOT_REGISTER) {
+            *a = (region_address){.base = BASE_REGISTERS, .bytes = (ptrdiff_t)s->offset};
+        } else if (s->kind == SLOT_CONSTANT) {
+            *a = (region_address){.base = BASE_CONSTANTS, .bytes = (ptrdiff_t)s->offset * size};
+        } else if (s->view.source == SOURCE_VALUE) {
+            const plan_value *v = &p->value[s->view.value];
+            ptrdiff_t bytes = v->place == PLACE_SLAB       ? (ptrdiff_t)v->offset
+                              : v->place == PLACE_CONSTANT ? (ptrdiff_t)v->offset * size
+                                                           : 0;
+            *a = (region_address){.base = base[v->place], .bytes = bytes + s->view.offset * size,
+                                  .loop = s->view.loop * size,
+                                  .index = v->place == PLACE_RING ? s->view.value : v->index};
+            bool runs = false;
+            for (unsigned k = r->split; k < r->rank && !s->row; k++) runs |= s->view.stride[k] != 0;
+            a->column = runs ? size : 0; /* along the columns it is one run of memory, or one number */
+        }
+    }
+}
+
 void region_free(region *r)
 {
     if (!r) return;
@@ -219,5 +263,6 @@ void region_free(region *r)
     mem_free(r->constant);
     mem_free(r->moving);
     mem_free(r->fetched);
+    mem_free(r->address);
     mem_free(r);
 }

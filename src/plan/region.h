@@ -23,9 +23,24 @@ typedef struct region_slot {
     slot_kind kind;
     bool row;       /* one entry a row; the domain of a view is then that of the rows */
     bool still;     /* MEMORY: points at the view's offset, whatever the block */
+    bool strided;   /* MEMORY: the rows of a block do not lie side by side; instructions run row by row */
     size_t offset;  /* REGISTER: bytes; CONSTANT: entries */
+    ptrdiff_t step; /* bytes from row to row */
     plan_operand view; /* MEMORY: over the axes of the domain, or of its rows; a progression has no memory */
 } region_slot;
+
+/* Where a slot points at the first block, settled once all values have their places. Apart from the slots, since what
+ * runs looks at nothing else of them. */
+typedef enum region_base {
+    BASE_REGISTERS, BASE_CONSTANTS, BASE_SLAB, BASE_PLAN, BASE_INPUT, BASE_OUTPUT,
+    BASE_RING /* moves with the segment: asked for */
+} region_base;
+typedef struct region_address {
+    region_base base;
+    uint32_t index;       /* of an input, an output or a ring's value */
+    ptrdiff_t bytes, loop; /* from the base; and for each index of the enclosing loop */
+    ptrdiff_t column;     /* bytes from column to column */
+} region_address;
 
 typedef enum region_code {
     REGION_MAP,
@@ -34,6 +49,7 @@ typedef enum region_code {
     REGION_STREAM, /* the same, contiguous, past the caches */
     REGION_FILL,   /* one number for all of a register */
     REGION_SPREAD, /* one entry a row to a full register */
+    REGION_ROWS,   /* rows that lie apart to a full register */
     REGION_FOLD,   /* along the columns: one entry a row */
     REGION_GATHER, /* ... along columns that do not all lie in one block: to an accumulator by row */
     REGION_COLLECT,/* along the first axes: to an accumulator */
@@ -44,6 +60,8 @@ typedef enum region_code {
 typedef struct region_instruction {
     region_code code;
     bool row;      /* one entry a row */
+    bool each;     /* MAP, CALL: row by row, since an operand has one entry for all of a row, or rows apart */
+    size_t fetch, fetch_end; /* of what the next block reads, the bytes that it fetches on the way */
     uint32_t out, a, b, c; /* slots; of GATHER and COLLECT, out is an accumulator; of LOAD and STORE, one is a view */
     kern_map_fn *map;
     kern_fold_fn *fold; /* FOLD, GATHER, COLLECT of one operand; of two, a sum of their products */
@@ -78,6 +96,7 @@ struct region {
     unsigned rank, split;
     int64_t dim[PLAN_RANK];
     size_t rows, columns, block_rows, block_columns;
+    bool each; /* blocks are rows so long that instructions may as well run row by row */
     size_t parts;
     bool by_columns; /* parts are ranges of columns; else of blocks */
     bool apart;      /* each part has accumulators of its own */
@@ -87,6 +106,7 @@ struct region {
     uint32_t *fetched; /* slots that are read from one end of memory to the other: fetched a block ahead */
     size_t n_fetched;
     region_slot *slot;
+    region_address *address; /* by slot */
     size_t n_slot, slot_cap;
     region_instruction *code;
     size_t n_code, code_cap;
@@ -101,6 +121,7 @@ struct region {
     size_t registers;  /* bytes of a thread's registers */
     size_t accumulators; /* bytes of a part's */
     bool wide; /* some accumulator is */
+    bool streams; /* some result goes past the caches */
     double cost; /* estimate, ns on one thread */
 };
 
@@ -110,9 +131,11 @@ static inline size_t region_pieces(const region *r)
     return r->block_columns ? (r->columns + r->block_columns - 1) / r->block_columns : 0;
 }
 
-/* The operations `op`, all of one group, in order. NULL: out of memory, said in p->err. */
-region *region_new(cr_plan *p, size_t n, const plan_op *const *op);
+/* The operations `op`, all of one group, in order; `alone`: the whole body of a loop, whose blocks should be as many as
+ * threads can share out. NULL: out of memory, said in p->err. */
+region *region_new(cr_plan *p, size_t n, const plan_op *const *op, bool alone);
 void region_free(region *r);
+void region_settle(region *r, const cr_plan *p); /* when all values have their places */
 size_t region_scratch(const region *r, unsigned threads); /* bytes */
 void region_run(const region *r, const plan_run *run, char *scratch, int64_t index);
 /* Rows from..to-1 of a region that has an order: all of its rows in that order, some at a time. What is carried and

@@ -38,6 +38,7 @@ static bool store_result(compiler *c, const plan_op *x, bool row, uint32_t from)
     if (!i) return false;
     i->out = view;
     i->a = from;
+    r->streams |= stream;
     return true;
 }
 
@@ -73,6 +74,8 @@ static bool compile_map(compiler *c, size_t at, bool row)
     i->a = slot[0];
     i->b = slot[1];
     i->c = slot[2];
+    i->each = rc_each(c, out, row);
+    for (unsigned k = 0; k < x->n_in; k++) i->each |= rc_each(c, slot[k], row);
     i->attr = x->u.map.attr;
     if (x->kind == PLAN_CALL) i->call = x;
     else i->map = r->kernels->map[x->u.map.op][mask];
@@ -125,13 +128,14 @@ static bool compile_fold(compiler *c, size_t at, bool row)
     const plan_op *x = c->op[at];
     region *r = c->r;
     uint32_t from[2] = {0}, out;
+    bool along_rows = !x->leading && !row;
     for (unsigned k = 0; k < x->n_in; k++) {
         if (!rc_materialise(c, c->in[at][k])) return false;
         from[k] = c->source[c->in[at][k]].slot;
         bool one = rc_is_one(c, from[k], row) && !(row ? r->block_rows == 1 : r->block_rows * r->block_columns == 1);
         if (one && !rc_spread_number(c, row, &from[k])) return false;
+        if (!along_rows && !rc_gather_rows(c, row, &from[k])) return false;
     }
-    bool along_rows = !x->leading && !row;
     if (x->leading || row || !c->whole) {
         return compile_sum(c, x, row, along_rows, from) && rc_free_sources(c, at);
     }
@@ -174,6 +178,7 @@ static bool compile_scan(compiler *c, size_t at, bool row)
     if (!rc_materialise(c, c->in[at][0])) return false;
     from = c->source[c->in[at][0]].slot;
     if (rc_is_one(c, from, row) && !rc_spread_number(c, row, &from)) return false;
+    if (!rc_gather_rows(c, row, &from)) return false;
     size_t *count = row ? &c->n_row : &c->n_full; /* a register that no one else gets */
     if (!rc_new_slot(c, (region_slot){.kind = SLOT_REGISTER, .row = row, .offset = (*count)++}, &carry) ||
         !place_scan(c, x, row, at, false, &after) || !place_scan(c, x, row, at, true, &before)) {

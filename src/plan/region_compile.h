@@ -8,6 +8,7 @@
 enum {
     BLOCK_BYTES = 24 * 1024, /* of all registers together: they stay in the L1 cache */
     BLOCK_MIN = 64, BLOCK_MAX = 1024, /* entries */
+    EACH_MIN = 128, /* columns: a call a row costs less than a row's entry spread out */
     FETCH_BYTES = 256 << 10, /* of an operand: not all of a region's are in the L2 cache */
     STREAM_BYTES = 32 << 20  /* a result beyond this goes past the caches */
 };
@@ -44,6 +45,7 @@ typedef struct compiler {
     pool full, row;
     size_t n_full, n_row; /* registers */
     bool whole; /* blocks are whole rows */
+    bool alone;     /* see region_new */
     bool uses_rows; /* some value of a row is used within the region */
 } compiler;
 
@@ -59,9 +61,12 @@ source *rc_made_source(compiler *c, uint32_t value, bool row, bool before);
 bool rc_materialise(compiler *c, uint32_t s); /* puts source s where an instruction can read it */
 bool rc_free_sources(compiler *c, size_t at); /* of operation `at`, those that nothing reads any more */
 bool rc_is_one(const compiler *c, uint32_t slot, bool row); /* is what it holds one number for all of a block? */
-/* A number for all of a block into a register of its own: kernels want one operand at least that has an entry a
- * place. */
+/* A number for all of a block, or of a row, into a register of its own: kernels want one operand at least that has an
+ * entry a place. */
 bool rc_spread_number(compiler *c, bool row, uint32_t *slot);
+bool rc_each(const compiler *c, uint32_t slot, bool row); /* is it read row by row? */
+/* What is read row by row, as a whole: a copy in a register for the next instruction. */
+bool rc_gather_rows(compiler *c, bool row, uint32_t *slot);
 bool rc_is_flat(const compiler *c, const plan_operand *v);  /* one number along the columns */
 bool rc_repeats(const compiler *c, const plan_operand *v);  /* the same for all rows */
 /* Axes from here on are one run of memory, or one number, for v; rank: not even the last one is. */

@@ -19,6 +19,7 @@ typedef struct worker {
     char *sums;     /* accumulators of the part, or NULL: in the values themselves */
     int64_t index;  /* of the enclosing loop */
     size_t size;    /* bytes of an entry */
+    bool several;   /* blocks: there are more than the first */
     const struct task *task;
 } worker;
 
@@ -126,12 +127,48 @@ static char *sum_at(const worker *w, const region_accumulator *s)
     return w->sums ? w->sums + s->offset : plan_pointer(w->run, s->value);
 }
 
+static void map_rows(const worker *w, const region_instruction *x, const block *b)
+{
+    const region_slot *s = w->r->slot;
+    char *out = w->at[x->out];
+    const char *in[3] = {w->at[x->a], w->at[x->b], w->at[x->c]};
+    for (size_t i = 0; i < b->rows; i++) {
+        x->map(b->columns, out, in[0], in[1], in[2], x->attr);
+        out += s[x->out].step;
+        in[0] += s[x->a].step;
+        in[1] += s[x->b].step;
+        in[2] += s[x->c].step;
+    }
+}
+
+static void call_rows(const worker *w, const region_instruction *x, const block *b)
+{
+    const region_slot *s = w->r->slot;
+    char *out = w->at[x->out];
+    const char *in = w->at[x->a];
+    for (size_t i = 0; i < b->rows; i++) {
+        call(w, x->call, b->columns, out, in);
+        out += s[x->out].step;
+        in += s[x->a].step;
+    }
+}
+
+/* Rows of one entry each, or apart, to a register. */
+static void collect_rows(const worker *w, const region_instruction *x, const block *b, ptrdiff_t along)
+{
+    char *out = w->at[x->out];
+    const char *in = w->at[x->a];
+    for (size_t i = 0; i < b->rows; i++, out += b->columns * w->size, in += w->r->slot[x->a].step) {
+        w->r->kernels->load(b->columns, out, in, along);
+    }
+}
+
 /* Each row of a (times that of b, which may be NULL) to one entry. */
 static void fold_rows(const worker *w, const region_instruction *x, const block *b, char *out, bool neutral)
 {
     const char *first = w->at[x->a], *second = w->at[x->b];
-    size_t row = b->columns * w->size;
-    for (size_t i = 0; i < b->rows; i++, out += w->size, first += row, second += row) {
+    ptrdiff_t step = w->r->slot[x->a].step, second_step = w->r->slot[x->b].step;
+    for (size_t i = 0; i < b->rows; i++, out += w->size, first += step, second += second_step) {
         if (neutral) w->r->kernels->fill(1, out, kern_neutral(x->join));
         if (x->fold) x->fold(b->columns, out, first);
         else w->r->kernels->dot(b->columns, out, first, second);
@@ -234,42 +271,51 @@ static void start_scans(const worker *w, size_t column, size_t columns)
     }
 }
 
-/* Instruction number k fetches its share of what the next block reads. */
-static void fetch(const worker *w, const block *b, size_t k)
+/* An instruction fetches its share of what the next block reads. */
+static void fetch(const worker *w, const region_instruction *x, ptrdiff_t step)
 {
     const region *r = w->r;
-    size_t bytes = b->n * w->size, from = bytes * k / r->n_code, to = bytes * (k + 1) / r->n_code;
-    ptrdiff_t step = r->by_columns ? (ptrdiff_t)(r->block_rows * r->columns * w->size) : (ptrdiff_t)bytes;
     for (size_t i = 0; i < r->n_fetched; i++) {
-        const char *next = (const char *)w->at[r->fetched[i]] + (r->order < 0 ? -step : step);
-        for (size_t at = from / 64 * 64; at < to; at += 64) prefetch(next + at);
+        const char *next = (const char *)w->at[r->fetched[i]] + step;
+        for (size_t at = x->fetch; at < x->fetch_end; at += 64) prefetch(next + at);
     }
+}
+
+/* Bytes from this block to the next one. */
+static ptrdiff_t next_block(const worker *w, const block *b)
+{
+    const region *r = w->r;
+    size_t step = (r->by_columns ? r->block_rows * r->columns : b->n) * w->size;
+    return r->order < 0 ? -(ptrdiff_t)step : (ptrdiff_t)step;
 }
 
 static void run_block(const worker *w, const block *b)
 {
     const region *r = w->r;
     void **at = w->at;
+    ptrdiff_t step = r->n_fetched ? next_block(w, b) : 0;
     for (const region_instruction *x = r->code, *end = x + r->n_code; x < end; x++) {
         size_t n = x->row ? b->rows : b->n;
-        if (r->n_fetched) fetch(w, b, (size_t)(x - r->code));
+        if (r->n_fetched) fetch(w, x, step);
         switch (x->code) {
-        case REGION_MAP: x->map(n, at[x->out], at[x->a], at[x->b], at[x->c], x->attr); break;
+        case REGION_MAP:
+            if (x->each) map_rows(w, x, b);
+            else x->map(n, at[x->out], at[x->a], at[x->b], at[x->c], x->attr);
+            break;
         case REGION_LOAD: load(w, &r->slot[x->a], at[x->out], x->row ? b->row : b->from, n); break;
         case REGION_STORE: store(w, &r->slot[x->out], at[x->a], x->row ? b->row : b->from, n); break;
         case REGION_STREAM: r->kernels->stream(n, at[x->out], at[x->a]); break;
         case REGION_FILL: r->kernels->load(n, at[x->out], at[x->a], 0); break;
-        case REGION_SPREAD:
-            for (size_t i = 0; i < b->rows; i++) {
-                r->kernels->load(b->columns, (char *)at[x->out] + i * b->columns * w->size,
-                                 (char *)at[x->a] + i * w->size, 0);
-            }
-            break;
+        case REGION_SPREAD: collect_rows(w, x, b, 0); break;
+        case REGION_ROWS: collect_rows(w, x, b, 1); break;
         case REGION_FOLD: fold_rows(w, x, b, at[x->out], true); break;
         case REGION_GATHER: fold_rows(w, x, b, sum_at(w, &r->sum[x->out]) + b->row * w->size, false); break;
         case REGION_COLLECT: collect(w, x, b); break;
         case REGION_SCAN: scan(w, x, b); break;
-        case REGION_CALL: call(w, x->call, n, at[x->out], at[x->a]); break;
+        case REGION_CALL:
+            if (x->each) call_rows(w, x, b);
+            else call(w, x->call, n, at[x->out], at[x->a]);
+            break;
         }
     }
 }
@@ -285,40 +331,40 @@ static void row_place(const region *r, size_t row, int64_t *place)
     }
 }
 
+static char *address(const worker *w, const region_address *a)
+{
+    char *base = NULL;
+    switch (a->base) {
+    case BASE_REGISTERS: base = w->registers; break;
+    case BASE_CONSTANTS: base = w->r->constant; break;
+    case BASE_SLAB: base = w->run->slab; break;
+    case BASE_PLAN: base = w->run->plan->constant; break;
+    case BASE_INPUT: base = (char *)(uintptr_t)w->run->in[a->index]; break;
+    case BASE_OUTPUT: base = w->run->out[a->index]; break;
+    case BASE_RING: base = plan_pointer(w->run, a->index); break;
+    }
+    return (char *)((uintptr_t)base + (uintptr_t)(a->bytes + a->loop * w->index));
+}
+
+/* All slots, to the first block. */
+static void point_first(const worker *w)
+{
+    for (size_t i = 0; i < w->r->n_slot; i++) w->at[i] = address(w, &w->r->address[i]);
+}
+
+/* Those that move, to a block. */
 static void point(const worker *w, const block *b)
 {
     const region *r = w->r;
     int64_t place[PLAN_RANK];
     row_place(r, b->row, place);
     for (size_t i = 0; i < r->n_moving; i++) {
-        const region_slot *s = &r->slot[r->moving[i]];
-        const plan_operand *v = &s->view;
-        int64_t offset = v->offset + v->loop * w->index;
-        for (unsigned k = 0; k < r->split; k++) offset += place[k] * v->stride[k];
-        /* along the columns it is one run of memory, or one number */
-        if (!s->row && r->rank > r->split && b->column) {
-            bool runs = false;
-            for (unsigned k = r->split; k < r->rank; k++) runs |= v->stride[k] != 0;
-            offset += runs ? (int64_t)b->column : 0;
-        }
-        w->at[r->moving[i]] = plan_pointer(w->run, v->value) + offset * (int64_t)w->size;
-    }
-}
-
-/* Slots that stay where they are. */
-static void point_still(const worker *w)
-{
-    const region *r = w->r;
-    for (size_t i = 0; i < r->n_slot; i++) {
-        const region_slot *s = &r->slot[i];
-        if (s->kind == SLOT_REGISTER) {
-            w->at[i] = w->registers + s->offset;
-        } else if (s->kind == SLOT_CONSTANT) {
-            w->at[i] = r->constant + s->offset * w->size;
-        } else if (s->still && s->view.source == SOURCE_VALUE) {
-            w->at[i] = plan_pointer(w->run, s->view.value) +
-                       (s->view.offset + s->view.loop * w->index) * (int64_t)w->size;
-        }
+        uint32_t k = r->moving[i];
+        const region_address *a = &r->address[k];
+        const int64_t *stride = r->slot[k].view.stride;
+        int64_t rows = 0;
+        for (unsigned d = 0; d < r->split; d++) rows += place[d] * stride[d];
+        w->at[k] = address(w, a) + rows * (int64_t)w->size + (ptrdiff_t)b->column * a->column;
     }
 }
 
@@ -328,14 +374,14 @@ static void move_on(const worker *w)
     const region *r = w->r;
     for (size_t i = 0; i < r->n_looping; i++) {
         uint32_t k = r->moving[i];
-        w->at[k] = (char *)w->at[k] + r->slot[k].view.loop * (int64_t)w->size;
+        w->at[k] = (char *)w->at[k] + r->address[k].loop;
     }
 }
 
 static void run_rows(const worker *w, size_t row, size_t rows, size_t column, size_t columns)
 {
     block b = {row, rows, column, columns, row * w->r->columns + column, rows * columns};
-    point(w, &b);
+    if (w->several) point(w, &b);
     run_block(w, &b);
 }
 
@@ -345,7 +391,7 @@ static void loop_rows(worker *w, size_t row, size_t rows, size_t column, size_t 
     const region *r = w->r;
     block b = {row, rows, column, columns, row * r->columns + column, rows * columns};
     w->index = w->task->index;
-    point_still(w);
+    point_first(w);
     point(w, &b);
     for (; w->index < w->task->end; w->index++) {
         run_block(w, &b);
@@ -427,7 +473,8 @@ static void run_worker(const region *r, const plan_run *run, const task *t, char
     char *mine = scratch + number * thread_bytes(r);
     worker w = {.r = r, .run = run, .registers = mine, .at = (void **)(void *)(mine + r->registers), .index = t->index,
                 .size = kern_size(r->dtype), .task = t};
-    point_still(&w);
+    w.several = region_pieces(r) > 1 || r->rows > r->block_rows;
+    point_first(&w);
     for (size_t i = 0; i < r->n_once; i++) {
         const region_instruction *x = &r->once[i];
         load(&w, &r->slot[x->a], w.at[x->out], 0, r->block_rows * r->block_columns);
@@ -439,6 +486,7 @@ static void run_worker(const region *r, const plan_run *run, const task *t, char
         }
         run_part(&w, p);
     }
+    if (r->streams) r->kernels->stream_end();
 }
 
 static void run_workers(const region *r, const plan_run *run, const task *t, char *scratch)
@@ -490,9 +538,7 @@ static block whole(const region *r) { return (block){0, r->rows, 0, r->columns, 
 void region_prepare(const region *r, const plan_run *run, char *scratch, int64_t index)
 {
     worker w = prepared(r, run, scratch, index);
-    block b = whole(r);
-    point_still(&w);
-    point(&w, &b);
+    point_first(&w);
 }
 
 void region_step(const region *r, const plan_run *run, char *scratch, int64_t index)

@@ -159,11 +159,36 @@ plan_operand rc_row_major(const region *r, uint32_t value, unsigned rank)
     return v;
 }
 
+/* Does the same step lead from each row to the next? */
+static bool rows_are_even(const region *r, const plan_operand *v)
+{
+    int64_t next = 0; /* what the axes behind this one, all of them passed, lead to */
+    bool any = false;
+    for (unsigned k = r->split; k-- > 0;) {
+        if (r->dim[k] == 1) continue;
+        if (any && v->stride[k] != next) return false;
+        next = v->stride[k] * r->dim[k];
+        any = true;
+    }
+    return true;
+}
+
+static ptrdiff_t row_stride(const region *r, const plan_operand *v)
+{
+    for (unsigned k = r->split; k-- > 0;) {
+        if (r->dim[k] != 1) return (ptrdiff_t)v->stride[k];
+    }
+    return 0;
+}
+
 /* ---- code --------------------------------------------------------------------------------------- */
 
 bool rc_new_slot(compiler *c, region_slot s, uint32_t *at)
 {
     region *r = c->r;
+    s.strided = s.kind == SLOT_MEMORY && !s.row && !s.still && r->block_rows > 1 &&
+                !plan_is_row_major(r->rank, r->dim, s.view.stride);
+    s.step = s.strided ? row_stride(r, &s.view) * (ptrdiff_t)kern_size(r->dtype) : 0; /* of others: finish */
     if (!VEC_RESERVE(r->slot, r->slot_cap, r->n_slot + 1)) return plan_no_memory(c->p);
     r->slot[r->n_slot] = s;
     *at = (uint32_t)r->n_slot++;
@@ -228,7 +253,7 @@ bool rc_is_direct(const compiler *c, const plan_operand *v, bool row, bool *stil
     unsigned rank = row ? r->split : r->rank;
     *still = is_zero(v, rank);
     if (*still || plan_is_row_major(rank, r->dim, v->stride)) return true;
-    if (r->block_rows != 1) return false;
+    if (r->block_rows != 1 && (row || !r->each || !rows_are_even(r, v))) return false;
     return row || rc_is_flat(c, v) || rc_simple_from(r, v) <= r->split;
 }
 
@@ -250,7 +275,7 @@ bool rc_materialise(compiler *c, uint32_t s)
     if (x->slot != PLAN_NONE) return true;
     if (x->spread) {
         uint32_t of = source_of(c, &x->view, true, false, true);
-        if (c->r->block_rows == 1) { /* one row: its entry is a number */
+        if (c->r->block_rows == 1 || c->r->each) { /* a row's entry is a number for it */
             x->slot = c->source[of].slot;
             return true;
         }
@@ -281,13 +306,13 @@ bool rc_materialise(compiler *c, uint32_t s)
     return true;
 }
 
-/* Is what the slot holds one number for all entries of a block? */
+/* Is what the slot holds one number for all entries of a block, or of each of its rows? */
 bool rc_is_one(const compiler *c, uint32_t slot, bool row)
 {
     const region_slot *s = &c->r->slot[slot];
     if (s->kind == SLOT_CONSTANT) return true;
     if (s->kind == SLOT_MEMORY && s->still) return true;
-    if (row || c->r->block_rows != 1) return false;
+    if (row || (c->r->block_rows != 1 && !rc_each(c, slot, row))) return false;
     return s->row || (s->kind == SLOT_MEMORY && rc_is_flat(c, &s->view));
 }
 
@@ -314,16 +339,33 @@ bool rc_free_sources(compiler *c, size_t at)
     return true;
 }
 
-/* A number for all of a block into a register of its own: kernels want one operand at least that has an entry a
- * place. */
-bool rc_spread_number(compiler *c, bool row, uint32_t *slot)
+bool rc_each(const compiler *c, uint32_t slot, bool row)
+{
+    const region_slot *s = &c->r->slot[slot];
+    return c->r->block_rows > 1 && !row && (s->row || s->strided);
+}
+
+/* The slot of a register for the next instruction only, which may write there. */
+static bool for_the_next(compiler *c, region_code code, bool row, uint32_t *slot)
 {
     uint32_t to = 0;
     if (!rc_take_register(c, row, &to)) return false;
-    region_instruction *i = rc_emit(c, REGION_FILL, row);
+    region_instruction *i = rc_emit(c, code, row);
     if (!i) return false;
     i->out = to;
     i->a = *slot;
     *slot = to;
-    return rc_give_register(c, to); /* read by the next instruction only, which may write there */
+    return rc_give_register(c, to);
+}
+
+bool rc_spread_number(compiler *c, bool row, uint32_t *slot)
+{
+    return for_the_next(c, rc_each(c, *slot, row) ? REGION_SPREAD : REGION_FILL, row, slot);
+}
+
+bool rc_gather_rows(compiler *c, bool row, uint32_t *slot)
+{
+    if (!rc_each(c, *slot, row)) return true;
+    if (rc_is_one(c, *slot, row)) return rc_spread_number(c, row, slot);
+    return for_the_next(c, REGION_ROWS, row, slot);
 }

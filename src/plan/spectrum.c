@@ -185,7 +185,7 @@ static bool make_steps(cr_graph *g, cr_spectrum *s, cr_ref y, cr_ref x, unsigned
     lanczos_shape shape = {.m = s->wide ? s->columns : s->rows, .n = s->wide ? s->rows : s->columns, .k = s->count,
                            .block = block, .steps = steps, .tolerance = o->tolerance > 0 ? o->tolerance : TOLERANCE,
                            .seed = o->seed,
-                           .gemm = {.level = p->level, .threads = p->threads, .deterministic = p->deterministic}};
+                           .gemm = {.level = p->level, .threads = p->threads}};
     error e = {CR_OK, NULL};
     if (lanczos_init(&s->lanczos, &shape, &e) != CR_OK) {
         graph_fail(g, e.status, "%s", err_message(&e));
