@@ -33,6 +33,8 @@ static cr_status diagnose(const session *s, const cr_data *weights, cr_diagnosis
                                .seed = s->o->seed,
                                .loss_scale = s->o->loss_scale,
                                .redact = s->o->redact,
+                               .paths = s->o->paths,
+                               .spectrum = s->o->spectrum,
                                .weights = weights};
     return cr_model_diagnose(s->m, s->data, &how, d);
 }

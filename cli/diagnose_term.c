@@ -116,6 +116,7 @@ void diagnosis_print(const session *s, const cr_diagnosis *d, const cr_diagnosis
     if (d->norms) printf("    batch norms with the statistics of %s\n", norms[d->norms]);
     if (d->has_dropout) printf("    dropout %s\n", s->o->dropout ? "drops" : "is the identity");
     if (*d->kept) printf("    not in the checkpoint, and as in the model: %s\n", d->kept);
+    diagnosis_print_more(d);
     print_layers(d, against);
     for (size_t i = 0; i < cr_model_notices(s->m) && !s->o->redact; i++) {
         term_printf(INK_LABEL, "    %-12s", cr_model_notice_kind(s->m, i));

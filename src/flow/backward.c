@@ -31,7 +31,15 @@ void flow_backward_free(flow_backward *b)
     mem_free(b->scale);
     mem_free(b->leaf);
     mem_free(b->at);
+    mem_free(b->sum);
     *b = (flow_backward){0};
+}
+
+size_t flow_backward_ask(flow_backward *b, cr_ref scalar)
+{
+    if (scalar == CR_NONE || !VEC_RESERVE(b->sum, b->sum_cap, b->n_sums + 1)) return FLOW_NONE;
+    b->sum[b->n_sums] = scalar;
+    return b->n_sums++;
 }
 
 static bool failed(builder *s)

@@ -25,10 +25,15 @@ typedef struct flow_backward {
     flow_cotangent *leaf; /* by leaf of the network: of parameters */
     struct flow_sum *at;  /* by ref of the graph as it was */
     cr_ref n_refs;
+    cr_ref *sum; /* whatever else is to be measured with the pass: scalars, of flow_backward_ask */
+    size_t n_sums, sum_cap;
 } flow_backward;
 
 /* Builds it for a loss (a scalar). Errors are the graph's. Free it in any case. */
 cr_status flow_backward_build(const flow *f, cr_ref loss, flow_backward *b, error *e);
+/* One more number of the plan that measures the pass: which it is of flow_measured.sum. FLOW_NONE: out of memory, or
+ * the graph has failed. */
+size_t flow_backward_ask(flow_backward *b, cr_ref scalar);
 void flow_backward_free(flow_backward *b);
 
 #endif

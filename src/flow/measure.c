@@ -82,7 +82,7 @@ static slope_wants want_slopes(wants *w, const flow *f, const flow_step *st)
 /* ---- running ------------------------------------------------------------------------------------- */
 
 typedef struct layout {
-    size_t *norm, *hg, *mean, *square, *edge, *gradient, *weight, *dot, *at, *scale, loss, loss_weight;
+    size_t *norm, *hg, *mean, *square, *edge, *gradient, *weight, *dot, *at, *scale, *sum, loss, loss_weight;
     slope_wants *slope;
 } layout;
 
@@ -90,9 +90,9 @@ static bool layout_init(layout *l, const flow_backward *b)
 {
     const flow *f = b->f;
     size_t **list[] = {&l->norm,     &l->hg,     &l->mean, &l->square, &l->edge,
-                       &l->gradient, &l->weight, &l->dot,  &l->at,     &l->scale};
+                       &l->gradient, &l->weight, &l->dot,  &l->at,     &l->scale, &l->sum};
     size_t n[] = {f->n_tensors,   f->n_tensors,   f->n_tensors,   f->n_tensors,   f->n_edges,
-                  f->n->n_leaves, f->n->n_leaves, f->n->n_leaves, f->n->n_leaves, b->n_scales};
+                  f->n->n_leaves, f->n->n_leaves, f->n->n_leaves, f->n->n_leaves, b->n_scales, b->n_sums};
     bool ok = true;
     *l = (layout){0};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
@@ -106,7 +106,7 @@ static bool layout_init(layout *l, const flow_backward *b)
 
 static void layout_free(layout *l)
 {
-    size_t *list[] = {l->norm, l->hg, l->mean, l->square, l->edge, l->gradient, l->weight, l->dot, l->at, l->scale};
+    size_t *list[] = {l->norm, l->hg, l->mean, l->square, l->edge, l->gradient, l->weight, l->dot, l->at, l->scale, l->sum};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) mem_free(list[i]);
     mem_free(l->slope);
 }
@@ -137,6 +137,7 @@ static void ask(wants *w, layout *l, const flow_backward *b, const net_loss *los
         l->at[i] = want(w, b->leaf[i].at);
     }
     for (size_t i = 0; i < b->n_scales; i++) l->scale[i] = want(w, b->scale[i]);
+    for (size_t i = 0; i < b->n_sums; i++) l->sum[i] = want(w, b->sum[i]);
     l->loss = want(w, loss->sum);
     l->loss_weight = want(w, loss->weight);
 }
@@ -162,16 +163,10 @@ static double ln_root(values *v, size_t i, const double *ln_scale, size_t level)
     return isfinite(x) ? 0.5 * log(x) - ln_scale[level] : NAN;
 }
 
-static cr_status read_all(values *v, const layout *l, const flow_backward *b, const net_loss *loss, flow_measured *m,
-                          error *e)
+static void read_all(values *v, const layout *l, const flow_backward *b, flow_measured *m)
 {
     const flow *f = b->f;
-    double *ln_scale = mem_zalloc(b->n_scales + 1, sizeof *ln_scale); /* of the product of the first ones */
-    (void)loss;
-    if (!ln_scale) {
-        err_set(e, CR_ENOMEM, "out of memory");
-        return CR_ENOMEM;
-    }
+    double *ln_scale = m->ln_scale;
     for (size_t i = 0; i < b->n_scales; i++) ln_scale[i + 1] = ln_scale[i] + log(value(v, l->scale[i]));
     for (size_t t = 0; t < f->n_tensors; t++) {
         flow_at_tensor *a = &m->tensor[t];
@@ -204,10 +199,10 @@ static cr_status read_all(values *v, const layout *l, const flow_backward *b, co
         a->ln_weight = 0.5 * log(weight);
         a->dot = gradient > 0 && weight > 0 ? dot / sqrt(gradient) / sqrt(weight) : 0;
     }
+    for (size_t i = 0; i < b->n_sums; i++) m->sum[i] = value(v, l->sum[i]);
     m->loss = value(v, l->loss) / value(v, l->loss_weight);
+    m->loss_weight = value(v, l->loss_weight);
     m->nonfinite = v->nonfinite;
-    mem_free(ln_scale);
-    return CR_OK;
 }
 
 void flow_measured_free(flow_measured *m)
@@ -216,6 +211,8 @@ void flow_measured_free(flow_measured *m)
     mem_free(m->ln_edge);
     mem_free(m->step);
     mem_free(m->leaf);
+    mem_free(m->sum);
+    mem_free(m->ln_scale);
     *m = (flow_measured){0};
 }
 
@@ -228,8 +225,10 @@ cr_status flow_measure(const flow *f, const flow_backward *b, const net_loss *lo
     *out = (flow_measured){.tensor = mem_zalloc(f->n_tensors + 1, sizeof *out->tensor),
                            .ln_edge = mem_zalloc(f->n_edges + 1, sizeof *out->ln_edge),
                            .step = mem_zalloc(f->n_steps + 1, sizeof *out->step),
-                           .leaf = mem_zalloc(f->n->n_leaves + 1, sizeof *out->leaf)};
-    bool ok = layout_init(&l, b) && out->tensor && out->ln_edge && out->step && out->leaf;
+                           .leaf = mem_zalloc(f->n->n_leaves + 1, sizeof *out->leaf),
+                           .sum = mem_zalloc(b->n_sums + 1, sizeof *out->sum),
+                           .ln_scale = mem_zalloc(b->n_scales + 1, sizeof *out->ln_scale)};
+    bool ok = layout_init(&l, b) && out->tensor && out->ln_edge && out->step && out->leaf && out->sum && out->ln_scale;
     if (ok) ask(&w, &l, b, loss);
     cr_status status = CR_OK;
     if (!ok || !w.ok) {
@@ -242,7 +241,7 @@ cr_status flow_measure(const flow *f, const flow_backward *b, const net_loss *lo
     if (status == CR_OK) status = feed(user, r, e);
     if (status == CR_OK) status = net_runner_run(r, e);
     values v = {r, 0};
-    if (status == CR_OK) status = read_all(&v, &l, b, loss, out, e);
+    if (status == CR_OK) read_all(&v, &l, b, out);
     net_runner_free(r);
     layout_free(&l);
     mem_free(w.ref);

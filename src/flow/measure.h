@@ -30,7 +30,9 @@ typedef struct flow_measured {
     double *ln_edge; /* norms of contributions */
     flow_at_step *step;
     flow_at_leaf *leaf;
-    double loss;
+    double *sum; /* of flow_backward_ask */
+    double *ln_scale; /* by level: of the product of the scales so far */
+    double loss, loss_weight;
     size_t nonfinite; /* sums that were no numbers */
 } flow_measured;
 

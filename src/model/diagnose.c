@@ -11,7 +11,7 @@ static cr_tensor first_rows(const diagnosing *w, const cr_tensor *t)
     return w->feed.samples_first ? model_rows(t, 0, w->batch) : *t;
 }
 
-static cr_status feed_runner(void *user, net_runner *r, error *e)
+cr_status diagnosing_feed(void *user, net_runner *r, error *e)
 {
     diagnosing *w = user;
     cr_status status = CR_OK;
@@ -69,7 +69,7 @@ static cr_status redact(diagnosing *w)
     return net_redact(&w->net) == CR_OK ? CR_OK : model_fail(w->m, CR_ENOMEM, "out of memory");
 }
 
-static cr_status make_network(diagnosing *w)
+cr_status diagnosing_network(diagnosing *w)
 {
     cr_tensor *in = mem_zalloc(w->feed.n_inputs + 1, sizeof *in);
     if (!in) return model_fail(w->m, CR_ENOMEM, "out of memory");
@@ -103,7 +103,7 @@ static flow_gain *gains(diagnosing *w, const flow_measured *m)
 {
     flow_gain *gain = mem_zalloc(w->f.n_blocks + 1, sizeof *gain);
     for (size_t i = 0; i < w->f.n_blocks && gain; i++)
-        gain[i] = flow_block_gain(&w->f, m, &w->f.block[i], w->weight);
+        gain[i] = flow_block_gain(&w->f, m, &w->f.block[i], w->weight, NULL);
     return gain;
 }
 
@@ -146,12 +146,12 @@ static cr_status measure_after(diagnosing *w)
         before[i] = w->net.leaf[w->zeros.gate[i]].tensor;
     }
     if (status == CR_OK) status = net_runner_new(&w->net, (unsigned)n, gradient, w->run->plan, &r, &w->e);
-    if (status == CR_OK) status = feed_runner(w, r, &w->e);
+    if (status == CR_OK) status = diagnosing_feed(w, r, &w->e);
     if (status == CR_OK) status = net_runner_run(r, &w->e);
     for (size_t i = 0; i < n && status == CR_OK; i++) status = step_gate(w, r, i, &numbers[i]);
     net_runner_free(r);
     if (status == CR_OK) {
-        status = flow_measure(&w->f, &w->b, &w->loss, w->run->plan, feed_runner, w, &w->after, &w->e);
+        status = flow_measure(&w->f, &w->b, &w->loss, w->run->plan, diagnosing_feed, w, &w->after, &w->e);
     }
     for (size_t i = 0; i < n && numbers && before; i++) {
         if (numbers[i]) w->net.leaf[w->zeros.gate[i]].tensor = before[i];
@@ -177,11 +177,12 @@ static void look_for_modes(diagnosing *w)
 
 static cr_status measure(diagnosing *w)
 {
-    cr_status status = make_network(w);
+    cr_status status = diagnosing_network(w);
     if (status == CR_OK) status = flow_find(&w->net, w->loss.y, &w->f, &w->e);
     if (status == CR_OK) status = flow_backward_build(&w->f, w->loss.sum, &w->b, &w->e);
+    if (status == CR_OK) status = diagnosing_ask(w);
     if (status == CR_OK) {
-        status = flow_measure(&w->f, &w->b, &w->loss, w->run->plan, feed_runner, w, &w->measured, &w->e);
+        status = flow_measure(&w->f, &w->b, &w->loss, w->run->plan, diagnosing_feed, w, &w->measured, &w->e);
     }
     if (status != CR_OK) return status;
     look_for_modes(w);
@@ -192,7 +193,8 @@ static cr_status measure(diagnosing *w)
         return model_fail(w->m, CR_ENOMEM, "out of memory");
     flow_case c = {&w->f, &w->measured, w->gain, &w->zeros, w->s_y, w->batch};
     flow_judge(&c, &w->verdict);
-    return any_gated(w) ? measure_after(w) : CR_OK;
+    status = any_gated(w) ? measure_after(w) : CR_OK;
+    return status == CR_OK ? diagnosing_more(w, &c) : status;
 }
 
 cr_status cr_model_diagnose(cr_model *m, const cr_data *data, const cr_diagnose_options *options, cr_diagnosis **d)
@@ -222,6 +224,7 @@ cr_status cr_model_diagnose(cr_model *m, const cr_data *data, const cr_diagnose_
     mem_free(w.leaf_of);
     mem_free(w.input_of);
     sb_free(&w.kept);
+    diagnosing_more_free(&w);
     flow_zeros_free(&w.zeros);
     flow_measured_free(&w.measured);
     flow_measured_free(&w.after);

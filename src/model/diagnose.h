@@ -2,7 +2,9 @@
 #ifndef CR_MODEL_DIAGNOSE_H
 #define CR_MODEL_DIAGNOSE_H
 
-#include "flow/verdict.h"
+#include "flow/evidence.h"
+#include "flow/paths.h"
+#include "flow/spectrum.h"
 #include "model/model.h"
 
 typedef struct diagnosing {
@@ -27,11 +29,33 @@ typedef struct diagnosing {
     flow_gain *gain_after;
     bool drops, norms; /* the model has dropout, batch norms */
     flow_verdict verdict;
+    flow_tails tails;
+    flow_formats formats;
+    flow_balance balance;
+    flow_evidence evidence[FLOW_EVIDENCE];
+    size_t n_evidence;
+    flow_paths paths;
+    size_t path_samples;
+    const char *no_paths; /* why they are cut or left out; NULL: they are not */
+    flow_spectra spectra;
+    bool has_spectra;
+    const char *no_spectra;
     arena *mem; /* the result's */
     error e;
 } diagnosing;
 
 /* The result, with memory of its own. Errors are the model's. */
 cr_status diagnosis_make(diagnosing *w, cr_diagnosis **d);
+
+/* Its network for the first w->batch samples; their data for a runner of it. */
+cr_status diagnosing_network(diagnosing *w);
+cr_status diagnosing_feed(void *user, net_runner *r, error *e);
+
+/* Beside the verdict: number formats, balance, evidence; paths through skips and spectra, on a few samples. */
+cr_status diagnosing_ask(diagnosing *w); /* before the pass is measured */
+cr_status diagnosing_more(diagnosing *w, const flow_case *c);
+void diagnosing_more_free(diagnosing *w);
+/* Of it in the result. false: out of memory. */
+bool diagnosis_put_more(diagnosing *w, cr_diagnosis *d, cr_flow_layer *layer);
 
 #endif
