@@ -8,6 +8,7 @@
 #include "calculus/walk.h"
 #include "flow/paths.h"
 #include "kernel/lanczos.h"
+#include "plan/plan.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -272,6 +273,11 @@ static cr_status find_largest(finder *s, piece *p)
     lanczos_shape shape = {.m = x->rows, .n = x->columns, .k = rank < FOUND ? rank : FOUND, .block = block,
                            .steps = STEPS, .tolerance = 1e-4, .seed = 1};
     if (shape.steps * block > rank) shape.steps = (rank + block - 1) / block;
+    if (status == CR_OK) {
+        const cr_plan *plan = net_runner_plan(v.r[0]);
+        shape.gemm = (gemm_options){.level = plan->level, .threads = plan->threads,
+                                    .deterministic = plan->deterministic};
+    }
     if (status == CR_OK) status = lanczos_init(&z, &shape, s->e);
     char *scratch = status == CR_OK ? mem_alloc(z.scratch + 64) : NULL;
     if (status == CR_OK && !scratch) status = no_memory(s);
