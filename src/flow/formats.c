@@ -1,4 +1,4 @@
-/* Of every cotangent on the way, the plan counts the non-zero entries below six thresholds, and finds the largest. The
+/* Of every cotangent on the way, the plan looks at 2,048 entries, counts the non-zero ones below six thresholds, and finds the largest. The
  * pass is scaled so that the norm of a boundary's cotangent is of the order of 1, so the thresholds are known
  * beforehand: from 4/sqrt(n), n the number of entries, down by factors of 16. Between them, the logarithm of the count
  * is linear in that of the threshold; below the last, the count is proportional to it (the density of values at 0 is
@@ -53,11 +53,37 @@ static double entries(cr_graph *g, cr_ref a)
     return n;
 }
 
-static flow_tail ask_tail(flow_backward *b, cr_ref bar)
+/* At most SOME entries, evenly from all over: a view, which costs nothing to make. All of them would double the time of
+ * the pass. */
+enum { SOME = 2048 };
+static cr_ref some_of(cr_graph *g, cr_ref a)
+{
+    cr_dim first[CR_MAX_RANK], step[CR_MAX_RANK], size[CR_MAX_RANK];
+    double rest = entries(g, a), kept = 1;
+    unsigned rank = cr_rank(g, a);
+    if (rest <= SOME) return a;
+    for (unsigned i = 0; i < rank; i++) {
+        int64_t n = 1;
+        cr_dim_value(g, cr_size(g, a, i), &n);
+        rest /= (double)n;
+        double most = floor(SOME / (kept * rest));
+        int64_t keep = most >= (double)n ? n : most < 1 ? 1 : (int64_t)most;
+        kept *= (double)keep;
+        first[i] = cr_dim_const(g, 0);
+        step[i] = cr_dim_const(g, n / keep);
+        size[i] = cr_dim_const(g, keep);
+    }
+    return cr_slice(g, a, first, step, size);
+}
+
+static flow_tail ask_tail(flow_backward *b, cr_ref whole)
 {
     cr_graph *g = b->g;
+    cr_ref bar = some_of(g, whole);
     flow_tail t;
-    int first = (int)lround(2 - 0.5 * log2(fmax(1, entries(g, bar))));
+    if (bar == CR_NONE) return (flow_tail){0};
+    t.entries = entries(g, bar);
+    int first = (int)lround(2 - 0.5 * log2(fmax(1, entries(g, whole))));
     cr_ref size = cr_map(g, CR_OP_ABS, bar), zero = full(g, cr_const(g, 0), bar);
     t.ln_first = first * log(2);
     t.largest = flow_backward_ask(b, cr_reduce(g, CR_OP_NORM_INF, bar, 0));
@@ -75,7 +101,8 @@ static flow_tail ask_tail(flow_backward *b, cr_ref bar)
 static void ask_updates(flow_backward *b, size_t leaf, cr_ref per, flow_tails *t)
 {
     cr_graph *g = b->g;
-    cr_ref bar = b->leaf[leaf].ref, w = b->f->n->leaf[leaf].ref;
+    cr_ref bar = some_of(g, b->leaf[leaf].ref), w = some_of(g, b->f->n->leaf[leaf].ref);
+    if (bar == CR_NONE || w == CR_NONE) return;
     cr_ref half = cr_mul(g, cr_const(g, exp2(-8.5) / FLOW_LEARNING_RATE), per);
     cr_ref zero = full(g, cr_const(g, 0), bar), size = cr_map(g, CR_OP_ABS, bar);
     cr_ref some = cr_map2(g, CR_OP_LT, zero, size);
@@ -117,6 +144,7 @@ cr_status flow_tails_ask(flow_backward *b, cr_ref weight, flow_tails *t, error *
 
 /* A cotangent: the numbers of it below thresholds, in logarithms of what it is in the loss that is trained with. */
 typedef struct tail {
+    double weight; /* entries that one of those counted stands for */
     double some, ln_largest, ln_first, below[FLOW_COUNTS];
 } tail;
 
@@ -124,8 +152,8 @@ static tail read_tail(const flow_backward *b, const flow_measured *m, const flow
                       double ln_per)
 {
     double shift = m->ln_scale[b->tensor[tensor].level] + ln_per;
-    double all = m->tensor[tensor].entries, some = m->sum[t->some];
-    tail x = {.some = some, .ln_largest = log(m->sum[t->largest]) - shift, .ln_first = t->ln_first - shift};
+    double all = t->entries, some = m->sum[t->some];
+    tail x = {.weight = all > 0 ? m->tensor[tensor].entries / all : 0, .some = some, .ln_largest = log(m->sum[t->largest]) - shift, .ln_first = t->ln_first - shift};
     for (int k = 0; k < FLOW_COUNTS; k++) x.below[k] = fmax(0, m->sum[t->below[k]] - (all - some)); /* zeros are not */
     return x;
 }
@@ -156,7 +184,7 @@ typedef struct pool {
 static double share_below(const pool *p, double ln)
 {
     double n = 0;
-    for (size_t i = 0; i < p->n; i++) n += number_below(&p->x[i], ln);
+    for (size_t i = 0; i < p->n; i++) n += p->x[i].weight * number_below(&p->x[i], ln);
     return p->all > 0 ? n / p->all : 0;
 }
 
@@ -206,7 +234,7 @@ cr_status flow_formats_find(const flow_backward *b, const flow_measured *m, cons
         if (b->tensor[i].ref == CR_NONE) continue;
         x[p.n] = read_tail(b, m, &t->tensor[i], i, ln_per);
         if (!isfinite(x[p.n].some) || !(x[p.n].some > 0)) continue;
-        p.all += x[p.n].some;
+        p.all += x[p.n].weight * x[p.n].some;
         p.ln_largest = fmax(p.ln_largest, x[p.n].ln_largest);
         at[i] = p.n++;
     }

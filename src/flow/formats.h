@@ -13,6 +13,7 @@ enum { FLOW_COUNTS = 6 }; /* thresholds below which entries are counted */
 /* What is asked of a tensor: numbers of flow_backward_ask. */
 typedef struct flow_tail {
     size_t largest, some, below[FLOW_COUNTS];
+    double entries; /* that are looked at */
     double ln_first; /* the first threshold of the scaled cotangent; each is 1/16 of the one before */
 } flow_tail;
 

@@ -68,6 +68,25 @@ static void smaller_free(smaller *s, diagnosing *w)
     mem_free(s->branch);
 }
 
+/* Of fewer samples if it can be; else of all that were measured. CR_EUNSUPPORTED, CR_ESHAPE: it cannot be made. */
+static cr_status smaller_open(smaller *s, diagnosing *w, size_t *samples, bool frozen)
+{
+    cr_status status = smaller_init(s, w, *samples, frozen);
+    if (status == CR_OK || status == CR_ENOMEM || *samples == w->batch) return status;
+    err_clear(&s->own.e); /* the file may have its own number of them */
+    smaller_free(s, w);
+    *samples = w->batch;
+    return smaller_init(s, w, *samples, frozen);
+}
+
+/* An operator that cannot be frozen, or a shape: left out and said so. */
+static bool is_left_out(smaller *s, cr_status status)
+{
+    if (status != CR_EUNSUPPORTED && status != CR_ESHAPE && status != CR_EVALUE) return false;
+    err_clear(&s->own.e);
+    return true;
+}
+
 /* ---- paths --------------------------------------------------------------------------------------- */
 
 /* How many samples, and how many coefficients: what takes little. 0: nothing does. */
@@ -103,7 +122,13 @@ static cr_status find_paths(diagnosing *w)
         return CR_OK;
     }
     smaller s;
-    cr_status status = smaller_init(&s, w, w->path_samples, false);
+    cr_status status = smaller_open(&s, w, &w->path_samples, false);
+    if (is_left_out(&s, status)) {
+        w->no_paths = "the network cannot be made of these samples alone";
+        w->paths.remainder = w->paths.effective_depth = NAN;
+        smaller_free(&s, w);
+        return CR_OK;
+    }
     if (status == CR_OK && !(s.branch = flow_branches(&s.own.f, &s.blocks))) status = no_memory(w);
     if (status == CR_OK) {
         status = flow_paths_find(&s.own.b, s.branch, s.blocks, most, w->run->plan, diagnosing_feed, &s.own, &w->paths,
@@ -218,7 +243,12 @@ static cr_status find_spectra(diagnosing *w)
         return CR_OK;
     }
     size_t samples = choose_samples(w);
-    cr_status status = smaller_init(&s, w, samples, true);
+    cr_status status = smaller_open(&s, w, &samples, true);
+    if (is_left_out(&s, status)) {
+        w->no_spectra = "the network cannot be made with fixed batch norms, of these samples";
+        smaller_free(&s, w);
+        return CR_OK;
+    }
     if (status == CR_OK && mixes_samples(w)) status = freeze(&s, w);
     if (status == CR_OK && !w->no_spectra && s.own.f.n_blocks != w->f.n_blocks)
         w->no_spectra = "the network of fewer samples is another one";
