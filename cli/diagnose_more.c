@@ -106,7 +106,8 @@ json_t *thresholds_json(const session *s, const cr_diagnosis *d)
     (void)s;
     for (size_t i = 0; i < d->n_thresholds; i++) {
         const cr_flow_threshold *x = &d->threshold[i];
-        json_array_append_new(list, json_pack("{s:s,s:f,s:s}", "name", x->name, "value", x->value, "source", x->source));
+        json_array_append_new(list, json_pack("{s:s,s:f,s:s}", "name", x->name, "value", x->value, "source",
+                                              x->source));
     }
     return list;
 }

@@ -664,7 +664,10 @@ typedef struct cr_flow_format {
 enum { CR_FLOW_FORMATS = 3 };
 
 /* What the rule looked at, and what stands beside it: threshold NaN, no rule rests on it. NULL: there is none. */
-typedef struct cr_flow_evidence { const char *quantity, *source, *where, *text; double value, threshold; } cr_flow_evidence;
+typedef struct cr_flow_evidence {
+    const char *quantity, *source, *where, *text;
+    double value, threshold;
+} cr_flow_evidence;
 typedef struct cr_flow_threshold { const char *name, *source; double value; } cr_flow_threshold;
 
 /* Parameters with the least and the most ln(|gradient|/|weight|); NULL: no parameter has both. */

