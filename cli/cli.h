@@ -45,6 +45,7 @@ typedef struct options {
     uint64_t seed;
     const char *json, *html, *precision;
     const char *data, *label, *output, *head, *cotangent, *fail_on, *against; /* of models */
+    cr_flow_effort paths, spectrum;
     text_list weights;
     cr_loss loss;
     bool standardize, links, has_ignore, stored_norms, dropout, redact;

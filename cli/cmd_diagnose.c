@@ -36,7 +36,9 @@ static cr_status diagnose(const session *s, const cr_data *weights, cr_diagnosis
                                .weights = weights,
                                .state = s->o->weights_are,
                                .redraws = s->o->redraws,
-                               .budget = s->o->budget};
+                               .budget = s->o->budget,
+                               .paths = s->o->paths,
+                               .spectrum = s->o->spectrum};
     return cr_model_diagnose(s->m, s->data, &how, d);
 }
 

@@ -17,6 +17,17 @@ json_t *redraws_json(const session *s, const cr_diagnosis *d);
 json_t *cut_json(const session *s, const cr_diagnosis *d);
 void diagnosis_json(const session *s, const cr_diagnosis *d, json_t *doc);
 
+/* What stands beside the verdict: lines, where they say something; parts of the document, NULL: there is none. */
+void diagnosis_print_more(const cr_diagnosis *d);
+json_t *paths_json(const session *s, const cr_diagnosis *d);
+json_t *spectrum_json(const session *s, const cr_diagnosis *d);
+json_t *formats_json(const session *s, const cr_diagnosis *d);
+json_t *balance_json(const session *s, const cr_diagnosis *d);
+json_t *thresholds_json(const session *s, const cr_diagnosis *d);
+json_t *evidence_json(const cr_diagnosis *d);
+json_t *children_json(const cr_flow_layer *l);
+json_t *spectrum_of_json(const cr_flow_spectrum *x);
+
 /* One diagnosis for each checkpoint of the options. */
 void history_print(const session *s, cr_diagnosis *const *d);
 json_t *history_json(const session *s, cr_diagnosis *const *d);

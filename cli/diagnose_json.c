@@ -8,6 +8,12 @@ static const char *const factors[] = {"slope", "weight", "norm", "skip", "rest"}
 
 static double log10_of(double ln) { return ln / log(10); }
 
+/* <W, gradient>: null where it is beyond every number. */
+static json_t *dot_json(const cr_flow_gradient *g)
+{
+    return json_finite(g->cosine == 0 ? 0 : g->cosine * exp(g->ln_norm + g->ln_weight_norm));
+}
+
 static json_t *layer_json(const cr_flow_layer *l)
 {
     json_t *o = json_object(), *parameters = json_array(), *gradients = json_array(), *f = json_object();
@@ -31,6 +37,7 @@ static json_t *layer_json(const cr_flow_layer *l)
                               json_pack("{s:o,s:o,s:o,s:o}", "parameter", json_text(g->parameter), "log10_norm",
                                         json_finite(log10_of(g->ln_norm)), "log10_weight_norm",
                                         json_finite(log10_of(g->ln_weight_norm)), "cosine", json_finite(g->cosine)));
+        json_object_set_new(json_array_get(gradients, i), "weight_dot_gradient", dot_json(g));
     }
     json_object_set_new(o, "theory", layer_theory_json(l));
     json_object_set_new(o, "no_theory", l->no_theory ? json_text(l->no_theory) : json_null());
@@ -38,6 +45,8 @@ static json_t *layer_json(const cr_flow_layer *l)
                                                      json_finite(l->redraw_spread)));
     json_object_set_new(o, "parameters", parameters);
     json_object_set_new(o, "gradients", gradients);
+    json_object_set_new(o, "children", children_json(l));
+    if (l->spectrum) json_object_set_new(o, "spectrum", spectrum_of_json(l->spectrum));
     json_object_set_new(o, "zero_because", json_text(l->zero_because));
     if (l->after) json_object_set_new(o, "after_step", layer_json(l->after));
     return o;
@@ -59,6 +68,7 @@ static json_t *verdict_json(const session *s, const cr_diagnosis *d)
     json_object_set_new(verdict, "lambda_high", json_finite(d->high));
     json_object_set_new(verdict, "confidence", json_finite(d->confidence));
     json_object_set_new(verdict, "findings", findings);
+    json_object_set_new(verdict, "evidence", evidence_json(d));
     return verdict;
 }
 
@@ -174,6 +184,8 @@ static const struct part {
     {"weights_state", weights_json}, {"theory", theory_json}, {"shattering", shattering_json},
     {"redraws", redraws_json}, {"cut", cut_json},
     {"graph", graph_json},
+    {"paths", paths_json}, {"spectrum", spectrum_json}, {"number_format", formats_json}, {"balance", balance_json},
+    {"thresholds", thresholds_json},
 };
 
 void diagnosis_json(const session *s, const cr_diagnosis *d, json_t *doc)

@@ -135,6 +135,7 @@ void diagnosis_print(const session *s, const cr_diagnosis *d, const cr_diagnosis
     if (d->has_dropout) printf("    dropout %s\n", s->o->dropout ? "drops" : "is the identity");
     if (*d->kept) printf("    not in the checkpoint, and as in the model: %s\n", d->kept);
     diagnosis_print_theory(s, d);
+    diagnosis_print_more(d);
     print_layers(d, against);
     print_times(d);
     for (size_t i = 0; i < cr_model_notices(s->m) && !s->o->redact; i++) {

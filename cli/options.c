@@ -145,6 +145,14 @@ static bool either(options *o, const char *name, const char *s, const char *no, 
     return *out || !strcmp(s, no) || usage(o, "%s is %s or %s, not '%s'", name, no, yes, s);
 }
 
+static bool effort(options *o, const char *name, const char *s, cr_flow_effort *out)
+{
+    bool on;
+    if (!either(o, name, s, "off", "on", &on)) return false;
+    *out = on ? CR_FLOW_ON : CR_FLOW_OFF;
+    return true;
+}
+
 static bool whole(options *o, const char *name, const char *s, int64_t *out)
 {
     char *end;
@@ -188,6 +196,8 @@ typedef enum option_id {
     O_FAIL_ON,
     O_BN,
     O_DROPOUT,
+    O_PATHS,
+    O_SPECTRUM,
     O_LOSS_SCALE,
     O_REDACT,
     O_AGAINST,
@@ -250,6 +260,9 @@ static const struct option_row {
      "statistics of batch norms: the data's, as in training (default), or the file's"},
     {O_DROPOUT, "--dropout", "off|on", CMD_DIAGNOSE,
      "on: dropout drops (by --seed); off (default): it is the identity"},
+    {O_PATHS, "--paths", "off|on", CMD_DIAGNOSE, "paths through skips (default: if they take little)"},
+    {O_SPECTRUM, "--spectrum", "off|on", CMD_DIAGNOSE,
+     "singular values of Jacobians (default: those that take little)"},
     {O_LOSS_SCALE, "--loss-scale", "S", CMD_DIAGNOSE,
      "the file multiplies its loss by S: divide gradients by that"},
     {O_REDACT, "--redact", NULL, CMD_DIAGNOSE, "numbers in place of all names"},
@@ -345,6 +358,10 @@ static bool take(options *o, const struct option_row *r, const char *v)
         return either(o, r->name, v, "batch", "stored", &o->stored_norms);
     case O_DROPOUT:
         return either(o, r->name, v, "off", "on", &o->dropout);
+    case O_PATHS:
+        return effort(o, r->name, v, &o->paths);
+    case O_SPECTRUM:
+        return effort(o, r->name, v, &o->spectrum);
     case O_LOSS_SCALE:
         if (!real(o, r->name, v, &o->loss_scale)) return false;
         return o->loss_scale > 0 || usage(o, "--loss-scale is a number above 0, not %s", v);

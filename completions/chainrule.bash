@@ -18,7 +18,7 @@ _chainrule()
             COMPREPLY=($(compgen -W "$formats" -- "$cur"))
             return ;;
         --bn) COMPREPLY=($(compgen -W "batch stored" -- "$cur")); return ;;
-        --dropout) COMPREPLY=($(compgen -W "off on" -- "$cur")); return ;;
+        --dropout|--paths|--spectrum) COMPREPLY=($(compgen -W "off on" -- "$cur")); return ;;
         --form) COMPREPLY=($(compgen -W "auto component matrix gradient" -- "$cur")); return ;;
         --precision) COMPREPLY=($(compgen -W "f32 f64" -- "$cur")); return ;;
         --loss) COMPREPLY=($(compgen -W "auto ce mse bce l1 none" -- "$cur")); return ;;
@@ -39,7 +39,8 @@ _chainrule()
         export) options="--set --at --seed -o --json --quiet --help" ;;
         diagnose)
             options="${model/-o /} --loss --output --ignore-index --samples --fail-on --html"
-            options+=" --bn --dropout --loss-scale --redact --against --weights --weights-state --redraws --budget" ;;
+            options+=" --bn --dropout --paths --spectrum --loss-scale --redact --against --weights"
+            options+=" --weights-state --redraws --budget" ;;
         *) return ;;
     esac
     if [[ $cur == -* ]]; then

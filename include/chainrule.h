@@ -633,6 +633,9 @@ typedef struct cr_flow_layer {
     size_t steps; /* operators in it */
     const char *zero_because; /* a cotangent is exactly 0: "no_path", "loss_fitted", "dead", "closed_gate". NULL: none
                                  is */
+    const struct cr_flow_spectrum *spectrum; /* of its Jacobian; NULL: not computed */
+    size_t n_children; /* of a region of paths that fork and join: its operators, which add up to the factors */
+    const struct cr_flow_child *child;
     const struct cr_flow_layer *after; /* behind a closed gate: the same after one small step on it; else NULL */
     const cr_flow_theory *theory;         /* NULL: none applies, because: */
     const char *no_theory;                /* a sentence; NULL: there is one */
@@ -649,6 +652,49 @@ typedef struct cr_flow_time {
     double slope, weight, gate, rest; /* factors of the gain: they add up to it. NaN: this kind of layer has none */
     const double *curve;              /* ln |g| of the state i steps before the last, relative to the last one's */
 } cr_flow_time;
+
+/* An operator of a region, with what it adds to the region's factors. */
+typedef struct cr_flow_child { const char *name, *op; double factor[CR_FLOW_FACTORS]; } cr_flow_child;
+
+/* Singular values of the Jacobian of a sample, rows x columns, over some samples, as logarithms. NaN: not known;
+ * -INFINITY: exactly 0. Not exact: the largest only, from products. */
+enum { CR_FLOW_QUANTILES = 5 /* 5, 25, 50, 75, 95 % */ };
+typedef struct cr_flow_spectrum {
+    size_t rows, columns;
+    double ln_largest, ln_smallest, ln_quantile[CR_FLOW_QUANTILES];
+    bool exact;
+} cr_flow_spectrum;
+
+/* What of the input's cotangent g came through exactly k branches of x + F(x), k = 0 .. n - 1: v_k, and in it the share
+ * <v_k, g>/|g|^2 (they add up to 1 with the remainder, what came through more, and may be negative) and the energy
+ * |v_k|^2/|g_y|^2, g_y the output's cotangent. */
+typedef struct cr_flow_paths {
+    size_t blocks, samples, n; /* blocks with a skip: 0 if there is none */
+    const double *share, *energy;
+    double remainder, effective_depth; /* mean number of branches by shares */
+    bool exact;                        /* all shares are listed */
+    const char *said;                  /* "", or why they are not */
+} cr_flow_paths;
+
+/* A number format: scales of the loss (as logarithms) between which fewer than 0.1 % of the non-zero cotangents
+ * underflow and none overflows; none if smallest > largest. */
+typedef struct cr_flow_format {
+    const char *name; /* "float32", "float16", "bfloat16" */
+    double ln_smallest, ln_largest;
+    double underflow;     /* share of them without scaling */
+    const char *fails_at; /* layer at which it gives up without scaling; NULL: at none */
+} cr_flow_format;
+enum { CR_FLOW_FORMATS = 3 };
+
+/* What the rule looked at, and what stands beside it: threshold NaN, no rule rests on it. NULL: there is none. */
+typedef struct cr_flow_evidence {
+    const char *quantity, *source, *where, *text;
+    double value, threshold;
+} cr_flow_evidence;
+typedef struct cr_flow_threshold { const char *name, *source; double value; } cr_flow_threshold;
+
+/* Parameters with the least and the most ln(|gradient|/|weight|); NULL: no parameter has both. */
+typedef struct cr_flow_balance { const char *low, *high; double ln_low, ln_high; } cr_flow_balance;
 
 typedef struct cr_flow_finding { const char *status, *text, *where; double value, threshold; } cr_flow_finding;
 
@@ -730,9 +776,22 @@ typedef struct cr_diagnosis {
     cr_theory theory;
     cr_shattering shattering;
     const char *skipped; /* "", or sentences, one a line, about what was left out for time */
+    cr_flow_paths paths;
+    cr_flow_spectrum spectrum; /* from the front of the network to its output; 0 rows: there is none */
+    size_t spectrum_samples;
+    const char *spectrum_said; /* "", or what was left out */
+    cr_flow_format format[CR_FLOW_FORMATS];
+    double updates_lost, learning_rate; /* bfloat16: share of the non-zero updates that move no weight */
+    cr_flow_balance balance;
+    size_t n_evidence, n_thresholds;
+    const cr_flow_evidence *evidence;
+    const cr_flow_threshold *threshold;
 } cr_diagnosis;
 
 typedef enum cr_weights_are { CR_WEIGHTS_TESTED, CR_WEIGHTS_INITIAL, CR_WEIGHTS_TRAINED } cr_weights_are;
+
+/* Whether something that may take long is done. */
+typedef enum cr_flow_effort { CR_FLOW_CHEAP /* if it takes little */, CR_FLOW_OFF, CR_FLOW_ON } cr_flow_effort;
 
 /* All zero: the defaults. */
 typedef struct cr_diagnose_options {
@@ -741,6 +800,7 @@ typedef struct cr_diagnose_options {
     bool dropout;       /* drops entries; else it is the identity */
     uint64_t seed;      /* of what is dropped, and of the re-draws */
     double loss_scale;  /* by which the file multiplies its loss; gradients are divided by it. 0: 1 */
+    cr_flow_effort paths, spectrum;
     bool redact;        /* numbers in place of the names of the file, in all texts */
     const cr_data *weights; /* a checkpoint: values by the names of parameters, in place of the file's. Those that it
                                does not have stay (`kept` of the result); none of them, or another shape: an error */

@@ -21,7 +21,8 @@ static double ln_outputs(const flow *f, const flow_measured *m, const flow_step 
 }
 
 /* weight: room for a number of each tensor. */
-flow_gain flow_block_gain(const flow *f, const flow_measured *m, const flow_block *b, double *weight)
+flow_gain flow_block_gain(const flow *f, const flow_measured *m, const flow_block *b, double *weight,
+                          double (*by_step)[FLOW_FACTORS])
 {
     flow_gain gain = {NAN, {NAN, NAN, NAN, NAN, NAN}};
     double in = b->in == FLOW_NONE ? NAN : m->tensor[b->in].ln_norm, out = m->tensor[b->out].ln_norm;
@@ -36,6 +37,7 @@ flow_gain flow_block_gain(const flow *f, const flow_measured *m, const flow_bloc
     for (size_t i = b->first_step; i < b->first_step + b->n_steps; i++) {
         const flow_step *st = &f->step[i];
         double made = ln_outputs(f, m, st), arrives = 0;
+        const flow_gain before = gain;
         for (size_t j = st->first_edge; j < st->first_edge + st->n_edges; j++) {
             size_t t = f->edge[j].tensor;
             double w = weight[t], own = m->ln_edge[j], sum = 0;
@@ -58,6 +60,8 @@ flow_gain flow_block_gain(const flow *f, const flow_measured *m, const flow_bloc
             weight[t] += arrives * q;
             gain.factor[FLOW_SKIP] += arrives * q * (made - own);
         }
+        for (int k = 0; by_step && k < FLOW_FACTORS; k++)
+            by_step[i - b->first_step][k] = gain.factor[k] - before.factor[k];
     }
     return gain;
 }

@@ -9,7 +9,8 @@ typedef struct flow_gain {
     double factor[FLOW_FACTORS]; /* add up to ln_gain */
 } flow_gain;
 
-/* Of a block. */
-flow_gain flow_block_gain(const flow *f, const flow_measured *m, const flow_block *b, double *weight);
+/* Of a block. by_step: what each of its steps adds to the factors, or NULL. */
+flow_gain flow_block_gain(const flow *f, const flow_measured *m, const flow_block *b, double *weight,
+                          double (*by_step)[FLOW_FACTORS]);
 
 #endif

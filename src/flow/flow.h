@@ -5,6 +5,11 @@
  * measure.c    norms and statistics of it, in the same plan
  * factors.c    ln gain of a block = slope + weight + norm + skip + rest
  * time.c       the same through the steps of recurrent layers
+ * many.c       the backward pass of many cotangents at once, along one more axis
+ * paths.c      what of the gradient came through how many branches of skips
+ * spectrum.c   singular values of Jacobians, of blocks and of the network
+ * formats.c    which number formats hold the cotangents, at which scale of the loss
+ * evidence.c   all that the rule looked at, with thresholds and their sources
  * zeros.c      why a cotangent is exactly 0: closed gates, dead units
  * verdict.c    the rule
  * scalar.c     an activation as a function of one number

@@ -214,16 +214,10 @@ static double ln_root(values *v, size_t i, const double *ln_scale, size_t level)
     return isfinite(x) ? 0.5 * log(x) - ln_scale[level] : NAN;
 }
 
-static cr_status read_all(values *v, const layout *l, const flow_backward *b, const net_loss *loss, flow_measured *m,
-                          error *e)
+static void read_all(values *v, const layout *l, const flow_backward *b, flow_measured *m)
 {
     const flow *f = b->f;
-    double *ln_scale = mem_zalloc(b->n_scales + 1, sizeof *ln_scale); /* of the product of the first ones */
-    (void)loss;
-    if (!ln_scale) {
-        err_set(e, CR_ENOMEM, "out of memory");
-        return CR_ENOMEM;
-    }
+    double *ln_scale = m->ln_scale;
     for (size_t i = 0; i < b->n_scales; i++) ln_scale[i + 1] = ln_scale[i] + log(value(v, l->scale[i]));
     for (size_t t = 0; t < f->n_tensors; t++) {
         flow_at_tensor *a = &m->tensor[t];
@@ -259,9 +253,8 @@ static cr_status read_all(values *v, const layout *l, const flow_backward *b, co
     }
     for (size_t i = 0; i < b->n_sums; i++) m->sum[i] = value(v, l->sum[i]);
     m->loss = value(v, l->loss) / value(v, l->loss_weight);
+    m->loss_weight = value(v, l->loss_weight);
     m->nonfinite = v->nonfinite;
-    mem_free(ln_scale);
-    return CR_OK;
 }
 
 void flow_measured_free(flow_measured *m)
@@ -271,6 +264,7 @@ void flow_measured_free(flow_measured *m)
     mem_free(m->step);
     mem_free(m->leaf);
     mem_free(m->sum);
+    mem_free(m->ln_scale);
     *m = (flow_measured){0};
 }
 
@@ -284,8 +278,9 @@ cr_status flow_measure(const flow *f, const flow_backward *b, const net_loss *lo
                            .ln_edge = mem_zalloc(f->n_edges + 1, sizeof *out->ln_edge),
                            .step = mem_zalloc(f->n_steps + 1, sizeof *out->step),
                            .leaf = mem_zalloc(f->n->n_leaves + 1, sizeof *out->leaf),
-                           .sum = mem_zalloc(b->n_sums + 1, sizeof *out->sum)};
-    bool ok = layout_init(&l, b) && out->tensor && out->ln_edge && out->step && out->leaf && out->sum;
+                           .sum = mem_zalloc(b->n_sums + 1, sizeof *out->sum),
+                           .ln_scale = mem_zalloc(b->n_scales + 1, sizeof *out->ln_scale)};
+    bool ok = layout_init(&l, b) && out->tensor && out->ln_edge && out->step && out->leaf && out->sum && out->ln_scale;
     if (ok) ask(&w, &l, b, loss);
     cr_status status = CR_OK;
     if (!ok || !w.ok) {
@@ -298,7 +293,7 @@ cr_status flow_measure(const flow *f, const flow_backward *b, const net_loss *lo
     if (status == CR_OK) status = feed(user, r, e);
     if (status == CR_OK) status = net_runner_run(r, e);
     values v = {r, 0};
-    if (status == CR_OK) status = read_all(&v, &l, b, loss, out, e);
+    if (status == CR_OK) read_all(&v, &l, b, out);
     net_runner_free(r);
     layout_free(&l);
     mem_free(w.ref);

@@ -32,7 +32,8 @@ typedef struct flow_measured {
     flow_at_step *step;
     flow_at_leaf *leaf;
     double *sum; /* of flow_backward_ask */
-    double loss;
+    double *ln_scale; /* by level: of the product of the scales so far */
+    double loss, loss_weight;
     size_t nonfinite; /* sums that were no numbers */
 } flow_measured;
 

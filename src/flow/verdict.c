@@ -15,6 +15,8 @@ static const double dying_share = 0.75, saturated_share = 0.5;
 enum { DYING_SAMPLES = 512 };
 double flow_threshold(void) { return log(1000); }
 
+flow_limits flow_rule_limits(void) { return (flow_limits){threshold(), dying_share, saturated_share, DYING_SAMPLES}; }
+
 double flow_lambda(const flow *f, const flow_measured *m, size_t tensor, double s_y)
 {
     return m->tensor[tensor].ln_hg - log(s_y) - m->tensor[f->y].ln_norm;
@@ -112,7 +114,7 @@ static void say_flow(const flow *f, const flow_gain *gain, flow_finding *x, bool
 }
 
 /* Does it only weigh another signal? A gate that is open or shut is at work, not saturated. */
-static bool is_gate(const flow *f, const flow_step *st)
+bool flow_is_gate(const flow *f, const flow_step *st)
 {
     for (size_t e = 0; e < f->n_edges; e++) {
         const flow_step *reader = &f->step[f->edge[e].step];
@@ -221,7 +223,7 @@ static void look_at_saturation(const flow_case *c, flow_verdict *v)
     const flow_measured *m = c->m;
     size_t worst = FLOW_NONE;
     for (size_t i = 0; i < f->n_steps; i++) {
-        if (!(m->step[i].saturated >= saturated_share) || is_gate(f, &f->step[i])) continue;
+        if (!(m->step[i].saturated >= saturated_share) || flow_is_gate(f, &f->step[i])) continue;
         if (worst == FLOW_NONE || m->step[i].saturated > m->step[worst].saturated) worst = i;
     }
     if (worst == FLOW_NONE) return;

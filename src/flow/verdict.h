@@ -47,6 +47,10 @@ typedef struct flow_case {
     size_t samples; /* that were measured */
     const struct flow_times *times; /* recurrent layers; NULL: not looked at */
 } flow_case;
+/* Thresholds of the rule: of |Lambda|; of shares; samples that make a unit dead. */
+typedef struct flow_limits { double lambda, dying, saturated, samples; } flow_limits;
+flow_limits flow_rule_limits(void);
+bool flow_is_gate(const flow *f, const flow_step *st); /* does its output only multiply others? */
 void flow_judge(const flow_case *c, flow_verdict *v);
 const char *flow_block_name(const flow *f, const flow_block *b); /* of its affine operator */
 double flow_threshold(void); /* T of the rule */

@@ -104,7 +104,7 @@ static flow_gain *gains(diagnosing *w, const flow_measured *m)
 {
     flow_gain *gain = mem_zalloc(w->f.n_blocks + 1, sizeof *gain);
     for (size_t i = 0; i < w->f.n_blocks && gain; i++)
-        gain[i] = flow_block_gain(&w->f, m, &w->f.block[i], w->weight);
+        gain[i] = flow_block_gain(&w->f, m, &w->f.block[i], w->weight, NULL);
     return gain;
 }
 
@@ -183,6 +183,7 @@ static cr_status measure(diagnosing *w)
     if (status == CR_OK && w->feed.samples_first) w->f.samples = w->batch;
     if (status == CR_OK) status = flow_backward_build(&w->f, w->loss.sum, &w->b, &w->e);
     if (status == CR_OK) status = flow_times_build(&w->b, &w->times, &w->e);
+    if (status == CR_OK) status = diagnosing_ask(w);
     if (status == CR_OK) {
         status = flow_measure(&w->f, &w->b, &w->loss, w->run->plan, diagnosing_feed, w, &w->measured, &w->e);
     }
@@ -196,7 +197,8 @@ static cr_status measure(diagnosing *w)
         return model_fail(w->m, CR_ENOMEM, "out of memory");
     flow_case c = {&w->f, &w->measured, w->gain, &w->zeros, w->s_y, w->batch, &w->times};
     flow_judge(&c, &w->verdict);
-    return any_gated(w) ? measure_after(w) : CR_OK;
+    status = any_gated(w) ? measure_after(w) : CR_OK;
+    return status == CR_OK ? diagnosing_more(w, &c) : status;
 }
 
 /* The state of the weights, and what theory says of ones like them. */
@@ -243,6 +245,7 @@ cr_status cr_model_diagnose(cr_model *m, const cr_data *data, const cr_diagnose_
     mem_free(w.leaf_of);
     mem_free(w.input_of);
     sb_free(&w.kept);
+    diagnosing_more_free(&w);
     flow_zeros_free(&w.zeros);
     mem_free(w.prediction);
     mem_free(w.spread);

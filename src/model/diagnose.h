@@ -7,6 +7,9 @@
 #include "flow/predict.h"
 #include "flow/probe.h"
 #include "flow/shatter.h"
+#include "flow/evidence.h"
+#include "flow/paths.h"
+#include "flow/spectrum.h"
 #include "model/model.h"
 
 typedef struct diagnosing {
@@ -39,6 +42,17 @@ typedef struct diagnosing {
     size_t redraws;
     flow_budget budget;
     strbuf cut; /* what there was no time for */
+    flow_tails tails;
+    flow_formats formats;
+    flow_balance balance;
+    flow_evidence evidence[FLOW_EVIDENCE];
+    size_t n_evidence;
+    flow_paths paths;
+    size_t path_samples;
+    const char *no_paths; /* why they are cut or left out; NULL: they are not */
+    flow_spectra spectra;
+    bool has_spectra;
+    const char *no_spectra;
     arena *mem; /* the result's */
     error e;
 } diagnosing;
@@ -60,5 +74,12 @@ cr_status diagnosis_make(diagnosing *w, cr_diagnosis **d);
 
 /* The graph of the result, in w->mem. False: out of memory; the model has the error. */
 bool diagnosis_graph(diagnosing *w, cr_flow_graph *out);
+
+/* Beside the verdict: number formats, balance, evidence; paths through skips and spectra, on a few samples. */
+cr_status diagnosing_ask(diagnosing *w); /* before the pass is measured */
+cr_status diagnosing_more(diagnosing *w, const flow_case *c);
+void diagnosing_more_free(diagnosing *w);
+/* Of it in the result. false: out of memory. */
+bool diagnosis_put_more(diagnosing *w, cr_diagnosis *d, cr_flow_layer *layer);
 
 #endif

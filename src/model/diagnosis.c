@@ -171,7 +171,7 @@ cr_status diagnosis_make(diagnosing *w, cr_diagnosis **out)
                         .kept = diagnosis_text(w, sb_str(&w->kept)),
                         .samples = w->batch,
                         .left_out = w->feed.samples_first ? w->feed.samples - w->batch : 0};
-    ok = ok && put_times(w, d) && diagnosis_theory(w, d);
+    ok = ok && put_times(w, d) && diagnosis_theory(w, d) && diagnosis_put_more(w, d, layer);
     if (!ok || w->m->err.status != CR_OK) {
         cr_diagnosis_free(d);
         return w->m->err.status;
