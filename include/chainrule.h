@@ -720,12 +720,12 @@ typedef struct cr_flow_graph {
 typedef enum cr_norms { CR_NORMS_NONE /* there are none */, CR_NORMS_BATCH, CR_NORMS_STORED } cr_norms;
 
 /* Are the weights as they were drawn? */
-typedef struct cr_flow_evidence { const char *text; bool fits; } cr_flow_evidence;
+typedef struct cr_weights_evidence { const char *text; bool fits; } cr_weights_evidence;
 typedef struct cr_weights_state {
     const char *state; /* "initialisation", "trained", "unknown" */
     bool given;        /* by the caller */
     size_t n_evidence;
-    const cr_flow_evidence *evidence; /* of what was found, also where the caller says otherwise */
+    const cr_weights_evidence *evidence; /* of what was found, also where the caller says otherwise */
 } cr_weights_state;
 
 /* The variances at which the theory's gain of an activation is 1: n pairs bias variance, weight variance. */

@@ -10,9 +10,9 @@ static const char of_lambda[] = "own experiment: plain gradient descent trains a
                   of_saturated[] = "own choice: half of the entries with less than a tenth of the largest slope",
                   of_formats[] = "IEEE 754: what is at most half of the smallest subnormal number is rounded to 0";
 
-size_t flow_thresholds(const flow_threshold **list)
+size_t flow_thresholds(const flow_bound **list)
 {
-    static const flow_threshold all[] = {
+    static const flow_bound all[] = {
         {"lambda", of_lambda, 6.907755278982137},
         {"dying_share", of_dying, 0.75},
         {"dying_samples", "own choice: fewer samples show too few inputs to call a unit dead", 512},

@@ -17,8 +17,8 @@ typedef struct flow_evidence {
 } flow_evidence;
 
 /* A threshold of the rule, or of what stands beside it. */
-typedef struct flow_threshold { const char *name, *source; double value; } flow_threshold;
-size_t flow_thresholds(const flow_threshold **list);
+typedef struct flow_bound { const char *name, *source; double value; } flow_bound;
+size_t flow_thresholds(const flow_bound **list);
 
 /* How many; at most FLOW_EVIDENCE. */
 size_t flow_evidence_find(const flow_case *c, const flow_verdict *v, const flow_formats *formats,

@@ -32,24 +32,29 @@ void flow_near_samples(const double *x, size_t n, size_t entries, double *near)
     }
 }
 
-double flow_mean_cosine(const double *a, const double *b, size_t n, size_t entries, size_t shift, size_t *pairs)
+double flow_mean_cosine(const double *a, const double *b, size_t n, size_t entries, size_t shift, size_t *pairs,
+                        double *deviation)
 {
-    double sum = 0;
+    double sum = 0, square = 0;
     size_t count = 0;
     for (size_t i = 0; i + shift < n; i++) {
         const double *u = a + i * entries, *v = b + (i + shift) * entries;
         double c = dot(u, v, entries) / sqrt(dot(u, u, entries)) / sqrt(dot(v, v, entries));
         if (!isfinite(c)) continue;
         sum += c;
+        square += c * c;
         count++;
     }
+    double k = (double)count;
     if (pairs) *pairs = count;
-    return count > 0 ? sum / (double)count : NAN;
+    if (deviation) *deviation = count > 1 ? sqrt(fmax(0, square - sum * sum / k) / (k - 1) / k) : NAN;
+    return count > 0 ? sum / k : NAN;
 }
 
 void flow_judge_shattering(const flow_shattering *s, flow_verdict *v)
 {
-    if (!(s->cosine < threshold) || !(s->seed_cosine >= seed_turns)) return;
+    if (!(s->cosine + 2 * s->error < threshold) || !(s->seed_cosine >= seed_turns)) return;
+    if (s->theory >= threshold) return; /* one network scatters by 0.1 around it, whatever the pairs say */
     flow_finding *x = &v->finding[v->n_findings++];
     *x = (flow_finding){.status = FLOW_SHATTERED, .value = s->cosine, .threshold = threshold};
     snprintf(x->text, sizeof x->text,

@@ -275,8 +275,7 @@ static cr_status find_largest(finder *s, piece *p)
     if (shape.steps * block > rank) shape.steps = (rank + block - 1) / block;
     if (status == CR_OK) {
         const cr_plan *plan = net_runner_plan(v.r[0]);
-        shape.gemm = (gemm_options){.level = plan->level, .threads = plan->threads,
-                                    .deterministic = plan->deterministic};
+        shape.gemm = (gemm_options){.level = plan->level, .threads = plan->threads};
     }
     if (status == CR_OK) status = lanczos_init(&z, &shape, s->e);
     char *scratch = status == CR_OK ? mem_alloc(z.scratch + 64) : NULL;

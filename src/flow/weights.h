@@ -49,14 +49,14 @@ void flow_weights_free(flow_weights *w);
 size_t flow_parameter_of(const flow_weights *w, const network *n, const net_node *node, size_t k);
 
 /* What the state rests on: parameters of one kind and law together. */
-typedef struct flow_evidence {
+typedef struct flow_weights_sign {
     char text[320];
     bool fits; /* initialisation */
     size_t count, first; /* parameters; the first of them, a leaf */
-} flow_evidence;
+} flow_weights_sign;
 enum { FLOW_EVIDENCE_MOST = 24 };
 /* The commonest kinds; how many. */
-size_t flow_weights_evidence(const flow_weights *w, const network *n, flow_evidence out[FLOW_EVIDENCE_MOST]);
+size_t flow_weights_evidence(const flow_weights *w, const network *n, flow_weights_sign out[FLOW_EVIDENCE_MOST]);
 
 /* Numbers drawn from the law of a parameter, `count` of them; what is constant, or of no law, stays as it is. Errors:
  * memory, no LAPACK (orthogonal ones). */

@@ -39,7 +39,7 @@ static void say_law(const flow_weight *w, char *out, size_t size)
     }
 }
 
-size_t flow_weights_evidence(const flow_weights *w, const network *n, flow_evidence out[FLOW_EVIDENCE_MOST])
+size_t flow_weights_evidence(const flow_weights *w, const network *n, flow_weights_sign out[FLOW_EVIDENCE_MOST])
 {
     size_t count = 0, room = FLOW_EVIDENCE_MOST - 1;
     for (size_t i = 0; i < w->n; i++) {
@@ -50,7 +50,7 @@ size_t flow_weights_evidence(const flow_weights *w, const network *n, flow_evide
         if (k < count) {
             out[k].count++;
         } else if (count < room) {
-            out[count++] = (flow_evidence){.count = 1, .first = i, .fits = x->law != FLOW_LAW_OTHER};
+            out[count++] = (flow_weights_sign){.count = 1, .first = i, .fits = x->law != FLOW_LAW_OTHER};
         }
     }
     for (size_t k = 0; k < count; k++) {
@@ -62,8 +62,8 @@ size_t flow_weights_evidence(const flow_weights *w, const network *n, flow_evide
                  many ? "the first is " : "", n->leaf[out[k].first].name, law);
     }
     if (w->n_spectra > 0) {
-        flow_evidence *e = &out[count++];
-        *e = (flow_evidence){.count = w->n_spectra, .first = FLOW_NONE, .fits = w->outlier <= 1};
+        flow_weights_sign *e = &out[count++];
+        *e = (flow_weights_sign){.count = w->n_spectra, .first = FLOW_NONE, .fits = w->outlier <= 1};
         snprintf(e->text, sizeof e->text,
                  "singular values of %zu matri%s: the largest is %.2f of what the laws of Marchenko and Pastur, and of "
                  "Tracy and Widom, let independent entries have",

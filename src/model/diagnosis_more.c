@@ -84,7 +84,7 @@ static void put_formats(diagnosing *w, cr_diagnosis *d)
 
 static bool put_evidence(diagnosing *w, cr_diagnosis *d)
 {
-    const flow_threshold *list;
+    const flow_bound *list;
     size_t n = flow_thresholds(&list);
     cr_flow_evidence *evidence = diagnosis_take(w, w->n_evidence * sizeof *evidence);
     cr_flow_threshold *threshold = diagnosis_take(w, n * sizeof *threshold);

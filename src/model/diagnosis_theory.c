@@ -40,15 +40,15 @@ bool diagnosis_layer_theory(diagnosing *w, size_t block, cr_flow_layer *out)
 
 static bool put_weights(diagnosing *w, cr_weights_state *out)
 {
-    flow_evidence *found = mem_alloc(FLOW_EVIDENCE_MOST * sizeof *found);
+    flow_weights_sign *found = mem_alloc(FLOW_EVIDENCE_MOST * sizeof *found);
     if (!found) {
         model_fail(w->m, CR_ENOMEM, "out of memory");
         return false;
     }
     size_t n = flow_weights_evidence(&w->weights, &w->net, found);
-    cr_flow_evidence *list = diagnosis_take(w, n * sizeof *list);
+    cr_weights_evidence *list = diagnosis_take(w, n * sizeof *list);
     for (size_t i = 0; i < n && list; i++)
-        list[i] = (cr_flow_evidence){diagnosis_text(w, found[i].text), found[i].fits};
+        list[i] = (cr_weights_evidence){diagnosis_text(w, found[i].text), found[i].fits};
     mem_free(found);
     *out = (cr_weights_state){flow_weights_state_name(state_of(w)), w->o->state != CR_WEIGHTS_TESTED, n, list};
     return list != NULL;

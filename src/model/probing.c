@@ -141,11 +141,11 @@ static cr_status shatter(probing *p)
     }
     if (status == CR_OK) {
         flow_probe_gradients(&p->probe, g + count, seed + of_y);
-        s->cosine = flow_mean_cosine(g, g + count, n, count / n, 0, &s->pairs);
-        s->input_cosine = flow_mean_cosine(x, near, n, count / n, 0, NULL);
-        s->seed_cosine = flow_mean_cosine(seed, seed + of_y, n, of_y / n, 0, NULL);
-        s->neighbours = flow_mean_cosine(g, g, n, count / n, 1, NULL);
-        s->neighbours_input = flow_mean_cosine(x, x, n, count / n, 1, NULL);
+        s->cosine = flow_mean_cosine(g, g + count, n, count / n, 0, &s->pairs, &s->error);
+        s->input_cosine = flow_mean_cosine(x, near, n, count / n, 0, NULL, NULL);
+        s->seed_cosine = flow_mean_cosine(seed, seed + of_y, n, of_y / n, 0, NULL, NULL);
+        s->neighbours = flow_mean_cosine(g, g, n, count / n, 1, NULL, NULL);
+        s->neighbours_input = flow_mean_cosine(x, x, n, count / n, 1, NULL, NULL);
         if (isnan(s->cosine)) s->why = "the gradients by the input are exactly 0";
         status = theory_of_cosine(w, &s->theory);
         s->theory *= s->seed_cosine;
@@ -283,7 +283,7 @@ static size_t redraws_of(diagnosing *w, double work)
 cr_status diagnosing_probe(diagnosing *w)
 {
     double s = NAN, measured = flow_clock() - w->budget.began;
-    w->shattering = (flow_shattering){NAN, NAN, NAN, NAN, NAN, NAN, 0, NULL};
+    w->shattering = (flow_shattering){NAN, NAN, NAN, NAN, NAN, NAN, NAN, 0, NULL};
     w->spread = mem_alloc((w->f.n_blocks + 1) * sizeof *w->spread);
     if (!w->spread) return model_fail(w->m, CR_ENOMEM, "out of memory");
     for (size_t i = 0; i < w->f.n_blocks; i++) w->spread[i] = NAN;
@@ -324,7 +324,8 @@ cr_status diagnosing_probe(diagnosing *w)
         probing_free(&p);
     }
     if (status != CR_OK) return status;
-    flow_judge_shattering(&w->shattering, &w->verdict);
+    /* Through the steps of a recurrent layer, gradients turn with the sequence: the rule is about depth. */
+    if (w->times.n == 0) flow_judge_shattering(&w->shattering, &w->verdict);
     w->verdict.confidence = confidence(w, s);
     return CR_OK;
 }
