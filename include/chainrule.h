@@ -518,8 +518,8 @@ typedef struct cr_program cr_program;
 /* Instead of a file: the network that the program's first statement derives or evaluates. Its input is the variable
  * `x`, or the first that is declared, with samples as first axis; the others are parameters, members of families
  * each by its own name (`w[3]`). Sizes need values; parameters without are drawn by the seed, normal with variance
- * 1/n for R^n and R^{m x n}, which a notice says ("drawn"). Written, it is a file of ONNX. p may end before the
- * model. */
+ * 1/n for R^n and R^{m x n}, those that are only added 0, which a notice says ("drawn"). Written, it is a file of
+ * ONNX. p may end before the model. */
 CR_API cr_status cr_model_from_program(cr_model *m, cr_program *p, uint64_t seed);
 
 /* Writes the file that was read, byte by byte as it is; external data beside it, if path is in another folder. */

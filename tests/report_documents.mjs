@@ -179,9 +179,9 @@ export function synthetic(n, { drift = -0.4, zero = [], seed = 1, status = "vani
       said: "Exact: all paths are counted.",
     },
     number_format: {
-      float32: { smallest_scale_log10: -30, largest_scale_log10: 36, fails_at: null },
-      float16: { smallest_scale_log10: 3.2, largest_scale_log10: 4.5, fails_at: layers[Math.floor(n / 3)].name },
-      bfloat16: { smallest_scale_log10: -28, largest_scale_log10: 36, fails_at: null },
+      float32: { log10_smallest_scale: -30, log10_largest_scale: 36, fails_at: null },
+      float16: { log10_smallest_scale: 3.2, log10_largest_scale: 4.5, fails_at: layers[Math.floor(n / 3)].name },
+      bfloat16: { log10_smallest_scale: -28, log10_largest_scale: 36, fails_at: null },
     },
     shattering: { cosine: 0.18, input_cosine: 0.95, theory: 0.2, pairs: 64 },
     balance: { spread: 8.2 },

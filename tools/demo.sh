@@ -51,4 +51,5 @@ show derive -e "tr((T - U*V')*(T - U*V')')" --let "T : R^{m x n}, U : R^{m x k},
 title "7. A real network on real data" \
     "30 sigmoid layers on 8 x 8 pictures of digits: what is left of the gradient, and with the skip of the sheet."
 show diagnose examples/digits/deep.cr --data examples/digits/digits.csv.gz --label last --scale 0.0625 \
-    --against examples/digits/skip.cr
+    --against examples/digits/skip.cr --html build/digits.html
+echo "the same as a page: build/digits.html"

@@ -21,12 +21,12 @@ typedef struct flow_shattering {
  * sample that is no multiple of it; without one it is x_i. n samples of so many entries. */
 void flow_near_samples(const double *x, size_t n, size_t entries, double *near);
 /* Mean of the cosines of a_i and b_(i + shift), for all i with such a b; NaN: none has a length. pairs: how many;
- * error: standard error of the mean, NaN for less than two. Both may be NULL. */
+ * deviation: standard error of the mean, NaN for less than two. Both may be NULL. */
 double flow_mean_cosine(const double *a, const double *b, size_t n, size_t entries, size_t shift, size_t *pairs,
-                        double *error);
-/* Adds the finding `shattered`, last before healthy, if the cosine is below the threshold by two standard errors, and the
- * theory, where there is one, is below it, too. Where y's own gradient turns
- * between x and x', it is the loss that changes: no finding. */
+                        double *deviation);
+/* Adds the finding `shattered`, last before healthy, if the cosine is below the threshold by two standard errors, and
+ * the theory, where there is one, is below it, too. Where y's own gradient turns between x and x', it is the loss that
+ * changes: no finding. */
 void flow_judge_shattering(const flow_shattering *s, flow_verdict *v);
 
 #endif

@@ -15,7 +15,10 @@ static const double dying_share = 0.75, saturated_share = 0.5;
 enum { DYING_SAMPLES = 512 };
 double flow_threshold(void) { return log(1000); }
 
-flow_limits flow_rule_limits(void) { return (flow_limits){flow_threshold(), dying_share, saturated_share, DYING_SAMPLES}; }
+flow_limits flow_rule_limits(void)
+{
+    return (flow_limits){flow_threshold(), dying_share, saturated_share, DYING_SAMPLES};
+}
 
 double flow_lambda(const flow *f, const flow_measured *m, size_t tensor, double s_y)
 {

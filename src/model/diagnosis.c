@@ -119,7 +119,8 @@ static bool put_times(diagnosing *w, cr_diagnosis *d)
         double *curve = diagnosis_take(w, t->r->steps * sizeof *curve);
         if (!curve) return false;
         memcpy(curve, t->curve, t->r->steps * sizeof *curve);
-        list[i] = (cr_flow_time){.name = diagnosis_text(w, node->name), .op = diagnosis_text(w, node->op), .direction = t->r->direction,
+        list[i] = (cr_flow_time){.name = diagnosis_text(w, node->name), .op = diagnosis_text(w, node->op),
+                                 .direction = t->r->direction,
                                  .steps = t->r->steps, .ln_gain = t->ln_gain, .low = t->low, .high = t->high,
                                  .slope = t->factor[FLOW_TIME_SLOPE], .weight = t->factor[FLOW_TIME_WEIGHT],
                                  .gate = t->factor[FLOW_TIME_GATE], .rest = t->factor[FLOW_TIME_REST],

@@ -29,7 +29,8 @@ bool diagnosis_graph(diagnosing *w, cr_flow_graph *out)
         const net_node *made = &w->net.node[f->step[i].node];
         while (block < f->n_blocks && i >= f->block[block].first_step + f->block[block].n_steps) block++;
         bool inside = block < f->n_blocks && i >= f->block[block].first_step;
-        node[n++] = (cr_flow_node){diagnosis_text(w, made->name), diagnosis_text(w, made->op), inside ? block : SIZE_MAX};
+        node[n++] = (cr_flow_node){diagnosis_text(w, made->name), diagnosis_text(w, made->op),
+                                   inside ? block : SIZE_MAX};
     }
     for (size_t j = 0; j < f->n_edges; j++) {
         size_t t = f->edge[j].tensor, maker = f->tensor[t].maker;

@@ -61,7 +61,7 @@ cr_status cr_model_from_program(cr_model *m, cr_program *p, uint64_t seed)
     if (status == CR_OK) status = onnx_model_of_bytes("formula", m->bytes, n, &m->onnx, &e);
     if (status == CR_OK) status = onnx_notices_find(m->onnx, &m->notices, &e);
     if (status == CR_OK && drawn.n > 0) {
-        sb_printf(&b, "%s: without values, drawn with variance 1/n (--seed)", sb_str(&drawn));
+        sb_printf(&b, "%s: without values, drawn with variance 1/n (--seed); what is only added is 0", sb_str(&drawn));
         onnx_notices_add(&m->notices, ONNX_DRAWN, &b, &e);
     }
     sb_free(&drawn);

@@ -187,6 +187,8 @@ typedef struct network_of {
     cr_ref input; /* the variable */
     random_gen random;
     strbuf *drawn;
+    bool *is_drawn; /* by initialiser */
+    size_t drawn_cap;
     cr_family *family; /* in the order in which members of equal index can be made */
     size_t n_families;
     int64_t first, last;
@@ -205,11 +207,13 @@ static cr_ref with_sizes(formula *f, cr_ref a)
 }
 
 /* The numbers of a variable: the program's, or drawn with the variance 1 over the size of the last axis. */
-static bool numbers_of(network_of *w, cr_ref param, unsigned rank, const int64_t *dim, size_t n, double **out)
+static bool numbers_of(network_of *w, cr_ref param, unsigned rank, const int64_t *dim, size_t n, double **out,
+                       bool *drawn)
 {
     formula *f = &w->f;
     dim_sym name = attr_of(f->g, param, 0);
     double *x = *out = formula_alloc(f, (n + 1) * sizeof *x);
+    *drawn = false;
     if (!x) return false;
     for (size_t i = 0; i < w->needs.n_params; i++) {
         const exec_array *a = exec_value(w->env, w->needs.param[i]);
@@ -220,6 +224,7 @@ static bool numbers_of(network_of *w, cr_ref param, unsigned rank, const int64_t
         memcpy(x, a->value, n * sizeof *x);
         return true;
     }
+    *drawn = true;
     bool member = family_first(f->g, param) != 0;
     double deviation = rank > member ? 1 / sqrt((double)dim[rank - 1]) : 1;
     for (size_t i = 0; i < n; i++) x[i] = deviation * random_normal(&w->random);
@@ -227,12 +232,17 @@ static bool numbers_of(network_of *w, cr_ref param, unsigned rank, const int64_t
     return true;
 }
 
-static bool add_initializer(formula *f, const char *name, unsigned rank, const int64_t *dim, const double *x, size_t n)
+static bool add_initializer(network_of *w, const char *name, unsigned rank, const int64_t *dim, const double *x,
+                            size_t n, bool drawn)
 {
+    formula *f = &w->f;
     Onnx__TensorProto *t = formula_alloc(f, sizeof *t);
     int64_t *dims = formula_alloc(f, (rank + 1) * sizeof *dims);
     if (!name || !t || !dims) return false;
-    if (!VEC_RESERVE(f->graph.initializer, f->initializer_cap, f->graph.n_initializer + 1)) return failed(f);
+    if (!VEC_RESERVE(f->graph.initializer, f->initializer_cap, f->graph.n_initializer + 1) ||
+        !VEC_RESERVE(w->is_drawn, w->drawn_cap, f->graph.n_initializer + 1))
+        return failed(f);
+    w->is_drawn[f->graph.n_initializer] = drawn;
     onnx__tensor_proto__init(t);
     if (rank) memcpy(dims, dim, rank * sizeof *dims);
     t->name = (char *)name;
@@ -270,11 +280,12 @@ static bool write_variable(network_of *w, cr_ref r)
     int64_t dim[CR_MAX_RANK];
     size_t n;
     double *x;
+    bool drawn;
     dim_sym name = attr_of(f->g, r, 0);
     f->value[r].name = name_text(f->g->dims, name);
     if (name == attr_of(f->g, w->input, 0)) return f->value[r].batched = true;
-    return sizes_of(f, r, dim, &n) && numbers_of(w, r, cr_rank(f->g, r), dim, n, &x) &&
-           add_initializer(f, f->value[r].name, cr_rank(f->g, r), dim, x, n);
+    return sizes_of(f, r, dim, &n) && numbers_of(w, r, cr_rank(f->g, r), dim, n, &x, &drawn) &&
+           add_initializer(w, f->value[r].name, cr_rank(f->g, r), dim, x, n, drawn);
 }
 
 /* A member of a family of variables: an initialiser of its own. The family's numbers are found once. */
@@ -292,14 +303,11 @@ static bool write_pick(network_of *w, cr_ref r)
         return formula_fail(f, CR_EVALUE, "`%s[%lld]` does not exist", name_text(g->dims, attr_of(g, all, 0)),
                             (long long)at);
     size_t each = n / (size_t)dim[0];
-    double *x;
-    if (!f->value[all].numbers) {
-        if (!numbers_of(w, all, cr_rank(g, all), dim, n, &x)) return false;
-        f->value[all].numbers = x;
-    }
+    formula_value *v = &f->value[all];
+    if (!v->numbers && !numbers_of(w, all, cr_rank(g, all), dim, n, &v->numbers, &v->drawn)) return false;
     f->value[r].name = formula_text(f, "%s[%lld]", name_text(g->dims, attr_of(g, all, 0)), (long long)at);
-    return add_initializer(f, f->value[r].name, cr_rank(g, r), dim + 1,
-                           f->value[all].numbers + (size_t)(at - first) * each, each);
+    return add_initializer(w, f->value[r].name, cr_rank(g, r), dim + 1, v->numbers + (size_t)(at - first) * each, each,
+                           v->drawn);
 }
 
 static bool find_member(network_of *w, cr_ref r)
@@ -463,6 +471,35 @@ static Onnx__ValueInfoProto *value_info(formula *f, const char *name, unsigned r
     return v;
 }
 
+/* What is only added is a bias: drawn, it is 0, as networks begin. */
+static bool clear_biases(network_of *w)
+{
+    formula *f = &w->f;
+    bool *multiplied = NULL;
+    size_t cap = 0;
+    for (size_t i = 0; i < f->graph.n_node; i++) {
+        const Onnx__NodeProto *node = f->graph.node[i];
+        if (strcmp(node->op_type, "Add") == 0 || strcmp(node->op_type, "Sub") == 0) continue;
+        for (size_t k = 0; k < node->n_input; k++) {
+            dim_sym s = name_intern(f->g->dims, node->input[k], strlen(node->input[k]));
+            size_t old = cap;
+            if (!s || !VEC_RESERVE(multiplied, cap, (size_t)s + 1)) {
+                mem_free(multiplied);
+                return failed(f);
+            }
+            if (cap > old) memset(multiplied + old, 0, (cap - old) * sizeof *multiplied);
+            multiplied[s] = true;
+        }
+    }
+    for (size_t i = 0; i < f->graph.n_initializer; i++) {
+        Onnx__TensorProto *t = f->graph.initializer[i];
+        dim_sym s = name_intern(f->g->dims, t->name, strlen(t->name));
+        if (w->is_drawn[i] && !(s < cap && multiplied[s])) memset(t->raw_data.data, 0, t->raw_data.len);
+    }
+    mem_free(multiplied);
+    return true;
+}
+
 static bool pack(network_of *w, cr_ref root, void **bytes, size_t *n)
 {
     formula *f = &w->f;
@@ -525,7 +562,7 @@ static bool convert(network_of *w, void **bytes, size_t *n)
     if (!f->value[root].batched)
         return formula_fail(f, CR_EVALUE, "`%s` does not depend on the input `%s`", w->st->query,
                             name_text(f->g->dims, attr_of(f->g, w->input, 0)));
-    return pack(w, root, bytes, n);
+    return clear_biases(w) && pack(w, root, bytes, n);
 }
 
 cr_status onnx_of_program(cr_program *p, uint64_t seed, void **bytes, size_t *n, strbuf *drawn, error *e)
@@ -538,6 +575,7 @@ cr_status onnx_of_program(cr_program *p, uint64_t seed, void **bytes, size_t *n,
     needs_free(&w.needs);
     exec_env_free(w.env);
     mem_free(w.family);
+    mem_free(w.is_drawn);
     mem_free(w.f.graph.node);
     mem_free(w.f.graph.initializer);
     mem_free(w.f.value);

@@ -8,8 +8,8 @@
 /* The model of the program's first statement: what it derives or evaluates is the output. Sizes have values in the
  * program. The input is the variable `x`, or the first that is declared; its samples are the first axis, N. All other
  * variables are parameters: members of families each by their own name, `w[3]`; those that have no value are drawn,
- * normal with variance 1/n for R^n and R^{m x n}, and named in `drawn`. Definitions name nodes and values: `s[3]`;
- * what is within them: `s[3]/Gemm`.
+ * normal with variance 1/n for R^n and R^{m x n}, what is only added 0, and named in `drawn`. Definitions name nodes
+ * and values: `s[3]`; what is within them: `s[3]/Gemm`.
  *
  * *bytes is the caller's (mem_free). Errors name what has no value (CR_EVALUE), or no operator of ONNX
  * (CR_EUNSUPPORTED). */
@@ -21,7 +21,8 @@ cr_status onnx_of_program(cr_program *p, uint64_t seed, void **bytes, size_t *n,
 typedef struct formula_value {
     const char *name; /* NULL: not made yet */
     bool batched;
-    const double *numbers; /* of a family of variables, which is no value itself; NULL: not found yet */
+    double *numbers; /* of a family of variables, which is no value itself; NULL: not found yet */
+    bool drawn;      /* they are */
 } formula_value;
 
 typedef struct formula {

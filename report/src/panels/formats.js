@@ -19,7 +19,7 @@ export const formats = {
   draw(page) {
     const f = page.doc.number_format;
     const names = FORMATS.filter((k) => f[k]);
-    const all = names.flatMap((k) => [f[k].smallest_scale_log10, f[k].largest_scale_log10]).filter(is);
+    const all = names.flatMap((k) => [f[k].log10_smallest_scale, f[k].log10_largest_scale]).filter(is);
     const low = all.reduce((a, b) => Math.min(a, b), -2) - 1;
     const high = all.reduce((a, b) => Math.max(a, b), 2) + 1;
     const at = (x) => (100 * (x - low)) / (high - low);
@@ -29,7 +29,7 @@ export const formats = {
         { class: "bars formats" },
         names.map((k) => {
           const x = f[k];
-          const [a, b] = [x.smallest_scale_log10, x.largest_scale_log10];
+          const [a, b] = [x.log10_smallest_scale, x.log10_largest_scale];
           const some = is(a) && is(b) && b >= a;
           const holds = some && a <= 0 && b >= 0;
           const says = !some
@@ -58,12 +58,12 @@ export const formats = {
               h("b", {}, says),
               some ? `, from ${ten(a)} to ${ten(b)}` : "",
               x.fails_at ? h("span", { class: "quiet" }, ` gives up at ${x.fails_at}`) : "",
-              is(x.flushed_fraction) ? h("span", { class: "quiet" }, ` ${percent(x.flushed_fraction)} flushed`) : "",
-              is(x.small_updates_fraction)
+              is(x.share_underflow) ? h("span", { class: "quiet" }, ` ${percent(x.share_underflow)} flushed`) : "",
+              is(x.updates_lost)
                 ? h(
                     "span",
                     { class: "quiet" },
-                    ` ${percent(x.small_updates_fraction)} of updates below half a unit of their weight`,
+                    ` ${percent(x.updates_lost)} of updates below half a unit of their weight`,
                   )
                 : "",
             ),
